@@ -1,0 +1,1 @@
+"""From folders of videos to TFRecords: dataset reader → frames → optical flow → TFRecords."""

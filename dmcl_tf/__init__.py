@@ -1,0 +1,3 @@
+"""DMCL: distillation multiple choice learning for multimodal action recognition, in TensorFlow 2 and Keras."""
+
+__version__ = "0.1.0"

@@ -1,0 +1,33 @@
+"""Bad input ends in one clear line, not in a traceback."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+
+from absl import app
+
+
+class InputError(Exception):
+    """The user's input cannot be used.
+
+    The message names the file or value at fault, what was expected, and what to do.
+    """
+
+
+def run_script(main: Callable[[], None]) -> None:
+    """Parses the command line and runs `main()`; an `InputError` prints one line and exits with status 2."""
+
+    def checked_main(arguments: list[str]) -> None:
+        try:
+            if len(arguments) > 1:
+                raise InputError(f"unexpected argument {arguments[1]!r}: every setting is a flag, --name=value")
+            main()
+        except InputError as error:
+            print(f"error: {error}", file=sys.stderr)
+            sys.exit(2)
+        except KeyboardInterrupt:
+            print("stopped: the same command continues", file=sys.stderr)
+            sys.exit(130)
+
+    app.run(checked_main)
