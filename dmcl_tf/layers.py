@@ -1,0 +1,113 @@
+"""Convolution and normalisation on video tensors (B, T, H, W, C), as 2-D kernels on folded axes.
+
+A 1×k×k convolution is a 2-D convolution of B·T images; a k×1×1 convolution is a 2-D convolution over (T, H·W). The
+results are those of 3-D kernels; the formulation was chosen by measurement (`benchmarks/convolution.py`).
+"""
+
+from __future__ import annotations
+
+import keras
+import tensorflow as tf
+
+
+@keras.saving.register_keras_serializable("dmcl_tf")
+class Convolution(keras.layers.Layer):
+    """A 1×k×k (spatial) or k×1×1 (temporal) convolution without bias.
+
+    Padding as in the authors' resnet_3D.py: a strided spatial kernel sees a symmetric explicit zero padding of
+    (k - 1) / 2, all others TensorFlow's "SAME". Kernels are drawn from a truncated normal with variance 1 / fan-in.
+
+    Args:
+        filters: number of output channels.
+        kernel_size: (temporal, spatial) extent; one of the two is 1.
+        strides: (temporal, spatial) stride.
+        **kwargs: of `keras.layers.Layer`.
+
+    Raises:
+        ValueError: where both extents exceed 1.
+    """
+
+    def __init__(self, filters: int, kernel_size: tuple[int, int], strides: tuple[int, int] = (1, 1), **kwargs):
+        super().__init__(**kwargs)
+        if min(kernel_size) != 1:
+            raise ValueError(f"kernel_size {kernel_size}: a factorised convolution is 1×k×k or k×1×1")
+        self.filters = filters
+        self.kernel_size = tuple(kernel_size)
+        self.strides = tuple(strides)
+
+    def build(self, input_shape):
+        """Creates the kernel, of shape (temporal, spatial, spatial, C, filters)."""
+        temporal, spatial = self.kernel_size
+        self.kernel = self.add_weight(
+            name="kernel",
+            shape=(temporal, spatial, spatial, input_shape[-1], self.filters),
+            initializer=keras.initializers.VarianceScaling(),
+        )
+        self.built = True
+
+    def call(self, inputs):
+        """(B, T, H, W, C) → (B, T / temporal stride, H / spatial stride, W / spatial stride, filters)."""
+        kernel = tf.cast(tf.convert_to_tensor(self.kernel), inputs.dtype)
+        if self.kernel_size[0] == 1:
+            return self._spatial(inputs, kernel[0])
+        return self._temporal(inputs, kernel[:, :, 0])
+
+    def _spatial(self, inputs, kernel):
+        temporal_stride, stride = self.strides
+        _, time, height, width, channels = _dimensions(inputs)
+        images = tf.reshape(inputs, (-1, height, width, channels))
+        margin = (self.kernel_size[1] - 1) // 2
+        if stride > 1 and margin:
+            # padded by hand: explicit padding inside the convolution misses the fast CPU kernels
+            images = tf.pad(images, [[0, 0], [margin, margin], [margin, margin], [0, 0]])
+        outputs = tf.nn.conv2d(images, kernel, stride, padding="SAME" if stride == 1 else "VALID")
+        _, height, width, _ = _dimensions(outputs)
+        outputs = tf.reshape(outputs, (-1, time, height, width, self.filters))
+        # skipping frames after the convolution moves less memory than before it
+        return outputs[:, ::temporal_stride] if temporal_stride > 1 else outputs
+
+    def _temporal(self, inputs, kernel):
+        _, time, height, width, channels = _dimensions(inputs)
+        columns = tf.reshape(inputs, (-1, time, height * width, channels))
+        outputs = tf.nn.conv2d(columns, kernel, (self.strides[0], 1), padding="SAME")
+        return tf.reshape(outputs, (-1, _dimensions(outputs)[1], height, width, self.filters))
+
+    def get_config(self):
+        """The constructor's arguments."""
+        config = {"filters": self.filters, "kernel_size": self.kernel_size, "strides": self.strides}
+        return {**super().get_config(), **config}
+
+
+@keras.saving.register_keras_serializable("dmcl_tf")
+class BatchNormalization(keras.layers.BatchNormalization):
+    """Batch normalisation over (B, T, H, W) with TensorFlow's fused kernel, as the authors' (Keras: rank 4 at most).
+
+    As in the fused kernel, the moving variance averages unbiased batch variances. Statistics are float32 under every
+    precision; under several replicas each normalises by its own batch, and the moving averages are averaged.
+    """
+
+    def call(self, inputs, training=False, **_):
+        """(B, T, H, W, C) → the same shape; with `training` by batch statistics, else by the moving ones."""
+        shape = _dimensions(inputs)
+        # In float32 the authors' own kernel, equal to the last bit; in reduced precision the faster one for images.
+        exact = inputs.dtype == tf.float32
+        outputs, mean, variance, *_ = tf.raw_ops.FusedBatchNormV3(
+            x=inputs if exact else tf.reshape(inputs, (-1, *shape[2:])),
+            scale=tf.convert_to_tensor(self.gamma),
+            offset=tf.convert_to_tensor(self.beta),
+            mean=tf.constant([]) if training else tf.convert_to_tensor(self.moving_mean),
+            variance=tf.constant([]) if training else tf.convert_to_tensor(self.moving_variance),
+            epsilon=self.epsilon,  # tf.nn.fused_batch_norm would raise it to 1.001e-5
+            data_format="NDHWC" if exact else "NHWC",
+            is_training=bool(training),
+        )
+        if training:
+            for moving, batch in ((self.moving_mean, mean), (self.moving_variance, variance)):
+                moving.assign(moving * self.momentum + batch * (1.0 - self.momentum))
+        return outputs if exact else tf.reshape(outputs, (-1, *shape[1:]))
+
+
+def _dimensions(tensor) -> list:
+    """The shape of `tensor`, static where known."""
+    dynamic = tf.shape(tensor)
+    return [dynamic[i] if size is None else size for i, size in enumerate(tensor.shape)]
