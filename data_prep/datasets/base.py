@@ -60,6 +60,9 @@ class Dataset:
             each a list of videos in a fixed order; raises `InputError` for an impossible protocol.
         protocol: the protocol's default settings, which flags override.
         how_to_get: what to download, from where, and where to put it.
+        scale: the frame size it is meant for unless `--scale` says otherwise: `paper` (256²) or `compact` (80²).
+        generate: `generate(data_dir, workers=n)` makes the raw data, continuing where it was interrupted; None where
+            they have to be downloaded.
     """
 
     name: str
@@ -69,6 +72,8 @@ class Dataset:
     split_videos: Callable[..., dict[str, list[Video]]]
     protocol: Mapping[str, object] = field(default_factory=dict)
     how_to_get: str = ""
+    scale: str = "paper"
+    generate: Callable[..., None] | None = None
 
 
 def draw_validation(
