@@ -1,0 +1,154 @@
+"""One frozen dataclass records a run; recipes and scales are named sets of its values."""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import itertools
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from dmcl_tf.errors import InputError
+
+
+def _setting(default, text: str, choices: tuple[str, ...] | None = None):
+    return dataclasses.field(default=default, metadata={"help": text, "choices": choices})
+
+
+@dataclass(frozen=True)
+class Config:
+    """Every setting of a training run. The defaults are the authors' code (argparse, dmcl.py, parsers.py)."""
+
+    recipe: str = _setting("authors", "settings as in the authors' code, or as in the paper", ("authors", "paper"))
+    scale: str = _setting("paper", "full size, or a small version for machines without a GPU", ("paper", "compact"))
+    # data
+    modalities: tuple[str, ...] = _setting(("rgb", "depth", "flow"), "modalities to train on, comma-separated")
+    frame_size: int = _setting(256, "height and width of the frames in the records, pixels")
+    crop_size: int = _setting(224, "height and width of the network's input, pixels")
+    clip_frames: int = _setting(8, "frames per clip, one from each of as many equal segments of the video")
+    # augmentation
+    crop_jitter: float = _setting(8 / 256, "largest shift of the training crop, as a fraction of the frame size")
+    crop_jitter_probability: float = _setting(0.5, "how often the training crop is shifted; else it is central")
+    flip_probability: float = _setting(0.5, "how often a clip is mirrored, all modalities alike")
+    negate_flow: bool = _setting(False, "negate horizontal flow in mirrored clips, which the authors do not")
+    color_probability: float = _setting(0.5, "how often the colours of an RGB clip are distorted")
+    value_range: str = _setting("0..255", "range of the network's input values", ("0..255", "-1..1"))
+    shuffle_buffer: int = _setting(100, "videos in the shuffle buffer")
+    # network
+    variant: str = _setting("authors", "the authors' network or the published R(2+1)D-18", ("authors", "tran2018"))
+    width: int = _setting(64, "channels of the network's first stage")
+    # method
+    method: str = _setting("dmcl", "training objective", ("dmcl", "independent"))
+    temperature: float = _setting(2.0, "temperature T of the soft targets")
+    loser_ground_truth_weight: float = _setting(1.0, "weight of the label in a loser's loss; --lambda sets it to 1-λ")
+    distillation_weight: float = _setting(1.0, "weight of the teacher in a loser's loss; --lambda sets it to λ")
+    scale_by_temperature_squared: bool = _setting(True, "multiply the distillation term by T²")
+    # optimisation
+    optimizer: str = _setting("sgd", "optimiser", ("sgd", "adam", "sgdw", "lamb"))
+    learning_rate: float = _setting(0.00128, "learning rate after warm-up")
+    momentum: float = _setting(0.9, "momentum of sgd and sgdw")
+    weight_decay: float = _setting(1e-4, "weight decay on kernels: w·Σv²/2 in the loss (sgd, adam) or decoupled")
+    schedule: str = _setting("step", "learning rate: ÷10 at --decay_epochs, or a half cosine to 0", ("step", "cosine"))
+    warmup_epochs: int = _setting(5, "epochs of linear warm-up from 0")
+    decay_epochs: tuple[int, ...] = _setting((100, 150, 180, 200), "epochs after which the step schedule divides by 10")
+    epochs: int = _setting(220, "epochs")
+    batch_size: int = _setting(8, "videos per step, over all replicas")
+    precision: str = _setting("float32", "arithmetic; variables are float32 in both", ("float32", "bfloat16"))
+    # model selection
+    validate_every: int = _setting(5, "epochs between validations")
+    select_by: str = _setting("oracle", "validation accuracy that selects the best checkpoint: a modality, sum, …")
+    # reproducibility
+    seed: int = _setting(0, "seed of weights, order and augmentation")
+    deterministic: bool = _setting(False, "bit-identical repetition, at the cost of speed")
+
+    def __post_init__(self):
+        for field in dataclasses.fields(self):
+            choices, value = field.metadata["choices"], getattr(self, field.name)
+            if choices and value not in choices:
+                raise InputError(
+                    f"--{field.name}={value}: expected one of {', '.join(choices)}{_meant(value, choices)}"
+                )
+        positive = ("frame_size", "crop_size", "clip_frames", "width", "temperature", "learning_rate", "epochs")
+        for name in (*positive, "batch_size", "validate_every", "shuffle_buffer"):
+            if getattr(self, name) <= 0:
+                raise InputError(f"--{name}={getattr(self, name)}: expected a positive number")
+        for name in ("crop_jitter_probability", "flip_probability", "color_probability"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise InputError(f"--{name}={getattr(self, name)}: expected a probability, 0 to 1")
+        for name in ("crop_jitter", "weight_decay", "loser_ground_truth_weight", "distillation_weight"):
+            if getattr(self, name) < 0:
+                raise InputError(f"--{name}={getattr(self, name)}: expected 0 or more")
+        if self.crop_size > self.frame_size:
+            raise InputError(f"--crop_size={self.crop_size} exceeds --frame_size={self.frame_size}")
+        if not self.modalities or len(set(self.modalities)) < len(self.modalities):
+            raise InputError(f"--modalities={','.join(self.modalities)}: expected one or more different names")
+        reported = reported_accuracies(self.modalities)
+        if self.select_by not in reported:
+            raise InputError(f"--select_by={self.select_by}: expected one of {', '.join(reported)}")
+
+    def to_json(self) -> dict:
+        """The settings as JSON values."""
+        return {k: list(v) if isinstance(v, tuple) else v for k, v in dataclasses.asdict(self).items()}
+
+    @classmethod
+    def from_json(cls, settings: Mapping[str, object]) -> Config:
+        """The inverse of `to_json`."""
+        return cls(**{name: tuple(v) if isinstance(v, list) else v for name, v in settings.items()})
+
+
+def subset_names(modalities: tuple[str, ...]) -> dict[str, tuple[str, ...]]:
+    """Every non-empty subset of the modalities by its name, such as `rgb+depth`, smaller ones first."""
+    sizes = range(1, len(modalities) + 1)
+    subsets = [subset for size in sizes for subset in itertools.combinations(modalities, size)]
+    return {"+".join(subset): subset for subset in subsets}
+
+
+def reported_accuracies(modalities: tuple[str, ...]) -> tuple[str, ...]:
+    """The names of the accuracies that every evaluation reports."""
+    return (*subset_names(modalities), "sum", "sum_probabilities", "oracle")
+
+
+RECIPES: dict[str, dict] = {
+    "authors": {},
+    # Eq. 3 with λ = .5, T = 2 (Sec. 4.3 tried λ in {1, .5} and T in {2, 5}), shifts of ±16 pixels at every step,
+    # a learning rate of 1e-3 and the network the paper names. What the paper leaves open stays the authors'.
+    "paper": {
+        "loser_ground_truth_weight": 0.5,
+        "distillation_weight": 0.5,
+        "scale_by_temperature_squared": False,
+        "crop_jitter": 16 / 256,
+        "crop_jitter_probability": 1.0,
+        "learning_rate": 1e-3,
+        "variant": "tran2018",
+    },
+}
+
+SCALES: dict[str, dict] = {
+    "paper": {},
+    "compact": {
+        "frame_size": 80,
+        "crop_size": 64,
+        "width": 16,
+        "batch_size": 16,
+        "learning_rate": 0.02,
+        "schedule": "cosine",
+        "epochs": 60,
+    },
+}
+
+
+def resolve(recipe: str, scale: str, overrides: Mapping[str, object]) -> Config:
+    """The settings of a recipe at a scale: the scale's values go before the recipe's, `overrides` before both.
+
+    Raises:
+        InputError: for an unknown name or an impossible value.
+    """
+    for flag, value, known in (("recipe", recipe, RECIPES), ("scale", scale, SCALES)):
+        if value not in known:
+            raise InputError(f"--{flag}={value}: expected one of {', '.join(known)}{_meant(value, known)}")
+    return Config(**{**RECIPES[recipe], **SCALES[scale], **overrides, "recipe": recipe, "scale": scale})
+
+
+def _meant(value: object, choices) -> str:
+    close = difflib.get_close_matches(str(value), list(choices), n=1)
+    return f"; did you mean {close[0]}?" if close else ""

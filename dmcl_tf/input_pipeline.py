@@ -1,0 +1,131 @@
+"""From TFRecords to batches of clips (tf.data).
+
+Frames are chosen before anything is decoded, and only the crop of a chosen frame is decoded. Order and augmentation
+are functions of (seed, epoch), so that an interrupted run continues with what it would have seen.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import tensorflow as tf
+
+from dmcl_tf import augmentation, records
+from dmcl_tf.config import Config
+from dmcl_tf.errors import InputError
+
+_FILES_AT_ONCE = 8  # shards read in turn, so that a small shuffle buffer mixes widely
+
+
+def training_dataset(info: records.DatasetInfo, config: Config, first_epoch: int = 0) -> tf.data.Dataset:
+    """All epochs of a run from `first_epoch` on, `steps_per_epoch` batches each.
+
+    Elements are dicts: `clips`, modality → (B, T, H, W, 3) float32; `label`, (B,) int64; `video_id`, (B,) strings.
+    """
+    paths = [str(path) for path in info.shard_paths("train")]
+
+    def epoch_dataset(epoch):
+        # distinct streams for the files' order, the videos' order and the clips
+        seeds = tf.random.experimental.stateless_split(tf.stack([tf.constant(config.seed, tf.int64), epoch]), 3)
+        files = tf.data.Dataset.from_tensor_slices(paths).shuffle(len(paths), seed=seeds[0, 0])
+        videos = files.interleave(tf.data.TFRecordDataset, cycle_length=_FILES_AT_ONCE, block_length=1)
+        videos = videos.shuffle(config.shuffle_buffer, seed=seeds[1, 0])
+
+        def clip(position, serialized):
+            return _training_clip(serialized, config, tf.random.experimental.stateless_fold_in(seeds[2], position))
+
+        clips = videos.enumerate().map(clip, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
+        return clips.batch(config.batch_size, drop_remainder=True)
+
+    epochs = tf.data.Dataset.range(first_epoch, config.epochs)
+    return epochs.flat_map(epoch_dataset).prefetch(tf.data.AUTOTUNE)
+
+
+def steps_per_epoch(info: records.DatasetInfo, config: Config) -> int:
+    """Full batches in an epoch.
+
+    Raises:
+        InputError: where a batch is larger than the training split.
+    """
+    videos = sum(shard.videos for shard in info.shards["train"])
+    if videos < config.batch_size:
+        raise InputError(
+            f"{info.directory}: {videos} training videos are fewer than --batch_size={config.batch_size}; choose a "
+            "smaller batch"
+        )
+    return videos // config.batch_size
+
+
+def evaluation_dataset(info: records.DatasetInfo, config: Config, split: str, batch_size: int) -> tf.data.Dataset:
+    """A split in the order of its records, once, each video as its fixed clips, cropped centrally.
+
+    Elements are dicts: `clips`, modality → (B, clips, T, H, W, 3) uint8, for `network_input`; `label`; `video_id`.
+    """
+    video_ids = list(info.clips[split])
+    clips = np.asarray([info.clips[split][video_id] for video_id in video_ids], np.int32)
+    if clips.shape[-1] != config.clip_frames:
+        raise InputError(
+            f"{info.directory}: its {split} clips have {clips.shape[-1]} frames, but --clip_frames="
+            f"{config.clip_frames} is asked for"
+        )
+    rows = tf.lookup.StaticHashTable(
+        tf.lookup.KeyValueTensorInitializer(tf.constant(video_ids), tf.range(len(video_ids))), -1
+    )
+    videos = tf.data.TFRecordDataset([str(path) for path in info.shard_paths(split)])
+    videos = videos.map(
+        lambda serialized: _evaluation_clips(serialized, config, clips, rows), num_parallel_calls=tf.data.AUTOTUNE
+    )
+    return videos.batch(batch_size).prefetch(1)
+
+
+def network_input(clips: tf.Tensor, value_range: str) -> tf.Tensor:
+    """Grey levels 0–255 of any type → what the networks are fed: float32, as they are or scaled to [-1, 1]."""
+    clips = tf.cast(clips, tf.float32)
+    return clips / 127.5 - 1.0 if value_range == "-1..1" else clips
+
+
+def _training_clip(serialized: tf.Tensor, config: Config, seed: tf.Tensor) -> dict:
+    context, frames = records.parse_video(serialized, config.modalities)
+    drawn = augmentation.draw(config, context["length"], seed)
+    clips = {}
+    for modality in config.modalities:
+        images = tf.unstack(tf.gather(frames[modality], drawn.frames), config.clip_frames)
+        clip = tf.stack([_decode(image, drawn.top, drawn.left, config.crop_size) for image in images])
+        clip = tf.cond(drawn.flip, lambda clip=clip: tf.reverse(clip, [2]), lambda clip=clip: clip)
+        clip = tf.cast(clip, tf.float32)
+        if modality == "flow" and config.negate_flow:
+            clip = tf.where(drawn.flip, _negate_horizontal(clip), clip)
+        if modality == "rgb":
+            seed = drawn.color_seed
+            clip = tf.cond(
+                drawn.color, lambda clip=clip: augmentation.distort_colors(clip, seed), lambda clip=clip: clip
+            )
+        clips[modality] = network_input(clip, config.value_range)
+    return {"clips": clips, "label": context["label"], "video_id": context["video_id"]}
+
+
+def _evaluation_clips(serialized: tf.Tensor, config: Config, clips: np.ndarray, rows) -> dict:
+    context, frames = records.parse_video(serialized, config.modalities)
+    # a video's clips share most of their frames: each is decoded once
+    used, positions = tf.unique(tf.reshape(tf.gather(clips, rows.lookup(context["video_id"])), [-1]))
+    corner = (config.frame_size - config.crop_size) // 2
+    output = {}
+    for modality in config.modalities:
+        decoded = tf.map_fn(
+            lambda image: _decode(image, corner, corner, config.crop_size),
+            tf.gather(frames[modality], used),
+            fn_output_signature=tf.TensorSpec([config.crop_size, config.crop_size, 3], tf.uint8),
+        )
+        shape = (*clips.shape[1:], config.crop_size, config.crop_size, 3)
+        output[modality] = tf.reshape(tf.gather(decoded, positions), shape)
+    return {"clips": output, "label": context["label"], "video_id": context["video_id"]}
+
+
+def _decode(image: tf.Tensor, top, left, size: int) -> tf.Tensor:
+    """The crop of a JPEG string, (size, size, 3) uint8; grey images are replicated over the channels."""
+    crop = tf.image.decode_and_crop_jpeg(image, tf.stack([top, left, size, size]), channels=3)
+    return tf.ensure_shape(crop, [size, size, 3])
+
+
+def _negate_horizontal(flow: tf.Tensor) -> tf.Tensor:
+    """Turns the sign of u, the first channel, whose zero is 128."""
+    return tf.concat([tf.clip_by_value(256.0 - flow[..., :1], 0.0, 255.0), flow[..., 1:]], axis=-1)
