@@ -83,8 +83,8 @@ def drop_trash(style: Style) -> Action:
     walking = {"right_hand": _HELD, "swing": 0.5}
     out = {"right_hand": (0.1, -0.28, 0.95 * style.vigour), "lean": 16.0 * style.vigour, "nod": 18.0, "twist": -14.0}
     return Action(
-        [(0, walking), (0.36, {**walking, "swing": 0.0}), (0.56, out), (0.7, out), (0.9, {}), (1, {})],
-        Walk(0.0, 0.42, 2, 15 * style.turn),
+        [(0, walking), (0.44, {**walking, "swing": 0.0}), (0.62, out), (0.76, out), (0.94, {}), (1, {})],
+        Walk(0.0, 0.55, 2, 15 * style.turn),
     )
 
 
@@ -166,7 +166,7 @@ def throw(style: Style) -> Action:
     step = (0.13, 0.0, 0.38 * v)
     hold = {"right_hand": _HELD}
     back = {
-        "right_hand": (0.45, 0.30, -0.45 * v),
+        "right_hand": (0.5, 0.44, -0.40 * v),
         "left_hand": (0.05, -0.3, 0.75),
         "twist": 34.0 * v,
         "lean": -10.0,
@@ -174,7 +174,7 @@ def throw(style: Style) -> Action:
         "pelvis": (0.03, 0.96, -0.05),
     }
     release = {
-        "right_hand": (0.05, 0.35, 0.9),
+        "right_hand": (0.1, 0.5, 0.75),
         "left_hand": (0.2, -0.65, 0.0),
         "twist": -26.0 * v,
         "lean": 20.0,
@@ -190,7 +190,7 @@ def throw(style: Style) -> Action:
         "pelvis": (0.0, 0.90, 0.26),
     }
     end = {"left_foot": step, "pelvis": (0.0, 0.95, 0.19)}
-    return Action([(0, hold), (0.12, hold), (0.42, back), (0.56, release), (0.7, through), (1, end)])
+    return Action([(0, hold), (0.1, hold), (0.38, back), (0.58, release), (0.74, through), (1, end)])
 
 
 def carry(style: Style) -> Action:

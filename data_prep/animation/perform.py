@@ -109,7 +109,7 @@ def _walk(poses: np.ndarray, walk: Walk, times: np.ndarray, heading: float, bone
     """
     share = np.clip((times - walk.begin) / (walk.end - walk.begin), 0, 1)
     if walk.end < 1:
-        share = share * (2 - share)  # slows down before it stands
+        share = share * (1.5 - 0.5 * share)  # slows down before it stands
     stride = _STRIDE * bones.leg
     begin = 0.05  # of the cycle: both feet are on the floor
     travelled = share * walk.steps * stride / 2
