@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import threading
 from collections.abc import Callable, Iterable, Iterator, Sized
 from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
 from typing import TypeVar
@@ -24,6 +25,14 @@ def default_workers() -> int:
 
 def _start_worker() -> None:
     cv2.setNumThreads(1)  # one process a core: threads inside OpenCV would only compete
+    parent = multiprocessing.parent_process()
+    threading.Thread(target=_exit_with, args=(parent,), daemon=True).start()
+
+
+def _exit_with(parent: multiprocessing.process.BaseProcess) -> None:
+    # A worker whose parent was killed would finish what is queued, in the way of the next run, then wait for ever
+    parent.join()
+    os._exit(1)
 
 
 def run_parallel(
@@ -47,7 +56,7 @@ def run_parallel(
     with tqdm(total=total, desc=description, unit=unit, dynamic_ncols=True) as progress:
         if workers <= 1:
             threads = cv2.getNumThreads()
-            _start_worker()
+            cv2.setNumThreads(1)
             try:
                 for item in items:
                     yield function(item)
