@@ -1,0 +1,59 @@
+"""Work in several processes."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from data_prep.parallel import run_parallel
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+def _runs(process: int) -> bool:
+    try:
+        state = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0]
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+    return state != "Z"  # ended, but nobody has asked how
+
+
+def _square(number: int) -> int:
+    return number * number
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_every_item_is_done_once(workers):
+    results = list(run_parallel(_square, range(40), workers=workers, description="squares"))
+    assert sorted(results) == [number * number for number in range(40)]
+
+
+@pytest.mark.skipif(not Path("/proc/self").exists(), reason="looks for processes under /proc")
+def test_workers_end_with_a_killed_parent(tmp_path):
+    program = tmp_path / "program.py"
+    program.write_text(
+        "import os, sys, time\n"
+        f"sys.path.insert(0, {str(ROOT)!r})\n"
+        "from data_prep.parallel import run_parallel\n"
+        "def work(item):\n"
+        "    time.sleep(0.05)\n"
+        "    return os.getpid()\n"
+        "if __name__ == '__main__':\n"
+        "    for worker in run_parallel(work, range(10_000), workers=2, description='sleep'):\n"
+        "        print(worker, flush=True)\n"
+    )
+    with subprocess.Popen([sys.executable, program], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as process:
+        workers = {int(process.stdout.readline()) for _ in range(20)}
+        os.kill(process.pid, signal.SIGKILL)
+    assert workers
+    for _ in range(200):
+        if not any(map(_runs, workers)):
+            return
+        time.sleep(0.05)
+    pytest.fail(f"workers {sorted(workers)} outlive their parent")
