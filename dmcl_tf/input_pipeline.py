@@ -6,6 +6,8 @@ are functions of (seed, epoch), so that an interrupted run continues with what i
 
 from __future__ import annotations
 
+from functools import partial
+
 import numpy as np
 import tensorflow as tf
 
@@ -90,14 +92,13 @@ def _training_clip(serialized: tf.Tensor, config: Config, seed: tf.Tensor) -> di
     for modality in config.modalities:
         images = tf.unstack(tf.gather(frames[modality], drawn.frames), config.clip_frames)
         clip = tf.stack([_decode(image, drawn.top, drawn.left, config.crop_size) for image in images])
-        clip = tf.cond(drawn.flip, lambda clip=clip: tf.reverse(clip, [2]), lambda clip=clip: clip)
+        clip = tf.cond(drawn.flip, partial(tf.reverse, clip, [2]), partial(_same, clip))
         clip = tf.cast(clip, tf.float32)
         if modality == "flow" and config.negate_flow:
             clip = tf.where(drawn.flip, _negate_horizontal(clip), clip)
         if modality == "rgb":
-            seed = drawn.color_seed
             clip = tf.cond(
-                drawn.color, lambda clip=clip: augmentation.distort_colors(clip, seed), lambda clip=clip: clip
+                drawn.color, partial(augmentation.distort_colors, clip, drawn.color_seed), partial(_same, clip)
             )
         clips[modality] = network_input(clip, config.value_range)
     return {"clips": clips, "label": context["label"], "video_id": context["video_id"]}
@@ -124,6 +125,10 @@ def _decode(image: tf.Tensor, top, left, size: int) -> tf.Tensor:
     """The crop of a JPEG string, (size, size, 3) uint8; grey images are replicated over the channels."""
     crop = tf.image.decode_and_crop_jpeg(image, tf.stack([top, left, size, size]), channels=3)
     return tf.ensure_shape(crop, [size, size, 3])
+
+
+def _same(clip: tf.Tensor) -> tf.Tensor:
+    return clip
 
 
 def _negate_horizontal(flow: tf.Tensor) -> tf.Tensor:

@@ -1,0 +1,68 @@
+"""Checkpoints of a run: `last` to continue from, `best` of the selected validation accuracy."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import tensorflow as tf
+
+from dmcl_tf.ensemble import ModalityEnsemble
+from dmcl_tf.errors import InputError
+
+
+class Checkpoints:
+    """Writes and restores the checkpoints under a run folder. A half-written one is never found again.
+
+    Args:
+        directory: of the run.
+        ensemble: whose networks, and for `last` whose optimiser, are kept.
+    """
+
+    def __init__(self, directory: Path, ensemble: ModalityEnsemble):
+        self._epoch = tf.Variable(-1, dtype=tf.int64, trainable=False)
+        self._accuracy = tf.Variable(-1.0, dtype=tf.float64, trainable=False)
+        networks = {f"network_{modality}": network for modality, network in ensemble.networks.items()}
+        state = {"epoch": self._epoch, "accuracy": self._accuracy, **networks}
+        last = dict(state, optimizer=ensemble.optimizer) if getattr(ensemble, "optimizer", None) else state
+        self._managers = {
+            name: tf.train.CheckpointManager(tf.train.Checkpoint(**items), str(directory / name), max_to_keep=1)
+            for name, items in (("last", last), ("best", state))
+        }
+        self._complete = last is not state
+
+    def save_last(self, epoch: int) -> None:
+        """Keeps networks and optimiser after `epoch`, counted from 0."""
+        self._save("last", epoch, self.best_accuracy())
+
+    def save_best(self, epoch: int, accuracy: float) -> None:
+        """Keeps the networks after `epoch` with their validation accuracy."""
+        self._save("best", epoch, accuracy)
+
+    def best_accuracy(self) -> float:
+        """Validation accuracy of the best checkpoint, -1 where there is none yet."""
+        path = self._managers["best"].latest_checkpoint
+        return float(tf.train.load_variable(path, "accuracy/.ATTRIBUTES/VARIABLE_VALUE")) if path else -1.0
+
+    def restore(self, name: str) -> int | None:
+        """Restores `last` or `best`; returns its epoch, or None where there is no such checkpoint.
+
+        Raises:
+            InputError: where the checkpoint is damaged or of other networks.
+        """
+        manager = self._managers[name]
+        if not manager.latest_checkpoint:
+            return None
+        try:
+            status = manager.checkpoint.restore(manager.latest_checkpoint)
+            status.assert_existing_objects_matched() if self._complete else status.expect_partial()
+        except (tf.errors.OpError, ValueError, AssertionError) as error:
+            reason = str(error).splitlines()[0]
+            raise InputError(
+                f"{manager.latest_checkpoint} cannot be restored ({reason}): remove {manager.directory} to start afresh"
+            ) from None
+        return int(self._epoch.numpy())
+
+    def _save(self, name: str, epoch: int, accuracy: float) -> None:
+        self._epoch.assign(epoch)
+        self._accuracy.assign(accuracy)
+        self._managers[name].save(checkpoint_number=epoch)

@@ -1,0 +1,118 @@
+"""The folder of a training run: its configuration, history, checkpoints and results.
+
+checkpoints/<data set>/<method>/<run>/
+    config.json       every setting, the records, package versions, git commit
+    history.csv       one row per epoch
+    tensorboard/      the same figures for TensorBoard
+    last/, best/      checkpoints: to continue from, and of the best validation accuracy
+    results.json, predictions.csv, confusion.csv     from dmcl_tf.evaluate
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import subprocess
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+
+import pandas as pd
+
+from dmcl_tf.config import Config
+from dmcl_tf.errors import InputError
+
+_PACKAGES = ("tensorflow", "keras", "tensorflow-addons", "numpy", "opencv-contrib-python-headless", "pandas")
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    """The files of one run."""
+
+    directory: Path
+
+    @property
+    def config_path(self) -> Path:
+        """Settings of the run."""
+        return self.directory / "config.json"
+
+    @property
+    def history_path(self) -> Path:
+        """One row per epoch."""
+        return self.directory / "history.csv"
+
+    def create_or_match(self, config: Config, records: Path, dataset: str) -> None:
+        """Writes `config.json`, or checks that the folder was made with the same settings and records.
+
+        Raises:
+            InputError: where it was not; the message names the settings that differ.
+        """
+        settings = {"dataset": dataset, "records": os.path.relpath(records), "config": config.to_json()}
+        if self.config_path.exists():
+            known = self._read_config()
+            pairs = (
+                {**known["config"], "records": known["records"]},
+                {**settings["config"], "records": settings["records"]},
+            )
+            differing = [f"{k}: {pairs[0].get(k)} there, {v} now" for k, v in pairs[1].items() if pairs[0].get(k) != v]
+            if differing:
+                raise InputError(
+                    f"{self.directory} holds a run of another configuration ({'; '.join(differing)}); "
+                    "choose another --run_name or remove the folder"
+                )
+            return
+        versions = {name: _version(name) for name in _PACKAGES}
+        record = {**settings, "git_commit": _git_commit(), "python": platform.python_version(), "versions": versions}
+        write_text(self.config_path, json.dumps(record, indent=1, ensure_ascii=False) + "\n")
+
+    def load_config(self) -> tuple[Config, Path, str]:
+        """The configuration, the folder of records and the name of the data set of an existing run.
+
+        Raises:
+            InputError: where this is no run folder.
+        """
+        record = self._read_config()
+        return Config.from_json(record["config"]), Path(record["records"]), record["dataset"]
+
+    def _read_config(self) -> dict:
+        try:
+            return json.loads(self.config_path.read_text(encoding="utf-8"))
+        except OSError:
+            raise InputError(
+                f"{self.config_path} does not exist: expected a run, checkpoints/<data set>/<method>/<run>"
+            ) from None
+        except ValueError as error:
+            raise InputError(f"{self.config_path} is not JSON ({error}): restore it or start another run") from None
+
+    def read_history(self) -> pd.DataFrame:
+        """The epochs so far, empty for a new run."""
+        return pd.read_csv(self.history_path) if self.history_path.exists() else pd.DataFrame()
+
+    def write_history(self, history: pd.DataFrame) -> None:
+        """Writes all epochs, atomically."""
+        write_text(self.history_path, history.to_csv(index=False))
+
+
+def write_text(path: Path, text: str) -> None:
+    """Writes a file under its final name only when complete."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(path.name + ".partial")
+    partial.write_text(text, encoding="utf-8")
+    os.replace(partial, path)
+
+
+def _version(package: str) -> str | None:
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return None
+
+
+def _git_commit() -> str | None:
+    """The commit of this code, with `+` where files differ from it; None outside a git checkout."""
+    command = ["git", "describe", "--always", "--abbrev=40", "--dirty=+", "--exclude=*"]
+    try:
+        return subprocess.check_output(command, cwd=Path(__file__).parent, stderr=subprocess.DEVNULL, text=True).strip()
+    except (OSError, subprocess.CalledProcessError):
+        return None

@@ -1,0 +1,96 @@
+"""Trains an ensemble: `python -m dmcl_tf.train --records=data/demo/records/80 --scale=compact`.
+
+A run lives in checkpoints/<data set>/<method>/<run>; the same command continues it after an interruption. Settings
+that are not given come from --recipe and --scale.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import typing
+from pathlib import Path
+
+import tensorflow as tf
+from absl import flags
+
+from dmcl_tf import records, training
+from dmcl_tf.config import Config, resolve
+from dmcl_tf.errors import InputError, run_script
+from dmcl_tf.run_folder import RunFolder
+
+_DEFINE = {
+    int: flags.DEFINE_integer,
+    float: flags.DEFINE_float,
+    bool: flags.DEFINE_boolean,
+    str: flags.DEFINE_string,
+    tuple[str, ...]: flags.DEFINE_list,
+    tuple[int, ...]: flags.DEFINE_list,
+}
+
+
+def define_flags(flag_values: flags.FlagValues = flags.FLAGS) -> None:
+    """Defines the script's flags: one for each setting of `Config`, and the few that are not settings."""
+    flags.DEFINE_string(
+        "records", "data/demo/records/80", "folder of TFRecords with dataset.json", flag_values=flag_values
+    )
+    flags.DEFINE_string("checkpoints", "checkpoints", "folder under which runs are kept", flag_values=flag_values)
+    flags.DEFINE_string(
+        "run_name", None, "name of the run; default: <recipe>-<scale>-seed<seed>", flag_values=flag_values
+    )
+    flags.DEFINE_float(
+        "lambda", None, "λ of Eq. 3: label weight 1-λ and distillation weight λ for the losers", flag_values=flag_values
+    )
+    types = typing.get_type_hints(Config)
+    for field in dataclasses.fields(Config):
+        choices = f" ({'|'.join(field.metadata['choices'])})" if field.metadata["choices"] else ""
+        default = ",".join(map(str, field.default)) if isinstance(field.default, tuple) else field.default
+        text = f"{field.metadata['help']}{choices}; authors' recipe at full size: {default}"
+        default = field.default if field.name in ("recipe", "scale") else None
+        _DEFINE[types[field.name]](field.name, default, text, flag_values=flag_values)
+
+
+def config_from_flags(flag_values: flags.FlagValues = flags.FLAGS) -> Config:
+    """The run's configuration: recipe and scale, overridden by the flags that were given.
+
+    Raises:
+        InputError: for an impossible value.
+    """
+    given = {field.name: flag_values[field.name].value for field in dataclasses.fields(Config)}
+    given = {name: value for name, value in given.items() if value is not None}
+    for name, value in given.items():
+        if isinstance(value, list):
+            given[name] = tuple(value)
+    if "decay_epochs" in given:
+        given["decay_epochs"] = _integers("decay_epochs", given["decay_epochs"])
+    weight = flag_values["lambda"].value
+    if weight is not None:
+        if not 0 <= weight <= 1:
+            raise InputError(f"--lambda={weight}: expected a value from 0 to 1")
+        given.setdefault("loser_ground_truth_weight", 1 - weight)
+        given.setdefault("distillation_weight", weight)
+    return resolve(given.pop("recipe"), given.pop("scale"), given)
+
+
+def _integers(name: str, values: tuple[str, ...]) -> tuple[int, ...]:
+    try:
+        return tuple(int(value) for value in values)
+    except ValueError:
+        raise InputError(f"--{name}={','.join(values)}: expected whole numbers separated by commas") from None
+
+
+def main() -> None:
+    """Trains the run that the flags describe."""
+    config = config_from_flags()
+    directory = Path(flags.FLAGS.records)
+    info = records.DatasetInfo.load(directory)
+    info.check(config.modalities, config.frame_size)
+    name = flags.FLAGS.run_name or f"{config.recipe}-{config.scale}-seed{config.seed}"
+    folder = RunFolder(Path(flags.FLAGS.checkpoints) / info.dataset / config.method / name)
+    folder.create_or_match(config, directory, info.dataset)
+    print(f"run: {folder.directory}")
+    training.train(config, info, folder, tf.distribute.MirroredStrategy())
+
+
+if __name__ == "__main__":
+    define_flags()
+    run_script(main)

@@ -1,0 +1,156 @@
+"""Training: what happens after each epoch, and how a run continues."""
+
+from __future__ import annotations
+
+import keras
+import pandas as pd
+import tensorflow as tf
+from tqdm import tqdm
+
+from dmcl_tf import accuracy, input_pipeline, records
+from dmcl_tf.checkpoints import Checkpoints
+from dmcl_tf.config import Config, reported_accuracies
+from dmcl_tf.ensemble import ModalityEnsemble, make_ensemble
+from dmcl_tf.errors import InputError
+from dmcl_tf.evaluation import Evaluator
+from dmcl_tf.optimizers import Schedule, make_optimizer
+from dmcl_tf.run_folder import RunFolder
+
+
+def train(config: Config, info: records.DatasetInfo, folder: RunFolder, strategy: tf.distribute.Strategy) -> None:
+    """Trains a run to its end, continuing from its last complete epoch.
+
+    Args:
+        config: of the run.
+        info: the records.
+        folder: of the run; `config.json` is there already.
+        strategy: whose replicas share each batch.
+
+    Raises:
+        InputError: for records that do not fit, a corrupt shard, or a loss that is not finite.
+    """
+    info.check(config.modalities, config.frame_size)
+    steps = input_pipeline.steps_per_epoch(info, config)
+    keras.utils.set_random_seed(config.seed + 1)  # tf.data refuses seeds that are tensors under the global seed 0
+    if config.deterministic:
+        tf.config.experimental.enable_op_determinism()
+    with strategy.scope():
+        ensemble = make_ensemble(config, len(info.class_names))
+        optimizer = make_optimizer(config, steps, ensemble.trainable_variables)
+        # XLA is several times slower on CPUs, and current Keras would turn it on by itself
+        ensemble.compile(optimizer=optimizer, jit_compile=False)
+        checkpoints = Checkpoints(folder.directory, ensemble)
+        done = checkpoints.restore("last")
+    first_epoch = 0 if done is None else done + 1
+    if first_epoch >= config.epochs:
+        return
+    recorder = EpochRecorder(config, info, folder, checkpoints, ensemble, first_epoch, steps)
+    dataset = input_pipeline.training_dataset(info, config, first_epoch)
+    try:
+        ensemble.fit(
+            dataset,
+            initial_epoch=first_epoch,
+            epochs=config.epochs,
+            steps_per_epoch=steps,
+            callbacks=[recorder],
+            verbose=0,
+        )
+    except tf.errors.DataLossError:
+        corrupt = records.find_corrupt_shard(info.shard_paths("train") + info.shard_paths("validation"))
+        raise InputError(f"{corrupt} is corrupt: delete it and run data_prep/make_tfrecords.py again") from None
+    except tf.errors.InvalidArgumentError as error:
+        if "non-finite loss" not in error.message:
+            raise
+        raise InputError(
+            f"the loss is not finite for the batch {_video_ids(error.message)}: look at these videos, or lower "
+            f"--learning_rate={config.learning_rate}"
+        ) from None
+    finally:
+        recorder.close()
+
+
+def _video_ids(message: str) -> str:
+    """The video ids in the message of the failed assertion in `ModalityEnsemble.train_step`."""
+    listed = message.split("non-finite loss", 1)[1].split("[", 1)[-1].split("]", 1)[0]
+    return " ".join(listed.replace('"', "").replace("'", "").split())
+
+
+class EpochRecorder(keras.callbacks.Callback):
+    """After each epoch: validation, checkpoints, history, TensorBoard and progress, in that order.
+
+    The history is written last and cut back to the last checkpoint on continuing, so that an epoch counts only when
+    its checkpoint is complete.
+    """
+
+    def __init__(
+        self,
+        config: Config,
+        info: records.DatasetInfo,
+        folder: RunFolder,
+        checkpoints: Checkpoints,
+        ensemble: ModalityEnsemble,
+        first_epoch: int,
+        steps_per_epoch: int,
+    ):
+        super().__init__()
+        self._config, self._folder, self._checkpoints = config, folder, checkpoints
+        self._validates = any(shard.videos for shard in info.shards.get("validation", ()))
+        self._evaluate = Evaluator(ensemble, info, config)
+        history = folder.read_history()
+        self._rows = history[history["epoch"] < first_epoch].to_dict("records") if len(history) else []
+        self._columns = _history_columns(config)
+        self._steps_per_epoch = steps_per_epoch
+        self._learning_rate = Schedule(config, steps_per_epoch)
+        self._writer = tf.summary.create_file_writer(str(folder.directory / "tensorboard"))
+        self._progress = tqdm(
+            total=config.epochs * steps_per_epoch,
+            initial=first_epoch * steps_per_epoch,
+            desc="train",
+            unit="step",
+            dynamic_ncols=True,
+            mininterval=0.5,
+        )
+
+    def on_train_batch_end(self, batch, logs=None):
+        """Moves the progress bar."""
+        self._progress.update()
+
+    def on_epoch_end(self, epoch, logs=None):
+        """Validates every `validate_every` epochs, counted from the first, and after the last one."""
+        rate = float(self._learning_rate((epoch + 1) * self._steps_per_epoch - 1))  # of the epoch's last step
+        row = {"epoch": epoch, "learning_rate": rate, **{k: float(v) for k, v in (logs or {}).items()}}
+        last = epoch == self._config.epochs - 1
+        if self._validates and (last or epoch % self._config.validate_every == 0):
+            result = self._evaluate("validation")
+            scores = accuracy.accuracies(result.logits, result.labels, self._config.modalities)
+            row.update({f"validation_{name}": value for name, value in scores.items()})
+            score = scores[self._config.select_by]
+            if score >= self._checkpoints.best_accuracy():  # the later of two equals, as in the authors' code
+                self._checkpoints.save_best(epoch, score)
+        self._checkpoints.save_last(epoch)
+        self._rows.append(row)
+        self._folder.write_history(pd.DataFrame(self._rows, columns=self._columns))
+        with self._writer.as_default(step=epoch):
+            for name, value in row.items():
+                if name != "epoch":
+                    tf.summary.scalar(name.replace("validation_", "validation/"), value)
+        self._writer.flush()
+        self._progress.set_postfix_str(_summary(epoch, row, self._config))
+
+    def close(self) -> None:
+        """Ends the progress bar and the log."""
+        self._progress.close()
+        self._writer.close()
+
+
+def _history_columns(config: Config) -> list[str]:
+    kinds = ("loss", "cross_entropy", "accuracy", "wins")
+    training = ["epoch", "learning_rate", "loss", *(f"{m}_{kind}" for kind in kinds for m in config.modalities)]
+    return training + [f"validation_{name}" for name in reported_accuracies(config.modalities)]
+
+
+def _summary(epoch: int, row: dict, config: Config) -> str:
+    losses = " ".join(f"{m} {100 * row[f'{m}_accuracy']:.0f}%" for m in config.modalities)
+    selected = row.get(f"validation_{config.select_by}")
+    validation = "" if selected is None else f", validation {config.select_by} {selected:.1f}%"
+    return f"epoch {epoch + 1}/{config.epochs}: {losses}{validation}"
