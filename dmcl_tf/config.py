@@ -37,6 +37,9 @@ class Config:
     # network
     variant: str = _setting("authors", "the authors' network or the published R(2+1)D-18", ("authors", "tran2018"))
     width: int = _setting(64, "channels of the network's first stage")
+    batch_norm_momentum: float = _setting(
+        0.997, "share of the moving average that each step keeps; shorter runs need less"
+    )
     # method
     method: str = _setting("dmcl", "training objective", ("dmcl", "independent"))
     temperature: float = _setting(2.0, "temperature T of the soft targets")
@@ -72,9 +75,9 @@ class Config:
         for name in (*positive, "batch_size", "validate_every", "shuffle_buffer"):
             if getattr(self, name) <= 0:
                 raise InputError(f"--{name}={getattr(self, name)}: expected a positive number")
-        for name in ("crop_jitter_probability", "flip_probability", "color_probability"):
+        for name in ("crop_jitter_probability", "flip_probability", "color_probability", "batch_norm_momentum"):
             if not 0 <= getattr(self, name) <= 1:
-                raise InputError(f"--{name}={getattr(self, name)}: expected a probability, 0 to 1")
+                raise InputError(f"--{name}={getattr(self, name)}: expected a value from 0 to 1")
         for name in ("crop_jitter", "weight_decay", "loser_ground_truth_weight", "distillation_weight"):
             if getattr(self, name) < 0:
                 raise InputError(f"--{name}={getattr(self, name)}: expected 0 or more")
@@ -129,6 +132,7 @@ SCALES: dict[str, dict] = {
         "frame_size": 80,
         "crop_size": 64,
         "width": 16,
+        "batch_norm_momentum": 0.98,  # a few hundred steps must do
         "batch_size": 16,
         "learning_rate": 0.02,
         "schedule": "cosine",

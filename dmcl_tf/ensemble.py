@@ -124,7 +124,13 @@ def make_ensemble(config: Config, num_classes: int) -> ModalityEnsemble:
     """A freshly initialised ensemble for a run; weights depend on `config.seed` through Keras' global seed."""
     keras.mixed_precision.set_global_policy("mixed_bfloat16" if config.precision == "bfloat16" else "float32")
     members = {
-        modality: networks.r2plus1d_18(num_classes, config.width, config.variant, name=modality)
+        modality: networks.r2plus1d_18(
+            num_classes,
+            config.width,
+            config.variant,
+            batch_norm_momentum=config.batch_norm_momentum,
+            name=modality,
+        )
         for modality in config.modalities
     }
     decay = config.weight_decay if config.optimizer in ("sgd", "adam") else 0.0  # the others decay by themselves

@@ -15,7 +15,7 @@ import numpy as np
 
 from dmcl_tf.layers import BatchNormalization, Convolution
 
-_MOMENTUM, _EPSILON = 0.997, 1e-5  # of batch normalisation, resnet_3D.py
+_EPSILON = 1e-5  # of batch normalisation, resnet_3D.py
 _BLOCKS_PER_STAGE = 2
 _TF1_KINDS = {"conv3d": "convolution", "batch_normalization": "normalization", "dense": "logits"}
 
@@ -23,7 +23,8 @@ _TF1_KINDS = {"conv3d": "convolution", "batch_normalization": "normalization", "
 class _Builder:
     """Adds layers to a graph, numbered in the order of creation, which is that of the authors' variables."""
 
-    def __init__(self):
+    def __init__(self, batch_norm_momentum: float):
+        self._momentum = batch_norm_momentum
         self._counts = {"convolution": 0, "normalization": 0}
 
     def _name(self, kind: str) -> str:
@@ -33,7 +34,7 @@ class _Builder:
     def convolve(self, x, filters: int, kernel_size: tuple[int, int], strides: tuple[int, int] = (1, 1)):
         """Convolution, then batch normalisation."""
         x = Convolution(filters, kernel_size, strides, name=self._name("convolution"))(x)
-        return BatchNormalization(momentum=_MOMENTUM, epsilon=_EPSILON, name=self._name("normalization"))(x)
+        return BatchNormalization(momentum=self._momentum, epsilon=_EPSILON, name=self._name("normalization"))(x)
 
     def pair(self, x, middle: int, filters: int, *, size: int = 3, strides: tuple[int, int] = (1, 1)):
         """A factorised convolution: 1×size×size to `middle` channels, ReLU, 3×1×1 to `filters` channels."""
@@ -57,13 +58,22 @@ def matched_channels(channels: int, filters: int) -> int:
     return 27 * channels * filters // (9 * channels + 3 * filters)
 
 
-def r2plus1d_18(num_classes: int, width: int = 64, variant: str = "authors", name: str | None = None) -> keras.Model:
+def r2plus1d_18(
+    num_classes: int,
+    width: int = 64,
+    variant: str = "authors",
+    *,
+    batch_norm_momentum: float = 0.997,
+    name: str | None = None,
+) -> keras.Model:
     """An 18-layer residual network of factorised convolutions.
 
     Args:
         num_classes: number of classes C.
         width: channels of the first stage; the four stages have 1, 2, 4 and 8 times as many.
         variant: "authors" or "tran2018", see the module.
+        batch_norm_momentum: share of the moving statistics that each training step keeps; the authors' value suits
+            runs of thousands of steps, a run of a few hundred is evaluated with stale statistics under it.
         name: of the model.
 
     Returns:
@@ -76,7 +86,7 @@ def r2plus1d_18(num_classes: int, width: int = 64, variant: str = "authors", nam
     if variant not in ("authors", "tran2018"):
         raise ValueError(f"unknown network variant {variant!r}: expected authors or tran2018")
     authors = variant == "authors"
-    builder = _Builder()
+    builder = _Builder(batch_norm_momentum)
     clips = keras.Input((None, None, None, 3), name="clips")
     stem_channels = width if authors else round(45 * width / 64)
     x = keras.layers.ReLU()(builder.pair(clips, stem_channels, width, size=7, strides=(1, 2)))
