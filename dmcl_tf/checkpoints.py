@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 
 import tensorflow as tf
 
-from dmcl_tf.ensemble import ModalityEnsemble
+from dmcl_tf.ensemble import ModalityEnsemble, make_ensemble
 from dmcl_tf.errors import InputError
+from dmcl_tf.run_folder import RunFolder
 
 
 class Checkpoints:
@@ -66,3 +68,25 @@ class Checkpoints:
         self._epoch.assign(epoch)
         self._accuracy.assign(accuracy)
         self._managers[name].save(checkpoint_number=epoch)
+
+
+def restore_ensemble(folder: RunFolder, checkpoint: str, precision: str | None = None) -> tuple[ModalityEnsemble, int]:
+    """The ensemble of a run as one of its checkpoints has it, and the checkpoint's epoch.
+
+    Args:
+        folder: of the run.
+        checkpoint: "best" or "last".
+        precision: of the arithmetic; None: as the run was trained.
+
+    Raises:
+        InputError: where there is no such checkpoint.
+    """
+    run = folder.load()
+    config = run.config if precision is None else dataclasses.replace(run.config, precision=precision)
+    ensemble = make_ensemble(config, len(run.class_names))
+    epoch = Checkpoints(folder.directory, ensemble).restore(checkpoint)
+    if epoch is None:
+        raise InputError(
+            f"{folder.directory}: no {checkpoint} checkpoint; train the run first, python -m dmcl_tf.train"
+        )
+    return ensemble, epoch

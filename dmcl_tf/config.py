@@ -73,13 +73,15 @@ class Config:
                 )
         positive = ("frame_size", "crop_size", "clip_frames", "width", "temperature", "learning_rate", "epochs")
         for name in (*positive, "batch_size", "validate_every", "shuffle_buffer"):
-            if getattr(self, name) <= 0:
+            if not getattr(self, name) > 0:  # not-a-number is none either
                 raise InputError(f"--{name}={getattr(self, name)}: expected a positive number")
-        for name in ("crop_jitter_probability", "flip_probability", "color_probability", "batch_norm_momentum"):
+        shares = ("crop_jitter_probability", "flip_probability", "color_probability", "batch_norm_momentum", "momentum")
+        for name in shares:
             if not 0 <= getattr(self, name) <= 1:
                 raise InputError(f"--{name}={getattr(self, name)}: expected a value from 0 to 1")
-        for name in ("crop_jitter", "weight_decay", "loser_ground_truth_weight", "distillation_weight"):
-            if getattr(self, name) < 0:
+        weights = ("weight_decay", "loser_ground_truth_weight", "distillation_weight")
+        for name in ("crop_jitter", *weights, "warmup_epochs", "seed"):
+            if not getattr(self, name) >= 0:
                 raise InputError(f"--{name}={getattr(self, name)}: expected 0 or more")
         if self.crop_size > self.frame_size:
             raise InputError(f"--crop_size={self.crop_size} exceeds --frame_size={self.frame_size}")
@@ -87,7 +89,8 @@ class Config:
             raise InputError(f"--modalities={','.join(self.modalities)}: expected one or more different names")
         reported = reported_accuracies(self.modalities)
         if self.select_by not in reported:
-            raise InputError(f"--select_by={self.select_by}: expected one of {', '.join(reported)}")
+            meant = _meant(self.select_by, reported)
+            raise InputError(f"--select_by={self.select_by}: expected one of {', '.join(reported)}{meant}")
 
     def to_json(self) -> dict:
         """The settings as JSON values."""

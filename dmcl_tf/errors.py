@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable
 
-from absl import app
+from absl import app, logging
 
 
 class InputError(Exception):
@@ -30,4 +30,5 @@ def run_script(main: Callable[[], None]) -> None:
             print("stopped: the same command continues", file=sys.stderr)
             sys.exit(130)
 
+    logging.set_verbosity(logging.WARNING)
     app.run(checked_main)

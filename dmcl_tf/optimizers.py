@@ -10,6 +10,7 @@ import tensorflow as tf
 
 from dmcl_tf.config import Config
 
+_LAMB_EPSILON = 1e-6  # of the paper and of tensorflow-addons; Keras' default is 1e-7
 _NOT_DECAYED = ("gamma", "beta", "bias")  # weight decay acts on kernels only, as in the authors' code
 
 
@@ -52,8 +53,10 @@ class Schedule(keras.optimizers.schedules.LearningRateSchedule):
 def make_optimizer(config: Config, steps_per_epoch: int, variables: list):
     """The optimiser of a run.
 
-    `sgdw` and `lamb` come from tensorflow-addons where it is installed, else from Keras. Both decay weights by
-    learning rate · weight decay, for which tensorflow-addons' SGDW is handed a schedule of its own.
+    `sgdw` and `lamb` come from tensorflow-addons where it is installed, else from Keras. SGDW shrinks kernels by
+    learning rate · weight decay, for which that of tensorflow-addons is handed a schedule of its own. The two LAMBs
+    differ: tensorflow-addons', as published, adds the decay to what its trust ratio scales and scales kernels only;
+    Keras' decays as SGDW does and scales every variable.
 
     Args:
         config: of the run.
@@ -71,7 +74,7 @@ def make_optimizer(config: Config, steps_per_epoch: int, variables: list):
         if config.optimizer == "sgdw":
             optimizer = keras.optimizers.SGD(schedule, momentum=config.momentum, weight_decay=config.weight_decay)
         else:
-            optimizer = keras.optimizers.Lamb(schedule, weight_decay=config.weight_decay)
+            optimizer = keras.optimizers.Lamb(schedule, epsilon=_LAMB_EPSILON, weight_decay=config.weight_decay)
         optimizer.exclude_from_weight_decay(var_list=[v for v in variables if not is_decayed(v)])
     optimizer.build(variables)
     return optimizer
@@ -93,4 +96,4 @@ def _addons_optimizer(config: Config, schedule: Schedule, decay_schedule: Schedu
         return tfa.optimizers.SGDW(
             decay_schedule, schedule, momentum=config.momentum, exclude_from_weight_decay=excluded
         )
-    return tfa.optimizers.LAMB(schedule, weight_decay_rate=config.weight_decay, exclude_from_weight_decay=excluded)
+    return tfa.optimizers.LAMB(schedule, weight_decay=config.weight_decay, exclude_from_weight_decay=excluded)

@@ -27,6 +27,27 @@ _PACKAGES = ("tensorflow", "keras", "tensorflow-addons", "numpy", "opencv-contri
 
 
 @dataclass(frozen=True)
+class Run:
+    """What makes a run.
+
+    Attributes:
+        dataset: name of the data set.
+        records: folder of its TFRecords, relative to the working directory where it lies below it.
+        class_names: by label.
+        config: every setting.
+    """
+
+    dataset: str
+    records: str
+    class_names: tuple[str, ...]
+    config: Config
+
+    def settings(self) -> dict:
+        """All that must be equal for a run to be the same one, as JSON values."""
+        return {"dataset": self.dataset, "records": self.records, **self.config.to_json()}
+
+
+@dataclass(frozen=True)
 class RunFolder:
     """The files of one run."""
 
@@ -42,38 +63,44 @@ class RunFolder:
         """One row per epoch."""
         return self.directory / "history.csv"
 
-    def create_or_match(self, config: Config, records: Path, dataset: str) -> None:
+    def create_or_match(self, run: Run) -> None:
         """Writes `config.json`, or checks that the folder was made with the same settings and records.
 
         Raises:
             InputError: where it was not; the message names the settings that differ.
         """
-        settings = {"dataset": dataset, "records": os.path.relpath(records), "config": config.to_json()}
         if self.config_path.exists():
-            known = self._read_config()
-            pairs = (
-                {**known["config"], "records": known["records"]},
-                {**settings["config"], "records": settings["records"]},
-            )
-            differing = [f"{k}: {pairs[0].get(k)} there, {v} now" for k, v in pairs[1].items() if pairs[0].get(k) != v]
+            there, now = self.load().settings(), run.settings()
+            differing = [f"{k}: {there.get(k)} there, {now[k]} now" for k in now if there.get(k) != now[k]]
             if differing:
                 raise InputError(
                     f"{self.directory} holds a run of another configuration ({'; '.join(differing)}); "
                     "choose another --run_name or remove the folder"
                 )
             return
-        versions = {name: _version(name) for name in _PACKAGES}
-        record = {**settings, "git_commit": _git_commit(), "python": platform.python_version(), "versions": versions}
+        record = {
+            "dataset": run.dataset,
+            "records": run.records,
+            "class_names": list(run.class_names),
+            "config": run.config.to_json(),
+            "git_commit": _git_commit(),
+            "python": platform.python_version(),
+            "versions": {name: _version(name) for name in _PACKAGES},
+        }
         write_text(self.config_path, json.dumps(record, indent=1, ensure_ascii=False) + "\n")
 
-    def load_config(self) -> tuple[Config, Path, str]:
-        """The configuration, the folder of records and the name of the data set of an existing run.
+    def load(self) -> Run:
+        """What the folder was made with.
 
         Raises:
             InputError: where this is no run folder.
         """
         record = self._read_config()
-        return Config.from_json(record["config"]), Path(record["records"]), record["dataset"]
+        try:
+            config = Config.from_json(record["config"])
+            return Run(record["dataset"], record["records"], tuple(record["class_names"]), config)
+        except (KeyError, TypeError) as error:
+            raise InputError(f"{self.config_path}: {error}; expected the settings of a run of this version") from None
 
     def _read_config(self) -> dict:
         try:

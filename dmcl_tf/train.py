@@ -7,6 +7,7 @@ that are not given come from --recipe and --scale.
 from __future__ import annotations
 
 import dataclasses
+import os
 import typing
 from pathlib import Path
 
@@ -16,7 +17,7 @@ from absl import flags
 from dmcl_tf import records, training
 from dmcl_tf.config import Config, resolve
 from dmcl_tf.errors import InputError, run_script
-from dmcl_tf.run_folder import RunFolder
+from dmcl_tf.run_folder import Run, RunFolder
 
 _DEFINE = {
     int: flags.DEFINE_integer,
@@ -86,7 +87,7 @@ def main() -> None:
     info.check(config.modalities, config.frame_size)
     name = flags.FLAGS.run_name or f"{config.recipe}-{config.scale}-seed{config.seed}"
     folder = RunFolder(Path(flags.FLAGS.checkpoints) / info.dataset / config.method / name)
-    folder.create_or_match(config, directory, info.dataset)
+    folder.create_or_match(Run(info.dataset, os.path.relpath(directory), info.class_names, config))
     print(f"run: {folder.directory}")
     training.train(config, info, folder, tf.distribute.MirroredStrategy())
 

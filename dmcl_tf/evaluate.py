@@ -1,0 +1,134 @@
+"""Evaluates a run: `python -m dmcl_tf.evaluate --run_dir=checkpoints/demo/dmcl/authors-compact-seed0`.
+
+Logits are averaged over the ten fixed clips of each video. Writes results.json, predictions.csv and confusion.csv
+into the run's folder and prints a table, with the paper's numbers beside ours where it has them.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pandas as pd
+from absl import flags
+
+from dmcl_tf import accuracy, paper, records
+from dmcl_tf.checkpoints import restore_ensemble
+from dmcl_tf.config import subset_names
+from dmcl_tf.errors import InputError, run_script
+from dmcl_tf.evaluation import Evaluator, VideoLogits
+from dmcl_tf.run_folder import Run, RunFolder, write_text
+
+
+def evaluate(folder: RunFolder, split: str, checkpoint: str, records_dir: Path | None = None) -> dict:
+    """Evaluates a checkpoint on a split and writes the files; returns what `results.json` holds.
+
+    Args:
+        folder: of the run.
+        split: "test" or "validation"; the files of the latter end in `_validation`.
+        checkpoint: "best" or "last".
+        records_dir: where the records are now; None: where they were in training.
+
+    Raises:
+        InputError: for a run without this checkpoint, or records that do not fit it.
+    """
+    run = folder.load()
+    info = records.DatasetInfo.load(records_dir or run.records)
+    info.check(run.config.modalities, run.config.frame_size)
+    if info.class_names != run.class_names:
+        raise InputError(f"{info.directory}: its classes are not those of {folder.directory}; give its own --records")
+    ensemble, epoch = restore_ensemble(folder, checkpoint)
+    videos = Evaluator(ensemble, info, run.config)(split)
+    results = summarize(run, videos)
+    results.update(
+        split=split,
+        clips_per_video=len(next(iter(info.clips[split].values()))),
+        checkpoint=checkpoint,
+        epoch=epoch,
+        origin=info.origin,
+    )
+    suffix = "" if split == "test" else f"_{split}"
+    write_text(folder.directory / f"predictions{suffix}.csv", _predictions(run, videos).to_csv(index=False))
+    write_text(folder.directory / f"confusion{suffix}.csv", _confusions(run, videos).to_csv(index=False))
+    write_text(folder.directory / f"results{suffix}.json", json.dumps(results, indent=1, ensure_ascii=False) + "\n")
+    return results
+
+
+def summarize(run: Run, videos: VideoLogits) -> dict:
+    """The part of `results.json` that follows from the run and its logits alone."""
+    modalities, config = run.config.modalities, run.config
+    scores = accuracy.accuracies(videos.logits, videos.labels, modalities)
+    predicted = accuracy.predictions(videos.logits, modalities)
+    subsets = {name: scores.pop(name) for name in subset_names(modalities) if name not in modalities}
+    return {
+        "dataset": run.dataset,
+        "method": config.method,
+        "recipe": config.recipe,
+        "scale": config.scale,
+        "seed": config.seed,
+        "videos": len(videos.labels),
+        "accuracy": {**scores, "subsets": subsets},
+        "per_class": {
+            name: accuracy.per_class(predicted[name], videos.labels, run.class_names) for name in (*modalities, "sum")
+        },
+        "config": config.to_json(),
+    }
+
+
+def table(results: dict) -> str:
+    """The accuracies for people, the paper's beside ours."""
+    scores = {**results["accuracy"]}
+    rows = {**{name: value for name, value in scores.items() if name != "subsets"}, **scores["subsets"]}
+    columns = {"accuracy %": [f"{value:.2f}" for value in rows.values()]}
+    published = paper.reported(results["dataset"], results["method"])
+    if published:
+        columns["paper %"] = [f"{published[name]:.2f}" if name in published else "" for name in rows]
+    title = (
+        f"{results['dataset']} · {results['method']} · {results['recipe']} recipe · {results['scale']} scale · "
+        f"seed {results['seed']}\n{results['videos']} {results['split']} videos × {results['clips_per_video']} clips · "
+        f"{results['checkpoint']} checkpoint, epoch {results['epoch'] + 1}"
+    )
+    origin = f"\n{results['origin']}" if results["origin"] else ""
+    return f"{title}{origin}\n{pd.DataFrame(columns, index=list(rows)).to_string()}"
+
+
+def _predictions(run: Run, videos: VideoLogits) -> pd.DataFrame:
+    frame = pd.DataFrame({"video_id": videos.video_ids, "label": videos.labels})
+    for modality, probabilities in zip(run.config.modalities, accuracy.softmax(videos.logits)):
+        columns = [f"{modality}:{name}" for name in run.class_names]
+        frame = pd.concat([frame, pd.DataFrame(probabilities, columns=columns)], axis=1)
+    return frame
+
+
+def _confusions(run: Run, videos: VideoLogits) -> pd.DataFrame:
+    """Videos by true class (rows) and predicted class (columns), one block for each modality and for the sum."""
+    predicted = accuracy.predictions(videos.logits, run.config.modalities)
+    blocks = []
+    for name in (*run.config.modalities, "sum"):
+        block = accuracy.confusion(predicted[name], videos.labels, run.class_names)
+        block.insert(0, "true class", block.index)
+        block.insert(0, "prediction by", name)
+        blocks.append(block)
+    return pd.concat(blocks)
+
+
+def define_flags(flag_values: flags.FlagValues = flags.FLAGS) -> None:
+    """Defines the script's flags."""
+    flags.DEFINE_string("run_dir", None, "folder of the run, checkpoints/<data set>/…", flag_values=flag_values)
+    flags.DEFINE_string("records", None, "folder of TFRecords; default: that of the training", flag_values=flag_values)
+    flags.DEFINE_enum("split", "test", ["test", "validation"], "videos to evaluate on", flag_values=flag_values)
+    flags.DEFINE_enum("checkpoint", "best", ["best", "last"], "weights to evaluate", flag_values=flag_values)
+
+
+def main() -> None:
+    """Evaluates the run that the flags name."""
+    if not flags.FLAGS.run_dir:
+        raise InputError("--run_dir is missing: expected the folder of a run, checkpoints/<data set>/<method>/<run>")
+    records_dir = Path(flags.FLAGS.records) if flags.FLAGS.records else None
+    folder = RunFolder(Path(flags.FLAGS.run_dir))
+    print(table(evaluate(folder, flags.FLAGS.split, flags.FLAGS.checkpoint, records_dir)))
+
+
+if __name__ == "__main__":
+    define_flags()
+    run_script(main)
