@@ -33,6 +33,7 @@ from data_prep.extract_frames import (
     report_left_out,
 )
 from data_prep.optical_flow import FlowSettings, bound_in_pixels
+from data_prep.plan import Plan
 from dmcl_tf.errors import InputError, run_script
 
 # Every worker process imports this script anew: TensorFlow, and modules that need it, are imported where they are used.
@@ -67,19 +68,16 @@ class RecordSettings:
         }
 
 
-def split_and_check(settings: RecordSettings, videos: Sequence[Video]) -> tuple[dict[str, list[Video]], list[Skipped]]:
+def split_videos(settings: RecordSettings, videos: Sequence[Video]) -> dict[str, list[Video]]:
     """Splits videos by the protocol; with a limit, keeps the first ones of each class.
 
-    Returns:
-        The splits, and a warning for each class that validation or test lacks.
-
     Raises:
-        InputError: an impossible protocol, or a class without training videos, or no test videos at all.
+        InputError: an impossible protocol.
     """
     splits = settings.data.dataset.split_videos(videos, **settings.protocol)
     if settings.limit:
-        splits = {split: _first_of_each_class(members, settings.limit) for split, members in splits.items()}
-    return splits, check_splits(settings, splits)
+        return {split: _first_of_each_class(members, settings.limit) for split, members in splits.items()}
+    return splits
 
 
 def _first_of_each_class(videos: Sequence[Video], limit: int) -> list[Video]:
@@ -173,9 +171,18 @@ def describe(
             "numpy": np.__version__,
             "opencv": cv2.__version__,
         },
-        skipped=tuple(report["skipped"]),
-        warnings=tuple(report["warnings"]),
+        skipped=_relative(report["skipped"], data),
+        warnings=_relative(report["warnings"], data),
     )
+
+
+def _relative(report: Sequence[Mapping[str, str]], data: DataSettings) -> tuple[dict[str, str], ...]:
+    """Names files relative to the data, so that the description does not depend on where they are."""
+
+    def shorten(reason: str) -> str:
+        return reason.replace(f"{data.frames_dir}/", "").replace(f"{data.data_dir}/", "")
+
+    return tuple({**entry, "reason": shorten(entry["reason"])} for entry in report)
 
 
 def print_summary(output: Path) -> None:
@@ -202,8 +209,6 @@ def make_records(settings: RecordSettings) -> None:
     Raises:
         InputError: the raw data are missing or unusable, or a folder holds results of other settings.
     """
-    from data_prep.shards import Plan, plan_shards, write_shards
-
     data, output = settings.data, settings.output
     begun = Plan.load(output)
     try:
@@ -215,7 +220,8 @@ def make_records(settings: RecordSettings) -> None:
             print_summary(output)
             return
         raise
-    splits, warnings = split_and_check(settings, listing.videos)
+    splits = split_videos(settings, listing.videos)
+    check_splits(settings, splits)
     videos = {video.video_id: video for members in splits.values() for video in members}
     check_modalities(settings, videos.values())
     sources = {video_id: fingerprint(video) for video_id, video in videos.items()}
@@ -225,6 +231,8 @@ def make_records(settings: RecordSettings) -> None:
         if begun.is_complete(output):
             print_summary(output)
             return
+    from data_prep.shards import plan_shards, write_shards
+
     extracted, left_out = extract_frames(list(videos.values()), data.frames_dir, data.frames, workers=data.workers)
     if settings.flow:
         left_out += extract_flow(data.frames_dir, sorted(extracted), settings.flow, workers=data.workers)
@@ -233,7 +241,7 @@ def make_records(settings: RecordSettings) -> None:
         split: [extracted[video.video_id] for video in members if video.video_id not in unusable]
         for split, members in splits.items()
     }
-    warnings = check_splits(settings, usable)
+    check_splits(settings, usable)
     shards = plan_shards(usable, settings.videos_per_shard)
     shard_ids = {name: [video.video_id for video in members] for name, members in shards.items()}
     plan = Plan(settings.to_json(), sources, shard_ids)
@@ -250,7 +258,7 @@ def make_records(settings: RecordSettings) -> None:
     )
     about_used = replace(listing, warnings=tuple(entry for entry in listing.warnings if entry.video_id in videos))
     report = report_left_out(about_used, extracted.values(), left_out)
-    report["warnings"] += [asdict(warning) for warning in warnings]
+    report["warnings"] += [asdict(warning) for warning in check_splits(settings, usable)]
     describe(settings, usable, written, report).save(output)
     print_summary(output)
 

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 
@@ -12,78 +10,13 @@ import numpy as np
 import tensorflow as tf
 
 from data_prep.extract_frames import ExtractedVideo
-from data_prep.files import atomic_path, check_settings, write_json
+from data_prep.files import atomic_path
 from data_prep.parallel import run_parallel
+from data_prep.plan import recorded_shards
 from dmcl_tf.errors import InputError
-from dmcl_tf.records import DatasetInfo, Shard, encode_video, shard_name
+from dmcl_tf.records import Shard, encode_video, shard_name
 
-_PLAN_FILE = "plan.json"
 _SHARDS_WORTH_A_PROCESS = 8  # fewer take less time than a process needs to import TensorFlow
-
-
-@dataclass(frozen=True)
-class Plan:
-    """What a folder of records is made of; the same plan always gives the same bytes.
-
-    Attributes:
-        settings: every setting that shapes the records.
-        sources: checksum of the raw files of every video asked for, by video id.
-        shards: video ids by shard name, in order.
-    """
-
-    settings: Mapping[str, object]
-    sources: Mapping[str, str]
-    shards: Mapping[str, Sequence[str]]
-
-    @classmethod
-    def load(cls, output: Path) -> Plan | None:
-        """Reads the plan of a folder of records; None where none was begun."""
-        path = output / _PLAN_FILE
-        if not path.exists():
-            return None
-        try:
-            return cls(**json.loads(path.read_text(encoding="utf-8")))
-        except (ValueError, TypeError) as error:
-            raise InputError(f"{path} is damaged ({error}); delete {output} and run the same command again") from error
-
-    def save(self, output: Path) -> None:
-        """Writes the plan."""
-        write_json(output / _PLAN_FILE, asdict(self))
-
-    def check_settings(self, output: Path, settings: Mapping[str, object]) -> None:
-        """Checks that records begun by this plan were begun with the given settings.
-
-        Raises:
-            InputError: they were not.
-        """
-        check_settings(output, self.settings, settings, _remedy(output))
-
-    def check_sources(self, output: Path, sources: Mapping[str, str]) -> None:
-        """Checks that the raw files are those that this plan was made for.
-
-        Raises:
-            InputError: videos were added, removed or changed since.
-        """
-        if sources == self.sources:
-            return
-        new, gone = sources.keys() - self.sources.keys(), self.sources.keys() - sources.keys()
-        changed = [video for video in sources.keys() & self.sources.keys() if sources[video] != self.sources[video]]
-        raise InputError(
-            f"{output} holds records of other raw videos ({len(new)} are new, {len(changed)} changed and {len(gone)} "
-            f"gone since, for example {min([*new, *changed, *gone])}): {_remedy(output)}"
-        )
-
-    def is_complete(self, output: Path) -> bool:
-        """Whether `dataset.json` and every shard are there, each of its recorded size."""
-        recorded = recorded_shards(output)
-        return recorded.keys() == self.shards.keys() and all(
-            (output / name).is_file() and (output / name).stat().st_size == shard.bytes
-            for name, shard in recorded.items()
-        )
-
-
-def _remedy(output: Path) -> str:
-    return f"delete {output} to make them again, or use another --output"
 
 
 def plan_shards(
@@ -173,12 +106,3 @@ def write_shards(
     for shard in run_parallel(work, missing, workers=processes, description="records", unit="shard"):
         written[shard.name] = shard
     return {name: written[name] for name in shards}
-
-
-def recorded_shards(output: Path) -> dict[str, Shard]:
-    """The shards that a finished `dataset.json` lists, by name; none where it is missing or damaged."""
-    try:
-        info = DatasetInfo.load(output)
-    except InputError:
-        return {}
-    return {shard.name: shard for members in info.shards.values() for shard in members}
