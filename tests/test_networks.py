@@ -160,7 +160,7 @@ def test_batch_normalisation_has_the_asked_momentum_and_the_authors_epsilon():
 
 
 def test_an_unknown_variant_is_refused():
-    with pytest.raises(ValueError, match="'resnet'.*authors or tran2018"):
+    with pytest.raises(ValueError, match=r"'resnet'.*authors or tran2018"):
         networks.r2plus1d_18(10, variant="resnet")
 
 
@@ -182,5 +182,5 @@ def test_a_missing_superfluous_or_misshapen_tf1_variable_is_named(golden_network
         networks.load_tf1_variables(golden_network, {**variables, "net/conv3d_38/kernel": variables[kernel]})
     with pytest.raises(ValueError, match=r"net/conv3d_3/kernel has shape \(3, 1, 1, 8, 8\).*\(1, 3, 3, 8, 8\)"):
         networks.load_tf1_variables(golden_network, {**variables, kernel: variables["net/conv3d_4/kernel"]})
-    with pytest.raises(ValueError, match="no variable for|has no place|has shape"):
+    with pytest.raises(ValueError, match=r"no variable for|has no place|has shape"):
         networks.load_tf1_variables(networks.r2plus1d_18(10, width=8, variant="tran2018"), variables)

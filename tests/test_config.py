@@ -1,0 +1,145 @@
+"""Settings: recipes, scales, their order, and values that cannot be."""
+
+import dataclasses
+import json
+import math
+
+import pytest
+
+from dmcl_tf import config
+from dmcl_tf.config import Config, resolve
+from dmcl_tf.errors import InputError
+
+# what each recipe and scale must say, beside its sources in the fact sheet of the paper and the authors' code
+RECIPES = {
+    "authors": {
+        "frame_size": 256,
+        "crop_size": 224,
+        "clip_frames": 8,
+        "crop_jitter": 8 / 256,
+        "crop_jitter_probability": 0.5,
+        "flip_probability": 0.5,
+        "negate_flow": False,
+        "color_probability": 0.5,
+        "value_range": "0..255",
+        "shuffle_buffer": 100,
+        "variant": "authors",
+        "width": 64,
+        "batch_norm_momentum": 0.997,
+        "temperature": 2.0,
+        "loser_ground_truth_weight": 1.0,
+        "distillation_weight": 1.0,
+        "scale_by_temperature_squared": True,
+        "optimizer": "sgd",
+        "learning_rate": 0.00128,
+        "momentum": 0.9,
+        "weight_decay": 1e-4,
+        "schedule": "step",
+        "warmup_epochs": 5,
+        "decay_epochs": (100, 150, 180, 200),
+        "epochs": 220,
+        "batch_size": 8,
+        "validate_every": 5,
+        "select_by": "oracle",
+    },
+    "paper": {
+        "loser_ground_truth_weight": 0.5,
+        "distillation_weight": 0.5,
+        "scale_by_temperature_squared": False,
+        "crop_jitter": 16 / 256,
+        "crop_jitter_probability": 1.0,
+        "learning_rate": 1e-3,
+        "variant": "tran2018",
+    },
+}
+SCALES = {
+    "paper": {"frame_size": 256, "crop_size": 224, "width": 64, "epochs": 220},
+    "compact": {"frame_size": 80, "crop_size": 64, "width": 16, "batch_size": 16, "schedule": "cosine", "epochs": 60},
+}
+
+
+def test_every_recipe_and_scale_has_a_case():
+    assert set(RECIPES) == set(config.RECIPES)
+    assert set(SCALES) == set(config.SCALES)
+    for field, known in (("recipe", RECIPES), ("scale", SCALES)):
+        assert set(Config.__dataclass_fields__[field].metadata["choices"]) == set(known)
+
+
+@pytest.mark.parametrize("recipe", RECIPES)
+def test_recipe(recipe):
+    resolved = resolve(recipe, "paper", {})
+    assert {name: getattr(resolved, name) for name in RECIPES[recipe]} == RECIPES[recipe]
+    assert (resolved.recipe, resolved.scale) == (recipe, "paper")
+
+
+@pytest.mark.parametrize("scale", SCALES)
+def test_scale(scale):
+    resolved = resolve("authors", scale, {})
+    assert {name: getattr(resolved, name) for name in SCALES[scale]} == SCALES[scale]
+
+
+def test_scale_goes_before_recipe_and_overrides_before_both():
+    both = resolve("paper", "compact", {})
+    assert both.learning_rate == config.SCALES["compact"]["learning_rate"]
+    assert both.variant == "tran2018"
+    own = resolve("paper", "compact", {"learning_rate": 0.5, "variant": "authors"})
+    assert (own.learning_rate, own.variant) == (0.5, "authors")
+
+
+@pytest.mark.parametrize("recipe", RECIPES)
+def test_settings_survive_json(recipe):
+    resolved = resolve(recipe, "compact", {"modalities": ("rgb", "depth"), "temperature": math.pi})
+    assert Config.from_json(json.loads(json.dumps(resolved.to_json()))) == resolved
+
+
+def test_every_setting_says_what_it_is():
+    for field in dataclasses.fields(Config):
+        assert field.metadata["help"].strip(), field.name
+        assert not field.metadata["choices"] or field.default in field.metadata["choices"]
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        ({"method": "dmlc"}, "--method=dmlc: expected one of dmcl, independent; did you mean dmcl?"),
+        ({"optimizer": "sdg"}, "--optimizer=sdg: expected one of sgd, adam, sgdw, lamb; did you mean sgd?"),
+        ({"precision": "bfloat"}, "did you mean bfloat16?"),
+        ({"value_range": "0-255"}, "did you mean 0..255?"),
+        ({"select_by": "oracl"}, "--select_by=oracl: expected one of rgb, depth, flow, rgb+depth"),
+        ({"select_by": "oracl"}, "did you mean oracle?"),
+        ({"crop_size": 300}, "--crop_size=300 exceeds --frame_size=256"),
+        ({"batch_size": 0}, "--batch_size=0: expected a positive number"),
+        ({"temperature": -1.0}, "--temperature=-1.0: expected a positive number"),
+        ({"learning_rate": math.nan}, "--learning_rate=nan: expected a positive number"),
+        ({"flip_probability": 1.5}, "--flip_probability=1.5: expected a value from 0 to 1"),
+        ({"momentum": 1.5}, "--momentum=1.5: expected a value from 0 to 1"),
+        ({"weight_decay": -1e-4}, "--weight_decay=-0.0001: expected 0 or more"),
+        ({"warmup_epochs": -1}, "--warmup_epochs=-1: expected 0 or more"),
+        ({"seed": -1}, "--seed=-1: expected 0 or more"),
+        ({"modalities": ()}, "--modalities=: expected one or more different names"),
+        ({"modalities": ("rgb", "rgb")}, "--modalities=rgb,rgb: expected one or more different names"),
+    ],
+)
+def test_impossible_values_are_named(overrides, message):
+    with pytest.raises(InputError) as caught:
+        resolve("authors", "paper", overrides)
+    assert message in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_unknown_recipe_and_scale_are_named():
+    with pytest.raises(InputError, match=r"--recipe=author: expected one of authors, paper; did you mean authors\?"):
+        resolve("author", "paper", {})
+    with pytest.raises(InputError, match=r"--scale=compac: expected one of paper, compact; did you mean compact\?"):
+        resolve("authors", "compac", {})
+
+
+@pytest.mark.parametrize("modalities", [("rgb",), ("rgb", "depth"), ("rgb", "depth", "flow"), ("a", "b", "c", "d")])
+def test_every_subset_has_a_name(modalities):
+    subsets = config.subset_names(modalities)
+    assert len(subsets) == 2 ** len(modalities) - 1
+    assert len(set(subsets.values())) == len(subsets)
+    assert all(name == "+".join(subset) for name, subset in subsets.items())
+    assert list(subsets)[: len(modalities)] == list(modalities)
+    assert list(subsets.values())[-1] == modalities
+    assert config.reported_accuracies(modalities) == (*subsets, "sum", "sum_probabilities", "oracle")
