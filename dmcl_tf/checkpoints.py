@@ -42,8 +42,8 @@ class Checkpoints:
 
     def best_accuracy(self) -> float:
         """Validation accuracy of the best checkpoint, -1 where there is none yet."""
-        path = self._managers["best"].latest_checkpoint
-        return float(tf.train.load_variable(path, "accuracy/.ATTRIBUTES/VARIABLE_VALUE")) if path else -1.0
+        value = _stored(self._managers["best"].latest_checkpoint, "accuracy")
+        return -1.0 if value is None else float(value)
 
     def restore(self, name: str) -> int | None:
         """Restores `last` or `best`; returns its epoch, or None where there is no such checkpoint.
@@ -68,6 +68,16 @@ class Checkpoints:
         self._epoch.assign(epoch)
         self._accuracy.assign(accuracy)
         self._managers[name].save(checkpoint_number=epoch)
+
+
+def checkpoint_epoch(folder: RunFolder, checkpoint: str) -> int | None:
+    """The epoch of a run's checkpoint ("best" or "last"), counted from 0; None where there is none."""
+    epoch = _stored(tf.train.latest_checkpoint(str(folder.directory / checkpoint)), "epoch")
+    return None if epoch is None else int(epoch)
+
+
+def _stored(path: str | None, name: str):
+    return tf.train.load_variable(path, f"{name}/.ATTRIBUTES/VARIABLE_VALUE") if path else None
 
 
 def restore_ensemble(folder: RunFolder, checkpoint: str, precision: str | None = None) -> tuple[ModalityEnsemble, int]:

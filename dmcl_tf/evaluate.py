@@ -13,7 +13,7 @@ import pandas as pd
 from absl import flags
 
 from dmcl_tf import accuracy, paper, records
-from dmcl_tf.checkpoints import restore_ensemble
+from dmcl_tf.checkpoints import checkpoint_epoch, restore_ensemble
 from dmcl_tf.config import subset_names
 from dmcl_tf.errors import InputError, run_script
 from dmcl_tf.evaluation import Evaluator, VideoLogits
@@ -22,6 +22,8 @@ from dmcl_tf.run_folder import Run, RunFolder, write_text
 
 def evaluate(folder: RunFolder, split: str, checkpoint: str, records_dir: Path | None = None) -> dict:
     """Evaluates a checkpoint on a split and writes the files; returns what `results.json` holds.
+
+    Results of the same checkpoint, epoch and records that are there already are returned as they are.
 
     Args:
         folder: of the run.
@@ -37,20 +39,26 @@ def evaluate(folder: RunFolder, split: str, checkpoint: str, records_dir: Path |
     info.check(run.config.modalities, run.config.frame_size)
     if info.class_names != run.class_names:
         raise InputError(f"{info.directory}: its classes are not those of {folder.directory}; give its own --records")
-    ensemble, epoch = restore_ensemble(folder, checkpoint)
-    videos = Evaluator(ensemble, info, run.config)(split)
-    results = summarize(run, videos)
-    results.update(
-        split=split,
-        clips_per_video=len(next(iter(info.clips[split].values()))),
-        checkpoint=checkpoint,
-        epoch=epoch,
-        origin=info.origin,
-    )
     suffix = "" if split == "test" else f"_{split}"
+    results_path = folder.directory / f"results{suffix}.json"
+    made_from = {
+        "split": split,
+        "clips_per_video": len(next(iter(info.clips[split].values()), ())),
+        "checkpoint": checkpoint,
+        "epoch": checkpoint_epoch(folder, checkpoint),
+        "origin": info.origin,
+        "config": run.config.to_json(),
+    }
+    if results_path.exists():
+        results = json.loads(results_path.read_text(encoding="utf-8"))
+        if all(results.get(name) == value for name, value in made_from.items()):
+            return results
+    ensemble, _ = restore_ensemble(folder, checkpoint)
+    videos = Evaluator(ensemble, info, run.config)(split)
+    results = {**summarize(run, videos), **made_from}
     write_text(folder.directory / f"predictions{suffix}.csv", _predictions(run, videos).to_csv(index=False))
     write_text(folder.directory / f"confusion{suffix}.csv", _confusions(run, videos).to_csv(index=False))
-    write_text(folder.directory / f"results{suffix}.json", json.dumps(results, indent=1, ensure_ascii=False) + "\n")
+    write_text(results_path, json.dumps(results, indent=1, ensure_ascii=False) + "\n")
     return results
 
 
@@ -71,7 +79,6 @@ def summarize(run: Run, videos: VideoLogits) -> dict:
         "per_class": {
             name: accuracy.per_class(predicted[name], videos.labels, run.class_names) for name in (*modalities, "sum")
         },
-        "config": config.to_json(),
     }
 
 

@@ -72,6 +72,11 @@ def config_from_flags(flag_values: flags.FlagValues = flags.FLAGS) -> Config:
     return resolve(given.pop("recipe"), given.pop("scale"), given)
 
 
+def run_path(dataset: str, config: Config, run_name: str | None) -> Path:
+    """Where a run is kept under the folder of checkpoints: `<data set>/<method>/<run>`."""
+    return Path(dataset) / config.method / (run_name or f"{config.recipe}-{config.scale}-seed{config.seed}")
+
+
 def _integers(name: str, values: tuple[str, ...]) -> tuple[int, ...]:
     try:
         return tuple(int(value) for value in values)
@@ -85,8 +90,7 @@ def main() -> None:
     directory = Path(flags.FLAGS.records)
     info = records.DatasetInfo.load(directory)
     info.check(config.modalities, config.frame_size)
-    name = flags.FLAGS.run_name or f"{config.recipe}-{config.scale}-seed{config.seed}"
-    folder = RunFolder(Path(flags.FLAGS.checkpoints) / info.dataset / config.method / name)
+    folder = RunFolder(Path(flags.FLAGS.checkpoints) / run_path(info.dataset, config, flags.FLAGS.run_name))
     folder.create_or_match(Run(info.dataset, os.path.relpath(directory), info.class_names, config))
     print(f"run: {folder.directory}")
     training.train(config, info, folder, tf.distribute.MirroredStrategy())

@@ -43,6 +43,7 @@ def train(config: Config, info: records.DatasetInfo, folder: RunFolder, strategy
         done = checkpoints.restore("last")
     first_epoch = 0 if done is None else done + 1
     if first_epoch >= config.epochs:
+        print(f"complete: {config.epochs} epochs")
         return
     recorder = EpochRecorder(config, info, folder, checkpoints, ensemble, first_epoch, steps)
     dataset = input_pipeline.training_dataset(info, config, first_epoch)

@@ -1,0 +1,121 @@
+"""Runs a data set through its stages: `python -m dmcl_tf.stages nwucla [prepare|train|evaluate|export] [flags]`.
+
+Every flag goes to the stages that know it, and each stage skips what is already complete. Without a stage, all four
+run in turn. Data are under $DATA_ROOT/<data set>, by default data/<data set>.
+"""
+
+from __future__ import annotations
+
+import difflib
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+from absl import flags
+
+from data_prep import make_tfrecords
+from data_prep.datasets import DATASETS
+from dmcl_tf import evaluate, export, train
+from dmcl_tf.errors import InputError
+
+STAGES = {
+    "prepare": (make_tfrecords, ["data_prep/make_tfrecords.py"]),
+    "train": (train, ["-m", "dmcl_tf.train"]),
+    "evaluate": (evaluate, ["-m", "dmcl_tf.evaluate"]),
+    "export": (export, ["-m", "dmcl_tf.export"]),
+}
+
+# The demo data set is small: it is over in a few minutes, of a few hundred steps.
+DATASET_FLAGS = {
+    "demo": ["--scale=compact", "--epochs=40", "--batch_norm_momentum=0.9", "--validate_every=10"],
+}
+
+
+def parse(stage: str, arguments: list[str]) -> tuple[flags.FlagValues, list[str]]:
+    """What a stage makes of the arguments: the values of its flags, and the arguments it does not know.
+
+    Raises:
+        InputError: where a flag has an impossible value.
+    """
+    values = flags.FlagValues()
+    STAGES[stage][0].define_flags(values)
+    try:
+        rest = values([stage, *arguments], known_only=True)[1:]
+    except flags.Error as error:
+        raise InputError(str(error).replace("\n", " ")) from None
+    return values, rest
+
+
+def check_known(arguments: list[str], parsed: dict[str, tuple[flags.FlagValues, list[str]]]) -> None:
+    """Checks that some stage knows each argument.
+
+    Raises:
+        InputError: where none does; the message suggests the nearest flag.
+    """
+    for argument in arguments:
+        if all(argument in rest for _, rest in parsed.values()):
+            name = argument.lstrip("-").split("=")[0]
+            known = sorted({flag for values, _ in parsed.values() for flag in values})
+            close = difflib.get_close_matches(name, known, n=1)
+            hint = f"; did you mean --{close[0]}?" if close else "; python -m dmcl_tf.train --help lists the settings"
+            raise InputError(f"unknown argument {argument!r}{hint}")
+
+
+def present(values: flags.FlagValues) -> list[str]:
+    """The flags that were given, as arguments."""
+    return [values[name].serialize() for name in values if values[name].present]
+
+
+def commands(dataset: str, stages: list[str], arguments: list[str]) -> list[list[str]]:
+    """The command line of each stage, with the folders of one stage handed to the next.
+
+    Raises:
+        InputError: for an unknown argument or an impossible value.
+    """
+    data_dir = Path(os.environ.get("DATA_ROOT", "data")) / dataset
+    arguments = [*DATASET_FLAGS.get(dataset, []), *arguments]
+    parsed = {stage: parse(stage, arguments) for stage in STAGES}
+    check_known(arguments, parsed)
+    config = train.config_from_flags(parsed["train"][0])
+
+    prepare = [f"--dataset={dataset}", f"--data_dir={data_dir}", f"--size={config.frame_size}"]
+    given = {"prepare": [*prepare, *present(parsed["prepare"][0])]}
+    records = make_tfrecords.settings_from_flags(parse("prepare", given["prepare"])[0]).output
+    given["train"] = [f"--records={records}", *present(parsed["train"][0])]
+    values = parse("train", given["train"])[0]
+    run_dir = Path(values["checkpoints"].value) / train.run_path(dataset, config, values["run_name"].value)
+    for stage in ("evaluate", "export"):
+        given[stage] = [f"--run_dir={run_dir}", *present(parsed[stage][0])]
+    if "records" not in parsed["evaluate"][0] or not parsed["evaluate"][0]["records"].present:
+        given["evaluate"].append(f"--records={records}")
+    return [[sys.executable, *STAGES[stage][1], *given[stage]] for stage in stages]
+
+
+def main(arguments: list[str]) -> int:
+    """Runs the stages; returns the exit status of the first that failed, else 0."""
+    if not arguments or arguments[0] not in DATASETS:
+        raise InputError(f"expected a data set, one of {', '.join(DATASETS)}; then a stage and flags, or neither")
+    dataset, *rest = arguments
+    stages = list(STAGES)
+    if rest and not rest[0].startswith("-"):
+        if rest[0] not in STAGES:
+            raise InputError(f"unknown stage {rest[0]!r}: expected one of {', '.join(STAGES)}")
+        stages = [rest.pop(0)]
+    for stage, command in zip(stages, commands(dataset, stages, rest)):
+        print(f"\n== {dataset}: {stage} ==", flush=True)
+        status = subprocess.run(command, check=False).returncode
+        if status:
+            return status
+    return 0
+
+
+if __name__ == "__main__":
+    try:
+        sys.exit(main(sys.argv[1:]))
+    except InputError as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(2)
+    except KeyboardInterrupt:
+        print("stopped: the same command continues", file=sys.stderr)
+        sys.exit(130)

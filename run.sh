@@ -1,0 +1,68 @@
+#!/usr/bin/env bash
+# Sets up the environment once and runs a command in it; see `bash run.sh help`.
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")"
+
+VENV="${VENV:-.venv}"
+export DATA_ROOT="${DATA_ROOT:-data}"
+
+usage() {
+  cat <<'HELP'
+bash run.sh demo                   the demo data set: prepare, train, evaluate, export; a few minutes on two cores
+bash run.sh test [flags]           ruff, then pytest with the flags
+bash run.sh nwucla [flags]         the paper's experiment on data/nwucla/multiview_action
+bash run.sh nwucla STAGE [flags]   one stage of it: prepare, train, evaluate or export
+bash run.sh help                   this text
+
+Flags go to the stages that know them; complete stages are skipped, and the same command continues what was
+interrupted. Some flags:
+  --method=dmcl|independent        what is trained
+  --recipe=authors|paper           settings of the authors' code, or of the paper
+  --scale=paper|compact            full size, or a small version for machines without a GPU
+  --seed=0                         seed of weights, order and augmentation
+  --train_views=1,2 --test_view=3  the cross-view protocol
+All of them: .venv/bin/python -m dmcl_tf.train --help (likewise evaluate, export) and
+.venv/bin/python data_prep/make_tfrecords.py --help
+
+Environment: PYTHON, the interpreter (python3); VENV, where packages are installed (.venv); DATA_ROOT, the folder
+that holds the data sets (data).
+HELP
+}
+
+# Packages are installed once, and again only when requirements.txt or the interpreter changes.
+prepare_environment() {
+  local python="${PYTHON:-python3}" version stamp extra=()
+  if ! version="$("$python" -c 'import sys; assert sys.version_info >= (3, 9); print(sys.version)' 2>/dev/null)"; then
+    echo "error: $python is not a working Python 3.9 or newer; set PYTHON to one" >&2
+    exit 2
+  fi
+  if command -v nvidia-smi >/dev/null && nvidia-smi -L >/dev/null 2>&1; then
+    extra=("tensorflow[and-cuda]")
+  fi
+  stamp="$version ${extra[*]-} $("$python" -c 'import hashlib; print(hashlib.sha256(open("requirements.txt", "rb").read()).hexdigest())')"
+  if [ -f "$VENV/complete" ] && [ "$(cat "$VENV/complete")" = "$stamp" ]; then
+    return
+  fi
+  echo "installing the packages of requirements.txt into $VENV, once; this takes a few minutes" >&2
+  rm -f "$VENV/complete"
+  "$python" -m venv --clear "$VENV"
+  "$VENV/bin/python" -m pip install --quiet --disable-pip-version-check -r requirements.txt "${extra[@]+"${extra[@]}"}"
+  printf '%s' "$stamp" >"$VENV/complete"
+}
+
+case "${1:-help}" in
+  help | -h | --help)
+    usage
+    ;;
+  test)
+    shift
+    prepare_environment
+    "$VENV/bin/ruff" check .
+    "$VENV/bin/ruff" format --check .
+    exec "$VENV/bin/python" -m pytest "$@"
+    ;;
+  *)
+    prepare_environment
+    exec "$VENV/bin/python" -m dmcl_tf.stages "$@"
+    ;;
+esac
