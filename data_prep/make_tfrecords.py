@@ -21,6 +21,8 @@ from absl import flags
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from data_prep import extract_flow as extract_flow_script
+from data_prep import extract_frames as extract_frames_script
 from data_prep.datasets.base import Skipped, Video
 from data_prep.extract_flow import define_flow_flags, extract_flow, flow_settings_from_flags
 from data_prep.extract_frames import (
@@ -302,6 +304,8 @@ def define_flags(flag_values: flags.FlagValues = flags.FLAGS) -> None:
         flag_values=flag_values,
     )
     define_flow_flags(flag_values)
+    for module in (extract_frames_script, extract_flow_script):  # for --help, which lists a module's own flags
+        flags.adopt_module_key_flags(module, flag_values)
 
 
 def settings_from_flags(values: flags.FlagValues) -> RecordSettings:

@@ -281,6 +281,14 @@ def test_unreadable_frames_are_left_out_and_listed(own_raw):
     assert info.counts["test"]["drop trash"] == 0
 
 
+def test_help_lists_the_flags_of_every_stage():
+    run = subprocess.run(
+        [sys.executable, "data_prep/make_tfrecords.py", "--help"], capture_output=True, text=True, cwd=ROOT, check=False
+    )
+    for name in ("dataset", "jpeg_quality", "flow_preset", "tvl1_lambda", "videos_per_shard"):
+        assert f"--{name}:" in run.stdout
+
+
 def test_defaults_are_the_demo_at_its_scale():
     values = flags.FlagValues()
     script.define_flags(values)
