@@ -83,6 +83,9 @@ class ModalityEnsemble(keras.Model):
         loss = tf.reduce_sum(tf.reduce_mean(objective.loss, axis=1))
         return self._report(loss, objective, logits, batch["label"])
 
+    def _maybe_symbolic_build(self, iterator=None, data_batch=None):
+        """Nothing: the networks are built. Keras 3 would average a batch over replicas here, video ids and all."""
+
     def _decay_loss(self) -> tf.Tensor:
         if not self.weight_decay:
             return tf.constant(0.0)

@@ -78,7 +78,10 @@ class Evaluator:
 
     def _clip_averaged_logits(self, clips):
         """Modality → (B, K, T, H, W, 3) uint8 → (M, B, C): the average over K clips, as in the authors' code."""
-        shape = tf.shape(clips[self._ensemble.modalities[0]])
+        first, classes = clips[self._ensemble.modalities[0]], len(self._info.class_names)
+        if first.shape[0] == 0:  # the last batch may leave a replica without videos, and Keras 3 cannot add nothing
+            return tf.zeros((len(clips), 0, classes))
+        shape = tf.shape(first)
         folded = {
             modality: tf.reshape(
                 input_pipeline.network_input(clips[modality], self._config.value_range),
@@ -87,4 +90,4 @@ class Evaluator:
             for modality in self._ensemble.modalities
         }
         logits = self._ensemble.stacked_logits(folded)
-        return tf.reduce_mean(tf.reshape(logits, (len(folded), shape[0], shape[1], -1)), axis=2)
+        return tf.reduce_mean(tf.reshape(logits, (len(folded), shape[0], shape[1], classes)), axis=2)
