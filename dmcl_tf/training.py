@@ -77,10 +77,10 @@ def _video_ids(message: str) -> str:
 
 
 class EpochRecorder(keras.callbacks.Callback):
-    """After each epoch: validation, checkpoints, history, TensorBoard and progress, in that order.
+    """After each epoch: validation, best checkpoint, history, last checkpoint, TensorBoard and progress, in that order.
 
-    The history is written last and cut back to the last checkpoint on continuing, so that an epoch counts only when
-    its checkpoint is complete.
+    The history is written before the checkpoint to continue from, and cut back to that checkpoint on continuing: an
+    epoch counts only when its checkpoint is complete, and then its row is there.
     """
 
     def __init__(
@@ -128,9 +128,9 @@ class EpochRecorder(keras.callbacks.Callback):
             score = scores[self._config.select_by]
             if score >= self._checkpoints.best_accuracy():  # the later of two equals, as in the authors' code
                 self._checkpoints.save_best(epoch, score)
-        self._checkpoints.save_last(epoch)
         self._rows.append(row)
         self._folder.write_history(pd.DataFrame(self._rows, columns=self._columns))
+        self._checkpoints.save_last(epoch)
         with self._writer.as_default(step=epoch):
             for name, value in row.items():
                 if name != "epoch":
