@@ -114,7 +114,9 @@ class RunFolder:
 
     def read_history(self) -> pd.DataFrame:
         """The epochs so far, empty for a new run."""
-        return pd.read_csv(self.history_path) if self.history_path.exists() else pd.DataFrame()
+        if not self.history_path.exists():
+            return pd.DataFrame()
+        return pd.read_csv(self.history_path, float_precision="round_trip")  # every digit, to be written again
 
     def write_history(self, history: pd.DataFrame) -> None:
         """Writes all epochs, atomically."""

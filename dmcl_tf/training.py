@@ -27,10 +27,18 @@ def train(config: Config, info: records.DatasetInfo, folder: RunFolder, strategy
         strategy: whose replicas share each batch.
 
     Raises:
-        InputError: for records that do not fit, a corrupt shard, or a loss that is not finite.
+        InputError: for records that do not fit, a batch that does not divide among the devices, a corrupt shard, or a
+            loss that is not finite.
     """
     info.check(config.modalities, config.frame_size)
+    input_pipeline.check_clip_frames(info, config)
     steps = input_pipeline.steps_per_epoch(info, config)
+    shards = info.shard_paths("train") + info.shard_paths("validation")
+    if config.batch_size % strategy.num_replicas_in_sync:
+        raise InputError(
+            f"--batch_size={config.batch_size} does not divide among {strategy.num_replicas_in_sync} devices: choose a "
+            "multiple of their number"
+        )
     keras.utils.set_random_seed(config.seed + 1)  # tf.data refuses seeds that are tensors under the global seed 0
     if config.deterministic:
         tf.config.experimental.enable_op_determinism()
@@ -57,7 +65,7 @@ def train(config: Config, info: records.DatasetInfo, folder: RunFolder, strategy
             verbose=0,
         )
     except tf.errors.DataLossError:
-        corrupt = records.find_corrupt_shard(info.shard_paths("train") + info.shard_paths("validation"))
+        corrupt = records.find_corrupt_shard(shards)
         raise InputError(f"{corrupt} is corrupt: delete it and run data_prep/make_tfrecords.py again") from None
     except tf.errors.InvalidArgumentError as error:
         if "non-finite loss" not in error.message:
