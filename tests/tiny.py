@@ -1,10 +1,11 @@
-"""Tiny records whose frames say which they are: the grey levels hold column, row and index."""
+"""Tiny networks, and tiny records whose frames say which they are: grey levels hold column, row and index."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
+import keras
 import numpy as np
 import tensorflow as tf
 
@@ -18,8 +19,8 @@ STEP = 5
 def marked_frame(index: int, size: int = SIZE) -> np.ndarray:
     """A frame whose channels are 5 × column, 5 × row and 5 × `index`, which `read_marks` reads again."""
     frame = np.empty((size, size, 3), np.uint8)
-    frame[..., 0] = STEP * np.arange(size)
-    frame[..., 1] = STEP * np.arange(size)[:, None]
+    frame[..., 0] = np.minimum(STEP * np.arange(size), 255)
+    frame[..., 1] = np.minimum(STEP * np.arange(size), 255)[:, None]
     frame[..., 2] = STEP * index
     return frame
 
@@ -106,3 +107,13 @@ def write_records(
         clips=clips,
         versions={},
     ).save(directory)
+
+
+def linear_networks(modalities: Sequence[str], classes: int) -> dict[str, keras.Model]:
+    """Networks of one linear layer on the mean of a clip: the least that has logits, a kernel and a bias."""
+    members = {}
+    for modality in modalities:
+        clips = keras.Input((None, None, None, 3))
+        logits = keras.layers.Dense(classes)(keras.layers.GlobalAveragePooling3D()(clips))
+        members[modality] = keras.Model(clips, logits, name=modality)
+    return members

@@ -1,0 +1,233 @@
+"""The ensemble: any subset of modalities, the joint step, its figures, and several devices."""
+
+import itertools
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from tiny import linear_networks
+
+from dmcl_tf import networks, objectives
+from dmcl_tf.config import Config, resolve
+from dmcl_tf.ensemble import ModalityEnsemble, make_ensemble, make_objective
+from dmcl_tf.optimizers import make_optimizer
+
+ROOT = Path(__file__).parents[1]
+MODALITIES = ("rgb", "depth", "flow")
+CLASSES = 4
+RATE, DECAY = 0.5, 1e-4
+
+
+def make_batch(modalities=MODALITIES, batch=6):
+    clips = {
+        modality: tf.random.stateless_normal((batch, 2, 4, 4, 3), (seed, 1)) * 10.0
+        for seed, modality in enumerate(modalities)
+    }
+    labels = tf.random.stateless_uniform((batch,), (9, 9), maxval=CLASSES, dtype=tf.int64)
+    return {"clips": clips, "label": labels, "video_id": tf.constant([f"video-{i}" for i in range(batch)])}
+
+
+def compiled(ensemble, **settings):
+    config = resolve("authors", "paper", {"learning_rate": RATE, "warmup_epochs": 0, **settings})
+    optimizer = make_optimizer(config, 10, ensemble.trainable_variables)
+    ensemble.compile(optimizer=optimizer, jit_compile=False)
+    return ensemble
+
+
+def fit(ensemble, batch, epochs=1):
+    """Trains with one step per epoch on the same batch; returns the reported figures by name, one per epoch."""
+    dataset = tf.data.Dataset.from_tensors(batch).repeat()
+    return ensemble.fit(dataset, epochs=epochs, steps_per_epoch=1, verbose=0).history
+
+
+@pytest.mark.parametrize("size", [1, 2, 3])
+def test_any_subset_of_the_modalities(size):
+    ensemble = ModalityEnsemble(linear_networks(MODALITIES, CLASSES), objectives.dmcl)
+    clips = make_batch()["clips"]
+    every = ensemble(clips)
+    for subset in itertools.permutations(MODALITIES, size):
+        logits = ensemble({modality: clips[modality] for modality in subset})
+        assert list(logits) == [modality for modality in MODALITIES if modality in subset]
+        for modality in subset:
+            assert logits[modality].shape == (6, CLASSES)
+            np.testing.assert_array_equal(logits[modality], every[modality])
+            np.testing.assert_array_equal(logits[modality], ensemble.networks[modality](clips[modality]))
+
+
+def test_unknown_and_no_modalities_are_refused():
+    ensemble = ModalityEnsemble(linear_networks(MODALITIES, CLASSES), objectives.dmcl)
+    with pytest.raises(ValueError, match=r"infrared.*expected one or more of rgb, depth, flow"):
+        ensemble({"infrared": tf.zeros((1, 2, 4, 4, 3))})
+    with pytest.raises(ValueError, match="expected one or more of rgb, depth, flow"):
+        ensemble({})
+
+
+def gradients_by_hand(ensemble, batch, decay):
+    """∂/∂v of mean over samples of the sum over networks, + decay · v for kernels."""
+    variables = ensemble.trainable_variables
+    with tf.GradientTape() as tape:
+        logits = tf.stack([ensemble.networks[m](batch["clips"][m], training=True) for m in ensemble.modalities])
+        loss = tf.reduce_sum(ensemble.objective(logits, batch["label"]).loss) / len(batch["label"])
+    gradients = tape.gradient(loss, variables)
+    return [g + decay * v if len(v.shape) > 1 else g for g, v in zip(gradients, variables)], loss
+
+
+@pytest.mark.parametrize("count", [2, 3, 4])
+@pytest.mark.parametrize("name", objectives.OBJECTIVES)
+def test_a_step_follows_the_gradient_of_the_mean_loss_and_the_weight_decay(name, count):
+    modalities = ("rgb", "depth", "flow", "infrared")[:count]
+    objective = objectives.OBJECTIVES[name]
+    ensemble = compiled(ModalityEnsemble(linear_networks(modalities, CLASSES), objective, weight_decay=0.1))
+    batch = make_batch(modalities)
+    before = [tf.identity(variable) for variable in ensemble.trainable_variables]
+    assert len(before) == 2 * count
+    gradients, loss = gradients_by_hand(ensemble, batch, 0.1)
+    figures = fit(ensemble, batch)
+    assert figures["loss"][0] == pytest.approx(float(loss), rel=1e-5)
+    for variable, value, gradient in zip(ensemble.trainable_variables, before, gradients):
+        np.testing.assert_allclose(variable, value - RATE * gradient, rtol=1e-4, atol=1e-5)
+
+
+def test_weight_decay_of_the_network_acts_on_kernels_only():
+    config = resolve("authors", "paper", {"modalities": ("rgb",), "width": 4, "weight_decay": 0.1})
+    ensemble = make_ensemble(config, 3)
+    with tf.GradientTape() as tape:
+        loss = ensemble._decay_loss()
+    kernels = [v for v in ensemble.trainable_variables if len(v.shape) > 1]
+    assert len(kernels) == 39  # 38 convolutions and one dense layer
+    expected = 0.1 * sum(float(np.sum(np.asarray(tf.identity(v), np.float64) ** 2)) / 2 for v in kernels)
+    assert float(loss) == pytest.approx(expected, rel=1e-5)
+    for variable, gradient in zip(ensemble.trainable_variables, tape.gradient(loss, ensemble.trainable_variables)):
+        if len(variable.shape) > 1:
+            np.testing.assert_allclose(gradient, 0.1 * tf.identity(variable), rtol=1e-5)
+        else:
+            assert gradient is None
+
+
+@pytest.mark.parametrize("optimizer", Config.__dataclass_fields__["optimizer"].metadata["choices"])
+def test_weights_decay_once_with_every_optimizer(optimizer, monkeypatch):
+    monkeypatch.setattr(networks, "r2plus1d_18", lambda *_, **__: linear_networks(["rgb"], 2)["rgb"])
+    config = resolve("authors", "paper", {"optimizer": optimizer, "width": 4, "modalities": ("rgb",)})
+    ensemble = make_ensemble(config, 2)
+    decoupled = optimizer in ("sgdw", "lamb")
+    assert ensemble.weight_decay == (0.0 if decoupled else 1e-4)
+    assert (float(ensemble._decay_loss()) == 0.0) == decoupled
+
+
+def test_figures_of_a_step():
+    ensemble = compiled(ModalityEnsemble(linear_networks(MODALITIES, CLASSES), objectives.dmcl))
+    batch = make_batch()
+    logits = tf.stack([ensemble.networks[m](batch["clips"][m]) for m in MODALITIES])
+    objective = objectives.dmcl(logits, batch["label"])
+    entropies = objectives.cross_entropy(logits, batch["label"]).numpy()
+    for figures in (ensemble.evaluate(tf.data.Dataset.from_tensors(batch), verbose=0, return_dict=True), None):
+        figures = figures or {name: values[0] for name, values in fit(ensemble, batch).items()}
+        assert figures["loss"] == pytest.approx(float(tf.reduce_sum(objective.loss)) / 6, rel=1e-5)
+        for index, modality in enumerate(MODALITIES):
+            expected = {
+                "loss": objective.loss[index].numpy().mean(),
+                "cross_entropy": entropies[index].mean(),
+                "accuracy": np.mean(logits[index].numpy().argmax(axis=1) == batch["label"].numpy()),
+                "wins": np.mean(entropies.argmin(axis=0) == index),
+            }
+            actual = {kind: figures[f"{modality}_{kind}"] for kind in expected}
+            assert actual == pytest.approx(expected, rel=1e-5)
+        assert sum(figures[f"{modality}_wins"] for modality in MODALITIES) == pytest.approx(1.0)
+
+
+def test_figures_start_afresh_in_every_epoch():
+    ensemble = compiled(ModalityEnsemble(linear_networks(MODALITIES, CLASSES), objectives.independent), momentum=0.0)
+    batch = make_batch()
+    losses = fit(ensemble, batch, epochs=3)["loss"]
+    ensemble.reset_metrics()
+    after = ensemble.evaluate(tf.data.Dataset.from_tensors(batch), verbose=0, return_dict=True)["loss"]
+    reference = compiled(ModalityEnsemble(linear_networks(MODALITIES, CLASSES), objectives.independent), momentum=0.0)
+    assert len(set(losses)) == 3
+    reference.set_weights(ensemble.get_weights())
+    assert after == pytest.approx(float(gradients_by_hand(ensemble, batch, 0.0)[1]), rel=1e-5)
+    # the second epoch's loss is that of its own step alone
+    assert fit(ensemble, batch)["loss"][0] == pytest.approx(after, rel=1e-5)
+
+
+def test_a_loss_that_is_not_finite_names_the_videos():
+    ensemble = compiled(ModalityEnsemble(linear_networks(MODALITIES, CLASSES), objectives.dmcl))
+    batch = make_batch()
+    batch["clips"]["depth"] *= np.inf
+    with pytest.raises(tf.errors.InvalidArgumentError, match="non-finite loss") as caught:
+        fit(ensemble, batch)
+    for video in range(6):
+        assert f"video-{video}" in caught.value.message
+
+
+def test_objective_of_a_run():
+    logits = tf.random.stateless_normal((3, 5, 4), (1, 1))
+    labels = tf.constant([0, 1, 2, 3, 0])
+    assert {"dmcl", "independent"} == set(Config.__dataclass_fields__["method"].metadata["choices"])
+    assert set(objectives.OBJECTIVES) == {"dmcl", "independent"}
+    for recipe in ("authors", "paper"):
+        config = resolve(recipe, "paper", {"temperature": 5.0})
+        expected = objectives.dmcl(
+            logits,
+            labels,
+            temperature=5.0,
+            loser_ground_truth_weight=1.0 if recipe == "authors" else 0.5,
+            distillation_weight=1.0 if recipe == "authors" else 0.5,
+            scale_by_temperature_squared=recipe == "authors",
+        )
+        np.testing.assert_array_equal(make_objective(config)(logits, labels).loss, expected.loss)
+    independent = make_objective(resolve("authors", "paper", {"method": "independent"}))(logits, labels)
+    np.testing.assert_array_equal(independent.loss, objectives.cross_entropy(logits, labels))
+
+
+def test_precision_of_a_run():
+    config = resolve("authors", "paper", {"width": 4, "modalities": ("rgb",), "precision": "bfloat16"})
+    try:
+        ensemble = make_ensemble(config, 2)
+    finally:
+        keras.mixed_precision.set_global_policy("float32")
+    logits = ensemble({"rgb": tf.ones((1, 8, 32, 32, 3))})["rgb"]
+    assert logits.dtype == tf.float32
+    assert ensemble.networks["rgb"].get_layer("convolution_3").compute_dtype == "bfloat16"
+    assert {tf.as_dtype(variable.dtype) for variable in ensemble.trainable_variables} == {tf.float32}
+
+
+@pytest.fixture(scope="module")
+def two_devices(tmp_path_factory):
+    """What tests/two_devices.py printed."""
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "TF_CPP_MIN_LOG_LEVEL": "3"}
+    command = [sys.executable, str(ROOT / "tests" / "two_devices.py"), str(tmp_path_factory.mktemp("records"))]
+    finished = subprocess.run(command, env=environment, capture_output=True, text=True)
+    assert finished.returncode == 0, finished.stderr[-3000:]
+    result = json.loads(finished.stdout.splitlines()[-1])
+    assert result["devices"] == 2
+    return result
+
+
+def test_two_devices_take_the_same_steps_as_one(two_devices):
+    """The loss is divided by the global batch: three steps with momentum and weight decay end at the same weights."""
+    result = two_devices["without_batch_statistics"]
+    assert result["difference"]["trainable"] < 1e-5
+    assert result["two"] == pytest.approx(result["one"], rel=1e-4)
+    assert result["two"]["rgb_wins"] + result["two"]["depth_wins"] == pytest.approx(1.0)
+
+
+def test_two_devices_train_with_batch_statistics_as_one(two_devices):
+    """Each device has the same half of the batch, so that their batch statistics are those of the whole."""
+    result = two_devices["with_batch_statistics"]
+    assert result["difference"]["trainable"] < 1e-3
+    assert result["difference"]["moving"] < 1e-3
+    assert result["two"] == pytest.approx(result["one"], rel=1e-3)
+
+
+@pytest.mark.parametrize(("split", "videos"), [("validation", 1), ("test", 3)])
+def test_two_devices_evaluate_as_one(two_devices, split, videos):
+    result = two_devices["evaluation"][split]
+    assert result["two"] == result["one"] == [f"{split}-{k}" for k in range(videos)]
+    assert result["labels"] == list(range(videos))
+    assert result["difference"] < 1e-4

@@ -1,0 +1,106 @@
+"""Trains and evaluates on one and on two logical CPU devices and prints what came out; run by test_ensemble.py.
+
+A process of its own, because devices can be split only before TensorFlow first uses them.
+"""
+
+import json
+import sys
+from pathlib import Path
+
+import keras
+import numpy as np
+import tensorflow as tf
+from tiny import linear_networks, write_records
+
+from dmcl_tf.config import resolve
+from dmcl_tf.ensemble import ModalityEnsemble, make_objective
+from dmcl_tf.evaluation import Evaluator
+from dmcl_tf.layers import BatchNormalization, Convolution
+from dmcl_tf.optimizers import make_optimizer
+
+SETTINGS = {"modalities": ("rgb", "depth"), "frame_size": 48, "crop_size": 32, "warmup_epochs": 0}
+CONFIG = resolve("authors", "paper", {**SETTINGS, "learning_rate": 0.01, "weight_decay": 0.1, "batch_size": 4})
+
+
+def without_batch_statistics(config):
+    """An ensemble that treats every sample alone, so that devices cannot differ in what they normalise by."""
+    networks = linear_networks(config.modalities, 3)
+    return ModalityEnsemble(networks, make_objective(config), weight_decay=config.weight_decay)
+
+
+def with_batch_statistics(config):
+    """An ensemble with each kind of layer that the networks have."""
+    networks = {}
+    for modality in config.modalities:
+        clips = keras.Input((None, None, None, 3))
+        x = BatchNormalization(momentum=0.9)(Convolution(4, (1, 3), (1, 2))(clips))
+        x = keras.layers.Add()([x, BatchNormalization(momentum=0.9)(Convolution(4, (3, 1))(keras.layers.ReLU()(x)))])
+        logits = keras.layers.Dense(3)(keras.layers.GlobalAveragePooling3D()(x))
+        networks[modality] = keras.Model(clips, logits, name=modality)
+    return ModalityEnsemble(networks, make_objective(config), weight_decay=config.weight_decay)
+
+
+def train(strategy, make, batch, steps):
+    """Weights and reported figures after some steps on one batch."""
+    keras.utils.set_random_seed(1)
+    with strategy.scope():
+        ensemble = make(CONFIG)
+        optimizer = make_optimizer(CONFIG, steps, ensemble.trainable_variables)
+        ensemble.compile(optimizer=optimizer, jit_compile=False)
+    dataset = tf.data.Dataset.from_tensor_slices(batch).batch(4).repeat()
+    history = ensemble.fit(dataset, epochs=1, steps_per_epoch=steps, verbose=0).history
+    return ensemble, {name: values[0] for name, values in history.items()}
+
+
+def weights(ensemble):
+    """The trainable variables, and the moving statistics of batch normalisation, of all networks."""
+    networks = ensemble.networks.values()
+    return {
+        "trainable": [np.asarray(tf.identity(v)) for network in networks for v in network.trainable_variables],
+        "moving": [np.asarray(tf.identity(v)) for network in networks for v in network.non_trainable_variables],
+    }
+
+
+def largest_difference(first, second):
+    """Of the weights of two ensembles, relative to the largest weight of each variable."""
+    first, second = weights(first), weights(second)
+    return {
+        kind: float(max((np.abs(a - b).max() / np.abs(a).max() for a, b in zip(first[kind], second[kind])), default=0))
+        for kind in first
+    }
+
+
+def main(directory: Path) -> None:
+    """Prints one JSON object."""
+    cpu = tf.config.list_physical_devices("CPU")[0]
+    tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
+    one, two = tf.distribute.get_strategy(), tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
+    clips = {
+        modality: tf.random.stateless_uniform((4, 8, 32, 32, 3), (1, seed), maxval=1.0)
+        for seed, modality in enumerate(CONFIG.modalities)
+    }
+    different = {"clips": clips, "label": np.array([0, 1, 2, 0]), "video_id": np.array(list("abcd"))}
+    halves = tf.nest.map_structure(lambda x: np.concatenate([x[:2], x[:2]]), different)
+    result = {"devices": two.num_replicas_in_sync}
+    for name, make, batch, steps in (
+        ("without_batch_statistics", without_batch_statistics, different, 3),
+        ("with_batch_statistics", with_batch_statistics, halves, 3),
+    ):
+        (first, alone), (second, shared) = (train(strategy, make, batch, steps) for strategy in (one, two))
+        result[name] = {"difference": largest_difference(first, second), "one": alone, "two": shared}
+    second.set_weights(first.get_weights())
+    info = write_records(directory, {"train": 1, "validation": 1, "test": 3}, modalities=CONFIG.modalities, shards=1)
+    result["evaluation"] = {}
+    for split in ("validation", "test"):  # one video is fewer than devices, three do not divide by them
+        alone, shared = (Evaluator(ensemble, info, CONFIG)(split) for ensemble in (first, second))
+        result["evaluation"][split] = {
+            "difference": float(np.abs(alone.logits - shared.logits).max() / np.abs(alone.logits).max()),
+            "one": alone.video_ids,
+            "two": shared.video_ids,
+            "labels": shared.labels.tolist(),
+        }
+    print(json.dumps(result))
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))
