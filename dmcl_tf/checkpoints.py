@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import zlib
 from pathlib import Path
 
 import tensorflow as tf
@@ -10,6 +11,9 @@ import tensorflow as tf
 from dmcl_tf.ensemble import ModalityEnsemble, make_ensemble
 from dmcl_tf.errors import InputError
 from dmcl_tf.run_folder import RunFolder
+
+# What TensorFlow raises for files that are cut off or hold other variables
+_UNREADABLE = (tf.errors.OpError, ValueError, LookupError, AssertionError)
 
 
 class Checkpoints:
@@ -57,11 +61,8 @@ class Checkpoints:
         try:
             status = manager.checkpoint.restore(manager.latest_checkpoint)
             status.assert_existing_objects_matched() if self._complete else status.expect_partial()
-        except (tf.errors.OpError, ValueError, AssertionError) as error:
-            reason = str(error).splitlines()[0]
-            raise InputError(
-                f"{manager.latest_checkpoint} cannot be restored ({reason}): remove {manager.directory} to start afresh"
-            ) from None
+        except _UNREADABLE as error:
+            raise _damaged(manager.latest_checkpoint, error) from None
         return int(self._epoch.numpy())
 
     def _save(self, name: str, epoch: int, accuracy: float) -> None:
@@ -70,14 +71,38 @@ class Checkpoints:
         self._managers[name].save(checkpoint_number=epoch)
 
 
-def checkpoint_epoch(folder: RunFolder, checkpoint: str) -> int | None:
-    """The epoch of a run's checkpoint ("best" or "last"), counted from 0; None where there is none."""
-    epoch = _stored(tf.train.latest_checkpoint(str(folder.directory / checkpoint)), "epoch")
-    return None if epoch is None else int(epoch)
+def identify_checkpoint(folder: RunFolder, checkpoint: str) -> dict[str, object]:
+    """What tells a run's checkpoint ("best" or "last") from any other.
+
+    Returns:
+        `epoch`, counted from 0, and `weights`, a checksum of all values.
+
+    Raises:
+        InputError: where there is no such checkpoint, or it is damaged.
+    """
+    path = tf.train.latest_checkpoint(str(folder.directory / checkpoint))
+    if not path:
+        raise _missing(folder, checkpoint)
+    index = Path(f"{path}.index").read_bytes()  # holds the checksum of every tensor
+    return {"epoch": int(_stored(path, "epoch")), "weights": f"{zlib.crc32(index):08x}"}
 
 
 def _stored(path: str | None, name: str):
-    return tf.train.load_variable(path, f"{name}/.ATTRIBUTES/VARIABLE_VALUE") if path else None
+    if not path:
+        return None
+    try:
+        return tf.train.load_variable(path, f"{name}/.ATTRIBUTES/VARIABLE_VALUE")
+    except _UNREADABLE as error:
+        raise _damaged(path, error) from None
+
+
+def _missing(folder: RunFolder, checkpoint: str) -> InputError:
+    return InputError(f"{folder.directory}: no {checkpoint} checkpoint; train the run first, python -m dmcl_tf.train")
+
+
+def _damaged(path: str, error: Exception) -> InputError:
+    reason = str(error).splitlines()[0]
+    return InputError(f"{path} cannot be restored ({reason}): remove {Path(path).parent} to start afresh")
 
 
 def restore_ensemble(folder: RunFolder, checkpoint: str, precision: str | None = None) -> tuple[ModalityEnsemble, int]:
@@ -89,14 +114,12 @@ def restore_ensemble(folder: RunFolder, checkpoint: str, precision: str | None =
         precision: of the arithmetic; None: as the run was trained.
 
     Raises:
-        InputError: where there is no such checkpoint.
+        InputError: where there is no such checkpoint, or it is damaged.
     """
     run = folder.load()
     config = run.config if precision is None else dataclasses.replace(run.config, precision=precision)
     ensemble = make_ensemble(config, len(run.class_names))
     epoch = Checkpoints(folder.directory, ensemble).restore(checkpoint)
     if epoch is None:
-        raise InputError(
-            f"{folder.directory}: no {checkpoint} checkpoint; train the run first, python -m dmcl_tf.train"
-        )
+        raise _missing(folder, checkpoint)
     return ensemble, epoch

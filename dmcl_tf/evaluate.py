@@ -10,10 +10,11 @@ import json
 from pathlib import Path
 
 import pandas as pd
+import tensorflow as tf
 from absl import flags
 
 from dmcl_tf import accuracy, paper, records
-from dmcl_tf.checkpoints import checkpoint_epoch, restore_ensemble
+from dmcl_tf.checkpoints import identify_checkpoint, restore_ensemble
 from dmcl_tf.config import subset_names
 from dmcl_tf.errors import InputError, run_script
 from dmcl_tf.evaluation import Evaluator, VideoLogits
@@ -23,7 +24,7 @@ from dmcl_tf.run_folder import Run, RunFolder, write_text
 def evaluate(folder: RunFolder, split: str, checkpoint: str, records_dir: Path | None = None) -> dict:
     """Evaluates a checkpoint on a split and writes the files; returns what `results.json` holds.
 
-    Results of the same checkpoint, epoch and records that are there already are returned as they are.
+    Results of the same weights and records that are there already are returned as they are.
 
     Args:
         folder: of the run.
@@ -32,7 +33,7 @@ def evaluate(folder: RunFolder, split: str, checkpoint: str, records_dir: Path |
         records_dir: where the records are now; None: where they were in training.
 
     Raises:
-        InputError: for a run without this checkpoint, or records that do not fit it.
+        InputError: for a run without this checkpoint, records that do not fit it, or a corrupt shard.
     """
     run = folder.load()
     info = records.DatasetInfo.load(records_dir or run.records)
@@ -40,24 +41,33 @@ def evaluate(folder: RunFolder, split: str, checkpoint: str, records_dir: Path |
     if info.class_names != run.class_names:
         raise InputError(f"{info.directory}: its classes are not those of {folder.directory}; give its own --records")
     suffix = "" if split == "test" else f"_{split}"
-    results_path = folder.directory / f"results{suffix}.json"
+    results_path, predictions_path, confusion_path = (
+        folder.directory / name
+        for name in (f"results{suffix}.json", f"predictions{suffix}.csv", f"confusion{suffix}.csv")
+    )
     made_from = {
         "split": split,
+        "protocol": info.protocol,
+        "videos": sum(shard.videos for shard in info.shards.get(split, ())),
         "clips_per_video": len(next(iter(info.clips[split].values()), ())),
         "checkpoint": checkpoint,
-        "epoch": checkpoint_epoch(folder, checkpoint),
+        **identify_checkpoint(folder, checkpoint),
         "origin": info.origin,
         "config": run.config.to_json(),
     }
-    if results_path.exists():
-        results = json.loads(results_path.read_text(encoding="utf-8"))
+    if results_path.exists() and predictions_path.exists() and confusion_path.exists():
+        results = _read(results_path)
         if all(results.get(name) == value for name, value in made_from.items()):
             return results
     ensemble, _ = restore_ensemble(folder, checkpoint)
-    videos = Evaluator(ensemble, info, run.config)(split)
+    try:
+        videos = Evaluator(ensemble, info, run.config)(split)
+    except tf.errors.DataLossError:
+        corrupt = records.find_corrupt_shard(info.shard_paths(split))
+        raise InputError(f"{corrupt} is corrupt: delete it and run data_prep/make_tfrecords.py again") from None
     results = {**summarize(run, videos), **made_from}
-    write_text(folder.directory / f"predictions{suffix}.csv", _predictions(run, videos).to_csv(index=False))
-    write_text(folder.directory / f"confusion{suffix}.csv", _confusions(run, videos).to_csv(index=False))
+    write_text(predictions_path, _predictions(run, videos).to_csv(index=False))
+    write_text(confusion_path, _confusions(run, videos).to_csv(index=False))
     write_text(results_path, json.dumps(results, indent=1, ensure_ascii=False) + "\n")
     return results
 
@@ -74,7 +84,6 @@ def summarize(run: Run, videos: VideoLogits) -> dict:
         "recipe": config.recipe,
         "scale": config.scale,
         "seed": config.seed,
-        "videos": len(videos.labels),
         "accuracy": {**scores, "subsets": subsets},
         "per_class": {
             name: accuracy.per_class(predicted[name], videos.labels, run.class_names) for name in (*modalities, "sum")
@@ -83,20 +92,29 @@ def summarize(run: Run, videos: VideoLogits) -> dict:
 
 
 def table(results: dict) -> str:
-    """The accuracies for people, the paper's beside ours."""
+    """The accuracies for people, the paper's beside ours for the same data set, method and modalities."""
     scores = {**results["accuracy"]}
     rows = {**{name: value for name, value in scores.items() if name != "subsets"}, **scores["subsets"]}
     columns = {"accuracy %": [f"{value:.2f}" for value in rows.values()]}
-    published = paper.reported(results["dataset"], results["method"])
-    if published:
+    published = paper.reported(results["dataset"], results["method"], results["config"]["modalities"])
+    if published and results["split"] == "test":
         columns["paper %"] = [f"{published[name]:.2f}" if name in published else "" for name in rows]
     title = (
         f"{results['dataset']} · {results['method']} · {results['recipe']} recipe · {results['scale']} scale · "
         f"seed {results['seed']}\n{results['videos']} {results['split']} videos × {results['clips_per_video']} clips · "
         f"{results['checkpoint']} checkpoint, epoch {results['epoch'] + 1}"
     )
-    origin = f"\n{results['origin']}" if results["origin"] else ""
-    return f"{title}{origin}\n{pd.DataFrame(columns, index=list(rows)).to_string()}"
+    protocol = ", ".join(f"{name} {value}" for name, value in results["protocol"].items())
+    source = " · ".join(text for text in (results["origin"], protocol) if text)
+    return f"{title}\n{source}\n{pd.DataFrame(columns, index=list(rows)).to_string()}"
+
+
+def _read(path: Path) -> dict:
+    """Results of an earlier evaluation, empty where the file is damaged, so that they are made again."""
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except ValueError:
+        return {}
 
 
 def _predictions(run: Run, videos: VideoLogits) -> pd.DataFrame:

@@ -19,7 +19,7 @@ import keras
 import tensorflow as tf
 from absl import flags
 
-from dmcl_tf.checkpoints import restore_ensemble
+from dmcl_tf.checkpoints import identify_checkpoint, restore_ensemble
 from dmcl_tf.config import Config, subset_names
 from dmcl_tf.ensemble import ModalityEnsemble
 from dmcl_tf.errors import InputError, run_script
@@ -91,11 +91,10 @@ def export(folder: RunFolder, export_dir: Path, checkpoint: str, default_modalit
     unknown = [modality for modality in modalities if modality not in run.config.modalities]
     if unknown:
         raise InputError(f"--default_modalities: the run has no {unknown[0]}, only {', '.join(run.config.modalities)}")
-    ensemble, epoch = restore_ensemble(folder, checkpoint, precision="float32")
     record = {
         "run_dir": os.path.relpath(folder.directory),
         "checkpoint": checkpoint,
-        "epoch": epoch,
+        **identify_checkpoint(folder, checkpoint),
         "default_modalities": list(modalities),
         "class_names": list(run.class_names),
         "config": run.config.to_json(),
@@ -104,6 +103,7 @@ def export(folder: RunFolder, export_dir: Path, checkpoint: str, default_modalit
     if versions and _read(export_dir / str(versions[-1]) / _RECORD) == record:
         return export_dir / str(versions[-1])
     final = export_dir / str(versions[-1] + 1 if versions else 1)
+    ensemble, _ = restore_ensemble(folder, checkpoint, precision="float32")
     partial = final.with_name(f"{final.name}.partial")
     shutil.rmtree(partial, ignore_errors=True)
 
@@ -129,7 +129,11 @@ def export(folder: RunFolder, export_dir: Path, checkpoint: str, default_modalit
 
 
 def _read(path: Path) -> dict | None:
-    return json.loads(path.read_text(encoding="utf-8")) if path.exists() else None
+    """What a version was made from; None where that is not known, so that it is no reason to keep it."""
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
 
 
 def define_flags(flag_values: flags.FlagValues = flags.FLAGS) -> None:

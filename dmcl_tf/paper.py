@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from pathlib import Path
 
 import pandas as pd
@@ -9,9 +10,16 @@ import pandas as pd
 _TABLES = (3, 1, 5, 4)  # where tables repeat a number they are asked in this order; 3 has every modality
 
 
-def reported(dataset: str, method: str) -> dict[str, float]:
-    """The paper's accuracies in percent by name (`rgb`, `sum`, `oracle` …); empty where it reports none."""
+def reported(dataset: str, method: str, modalities: Collection[str]) -> dict[str, float]:
+    """The paper's accuracies in percent by name (`rgb`, `sum`, `oracle` …); empty where it reports none.
+
+    Args:
+        dataset: such as `nwucla`.
+        method: such as `dmcl`.
+        modalities: that were trained together.
+    """
     table = pd.read_csv(Path(__file__).with_name("paper_tables.csv"))
-    rows = table[(table["dataset"] == dataset) & (table["method"] == method)]
+    together = table["train_modalities"].str.split("+").map(set) == set(modalities)
+    rows = table[(table["dataset"] == dataset) & (table["method"] == method) & together]
     ordered = pd.concat([rows[rows["table"] == number] for number in _TABLES])
     return ordered.drop_duplicates("test_modality").set_index("test_modality")["accuracy"].to_dict()
