@@ -58,7 +58,12 @@ def check_known(arguments: list[str], parsed: dict[str, tuple[flags.FlagValues, 
             name = argument.lstrip("-").split("=")[0]
             known = sorted({flag for values, _ in parsed.values() for flag in values})
             close = difflib.get_close_matches(name, known, n=1)
-            hint = f"; did you mean --{close[0]}?" if close else "; python -m dmcl_tf.train --help lists the settings"
+            if not argument.startswith("-"):
+                hint = ": a stage goes right after the data set, and every setting is a flag, --name=value"
+            elif close:
+                hint = f"; did you mean --{close[0]}?"
+            else:
+                hint = "; python -m dmcl_tf.train --help lists the settings"
             raise InputError(f"unknown argument {argument!r}{hint}")
 
 
@@ -78,6 +83,12 @@ def commands(dataset: str, stages: list[str], arguments: list[str]) -> list[list
     parsed = {stage: parse(stage, arguments) for stage in STAGES}
     check_known(arguments, parsed)
     config = train.config_from_flags(parsed["train"][0])
+    size = parsed["prepare"][0]["size"]
+    if "train" in stages and size.present and size.value != config.frame_size:
+        raise InputError(
+            f"--size={size.value}: training expects frames of --frame_size={config.frame_size}; give "
+            f"--frame_size={size.value} instead, which goes for all stages, and a --crop_size that fits"
+        )
 
     prepare = [f"--dataset={dataset}", f"--data_dir={data_dir}", f"--size={config.frame_size}"]
     given = {"prepare": [*prepare, *present(parsed["prepare"][0])]}
@@ -87,16 +98,18 @@ def commands(dataset: str, stages: list[str], arguments: list[str]) -> list[list
     run_dir = Path(values["checkpoints"].value) / train.run_path(dataset, config, values["run_name"].value)
     for stage in ("evaluate", "export"):
         given[stage] = [f"--run_dir={run_dir}", *present(parsed[stage][0])]
-    if "records" not in parsed["evaluate"][0] or not parsed["evaluate"][0]["records"].present:
+    if not any(parsed["evaluate"][0][name].present for name in ("run_dir", "records")):
         given["evaluate"].append(f"--records={records}")
     return [[sys.executable, *STAGES[stage][1], *given[stage]] for stage in stages]
 
 
 def main(arguments: list[str]) -> int:
     """Runs the stages; returns the exit status of the first that failed, else 0."""
-    if not arguments or arguments[0] not in DATASETS:
-        raise InputError(f"expected a data set, one of {', '.join(DATASETS)}; then a stage and flags, or neither")
-    dataset, *rest = arguments
+    dataset, *rest = arguments or [""]
+    if dataset not in DATASETS:
+        close = difflib.get_close_matches(dataset, DATASETS, n=1)
+        hint = f"; did you mean {close[0]}?" if close else "; then a stage and flags, or neither"
+        raise InputError(f"{dataset!r}: expected a data set, one of {', '.join(DATASETS)}{hint}")
     stages = list(STAGES)
     if rest and not rest[0].startswith("-"):
         if rest[0] not in STAGES:
@@ -106,7 +119,7 @@ def main(arguments: list[str]) -> int:
         print(f"\n== {dataset}: {stage} ==", flush=True)
         status = subprocess.run(command, check=False).returncode
         if status:
-            return status
+            return status if status > 0 else 128 - status  # ended by a signal: as shells report it
     return 0
 
 
