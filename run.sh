@@ -32,8 +32,9 @@ HELP
 # Packages are installed once, and again only when requirements.txt or the interpreter changes.
 prepare_environment() {
   local python="${PYTHON:-python3}" version stamp extra=()
-  if ! version="$("$python" -c 'import sys; assert sys.version_info >= (3, 9); print(sys.version)' 2>/dev/null)"; then
-    echo "error: $python is not a working Python 3.9 or newer; set PYTHON to one" >&2
+  version="$("$python" -c 'import sys; assert (3, 9) <= sys.version_info < (3, 14); print(sys.version)' 2>/dev/null)" || true
+  if [ -z "$version" ]; then
+    echo "error: $python is not a working Python 3.9 to 3.13; set PYTHON to one" >&2
     exit 2
   fi
   if command -v nvidia-smi >/dev/null && nvidia-smi -L >/dev/null 2>&1; then
