@@ -1,0 +1,140 @@
+"""run.sh: its own words, one installation, and the words of the stages, without installing anything."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+
+# An interpreter that notes what it is asked and installs nothing: a made environment is a copy of itself.
+INTERPRETER = """#!/usr/bin/env bash
+echo "$*" >>"{log}"
+case "$1 ${{2-}}" in
+  "-m venv")
+    mkdir -p "${{@: -1}}/bin"
+    cp "$0" "${{@: -1}}/bin/python"
+    ;;
+  "-m pip") exit {pip_status} ;;
+  "-m dmcl_tf.stages" | "-m pytest")
+    if [ -n "{stages_status}" ]; then exit "{stages_status}"; fi
+    exec "{python}" "$@"
+    ;;
+  *) exec "{python}" "$@" ;;
+esac
+"""
+
+
+@pytest.fixture
+def checkout(tmp_path):
+    """A copy of what run.sh needs, so that its environment and its data folder are its own."""
+    root = tmp_path / "checkout"
+    root.mkdir()
+    for name in ("run.sh", "requirements.txt"):
+        shutil.copy(ROOT / name, root)
+    for name in ("dmcl_tf", "data_prep"):
+        (root / name).symlink_to(ROOT / name)
+    return root
+
+
+def make_interpreter(directory, stages_status="", pip_status=0):
+    path, log = directory / "interpreter", directory / "log"
+    path.write_text(
+        INTERPRETER.format(log=log, python=sys.executable, stages_status=stages_status, pip_status=pip_status)
+    )
+    path.chmod(0o755)
+    return path, lambda: log.read_text().splitlines() if log.exists() else []
+
+
+def run(checkout, *arguments, **environment):
+    names = {name: value for name, value in os.environ.items() if name not in ("PYTHON", "VENV", "DATA_ROOT")}
+    return subprocess.run(
+        ["bash", str(checkout / "run.sh"), *arguments],
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=checkout.parent,
+        env={**names, **{name: str(value) for name, value in environment.items()}},
+    )
+
+
+@pytest.mark.parametrize("arguments", [(), ("help",), ("--help",), ("-h",)])
+def test_help_needs_no_environment(checkout, arguments):
+    done = run(checkout, *arguments, PYTHON="none")
+    assert done.returncode == 0
+    for word in ("run.sh demo", "run.sh test", "run.sh nwucla", "--method=", "PYTHON", "VENV", "DATA_ROOT"):
+        assert word in done.stdout
+    assert not (checkout / ".venv").exists()
+
+
+@pytest.mark.parametrize("python", ["no-such-python", "true", "/"])
+def test_an_interpreter_that_is_none(checkout, python):
+    done = run(checkout, "demo", PYTHON=python)
+    assert done.returncode == 2
+    assert done.stdout == ""
+    assert done.stderr == f"error: {python} is not a working Python 3.9 to 3.13; set PYTHON to one\n"
+
+
+def test_packages_are_installed_once_and_again_when_they_change(checkout, tmp_path):
+    python, log = make_interpreter(tmp_path, stages_status=7)
+    calls = []
+    for change in (False, False, True, False):
+        if change:
+            with (checkout / "requirements.txt").open("a") as requirements:
+                requirements.write("# another line\n")
+        before = len(log())
+        done = run(checkout, "demo", "--epochs=2", PYTHON=python)
+        assert done.returncode == 7  # that of the stages
+        calls.append([line.split()[:2] for line in log()[before:] if line.startswith("-m ")])
+        assert log()[-1] == "-m dmcl_tf.stages demo --epochs=2"
+        assert ("installing the packages of requirements.txt into .venv" in done.stderr) == (len(calls[-1]) > 1)
+    install, stages = [["-m", "venv"], ["-m", "pip"]], [["-m", "dmcl_tf.stages"]]
+    assert calls == [install + stages, stages, install + stages, stages]
+    assert (checkout / ".venv" / "complete").exists()
+
+
+def test_an_installation_that_failed_is_begun_again(checkout, tmp_path):
+    python, log = make_interpreter(tmp_path, pip_status=1, stages_status=0)
+    for installations in (1, 2):
+        done = run(checkout, "demo", PYTHON=python)
+        assert done.returncode == 1
+        assert sum(line.startswith("-m venv") for line in log()) == installations
+        assert not any("dmcl_tf.stages" in line for line in log())
+
+
+def test_the_environment_can_be_elsewhere(checkout, tmp_path):
+    python, log = make_interpreter(tmp_path, stages_status=0)
+    assert run(checkout, "demo", PYTHON=python, VENV=tmp_path / "environment").returncode == 0
+    assert (tmp_path / "environment" / "complete").exists()
+    assert not (checkout / ".venv").exists()
+    assert log()[-1] == "-m dmcl_tf.stages demo"
+
+
+def test_without_the_data_it_says_how_to_get_them(checkout, tmp_path):
+    python, _ = make_interpreter(tmp_path)
+    done = run(checkout, "nwucla", PYTHON=python, DATA_ROOT=tmp_path / "nowhere")
+    assert done.returncode == 2
+    assert done.stdout.split("\n\n")[-1].strip() == "== nwucla: prepare =="
+    error = done.stderr.strip().splitlines()[-1]
+    assert error.startswith(f"error: {tmp_path}/nowhere/nwucla: expected multiview_action/view_1 … view_3 there")
+    for words in (
+        "sixteen parts multiview_action.tgz.part-aa … part-ap",
+        "http://wangjiangb.github.io/my_data.html",
+        "cat multiview_action.tgz.part-* | tar xz",
+        "put the folder multiview_action into",
+    ):
+        assert words in error
+
+
+def test_an_unknown_command(checkout, tmp_path):
+    python, _ = make_interpreter(tmp_path)
+    done = run(checkout, "nwcla", PYTHON=python)
+    assert done.returncode == 2
+    error = done.stderr.strip().splitlines()[-1]
+    assert error.startswith("error: 'nwcla': expected a data set, one of demo, nwucla")
+    assert "did you mean nwucla" in error
