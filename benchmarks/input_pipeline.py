@@ -2,66 +2,91 @@
 
     python benchmarks/input_pipeline.py
 
-Both turn the same 640×480 source frames into the same output: batches of three modalities, 8×224×224×3 float32, with
-full training augmentation. The authors' procedure (parsers.py, plainly rewritten) decodes 24 whole files per sample,
-resizes them to 256², crops, flips and distorts. A third contestant only decodes the 24 stored JPEGs of a sample, which
-bounds what any pipeline from these records could do.
+Both turn the same 640×480 frames into the same output: batches of three modalities, 8×224×224×3 float32, with full
+training augmentation. The authors' procedure (parsers.py, plainly rewritten) decodes 24 whole files per sample,
+resizes them to 256², crops, flips and distorts. Two more contestants show what is left to gain from these records:
+"decoding alone" reads a record, decodes 24 of its JPEG strings whole and throws them away; "decoding into batches" does
+what every pipeline with this output must: it decodes a crop and copies it into a batch of float32.
+
+The frames are rendered clips of the demo data set: colour with the renderer's sensor noise, one-channel depth, and true
+optical flow, encoded as `data_prep` does.
 """
 
 from __future__ import annotations
 
 import sys
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import cv2
+import numpy as np
 import tensorflow as tf
 from absl import flags
+from tqdm import tqdm
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from benchmarks.turns import machine, print_rates, rates, ratio
+from benchmarks.turns import Step, machine, print_ratio, print_turns, take_turns
 from data_prep import frames as frame_tools
-from data_prep.demo_skeletons import demo_clips
-from data_prep.rendering.clip import render, stage
+from data_prep.demo_skeletons import demo_clip_ids, demo_skeletons
+from data_prep.optical_flow import FlowSettings, bound_in_pixels, encode_flow
+from data_prep.rendering.clip import render, stage, true_flow
 from dmcl_tf import augmentation, input_pipeline, records
 from dmcl_tf.config import Config
 from dmcl_tf.errors import run_script
 
 _SOURCE = (640, 480)
+_RENDERED = 480  # pixels: fine enough for the sensor noise to be that of the source
+_COPIES = 12  # of each video in the records: an epoch of a few videos would be over before it began
 _CONFIG = Config()
-OURS, AUTHORS, DECODING = "ours, from records", "authors' procedure", "decoding alone"
+OURS, AUTHORS, DECODING, BATCHES = "ours", "authors' procedure", "decoding alone", "decoding into batches"
+
+Video = dict[str, list[str]]  # modality → paths of its frames
 
 
-def write_sources(folder: Path, videos: int, frames: int) -> list[dict[str, list[str]]]:
-    """Renders clips as 640×480 JPEG files; the three modalities share RGB's, so that their cost is equal."""
-    clips = list(demo_clips(subjects=2))
+def _render_frames(clip_id: str, frames: int) -> Iterator[dict[str, np.ndarray]]:
+    """Yields modality → image of the first `frames` frames of a clip, repeated from its start where it is shorter."""
+    skeletons = demo_skeletons(clip_id)
+    skeletons = skeletons[np.arange(frames) % (len(skeletons) - 1)]
+    bound = bound_in_pixels(FlowSettings.bound, _RENDERED, _RENDERED)
+    for i, (colour, depth) in enumerate(render(stage(skeletons, _RENDERED, clip_id))):
+        flow = true_flow(skeletons, min(i, frames - 2), _RENDERED, clip_id)
+        yield {"rgb": colour[..., ::-1], "depth": depth, "flow": encode_flow(flow, bound)[..., ::-1]}
+
+
+def write_sources(folder: Path, videos: int, frames: int) -> list[Video]:
+    """Renders clips as 640×480 JPEG files of each modality."""
+    available = demo_clip_ids(subjects=2)
     sources = []
-    for index in range(videos):
-        clip_id, skeletons = clips[index * len(clips) // videos]
-        rendered = [colour for colour, _ in render(stage(skeletons, 256, clip_id))]
-        video = []
-        for number in range(frames):
-            image = cv2.resize(rendered[number % len(rendered)][..., ::-1], _SOURCE, interpolation=cv2.INTER_CUBIC)
-            path = folder / f"{index}_{number}.jpg"
-            path.write_bytes(frame_tools.encode_jpeg(image, 95))
-            video.append(str(path))
-        sources.append(dict.fromkeys(_CONFIG.modalities, video))
+    for index in tqdm(range(videos), desc="render", unit="video", dynamic_ncols=True):
+        video: Video = {modality: [] for modality in _CONFIG.modalities}
+        for number, images in enumerate(_render_frames(available[index * len(available) // videos], frames)):
+            for modality, image in images.items():
+                path = folder / f"{index}_{number}_{modality}.jpg"
+                path.write_bytes(_encode(cv2.resize(image, _SOURCE, interpolation=cv2.INTER_LINEAR), modality))
+                video[modality].append(str(path))
+        sources.append(video)
     return sources
 
 
-def write_records(folder: Path, sources: list[dict[str, list[str]]]) -> records.DatasetInfo:
+def _encode(image: np.ndarray, modality: str) -> bytes:
+    return frame_tools.encode_jpeg(np.ascontiguousarray(image), FlowSettings.quality, full_chroma=modality == "flow")
+
+
+def write_records(folder: Path, sources: list[Video]) -> records.DatasetInfo:
     """The same frames as records at 256²."""
     name = records.shard_name("train", 0, 1)
+    size = _CONFIG.frame_size
     with tf.io.TFRecordWriter(str(folder / name)) as writer:
         for index, video in enumerate(sources):
-            stored = {
-                path: frame_tools.encode_jpeg(frame_tools.resize(frame_tools.read_image(path), 256), 95)
-                for path in set().union(*video.values())
+            frames = {
+                modality: [_encode(frame_tools.resize(frame_tools.read_image(path), size), modality) for path in paths]
+                for modality, paths in video.items()
             }
-            frames = {modality: [stored[path] for path in paths] for modality, paths in video.items()}
-            writer.write(records.encode_video(f"video{index}", index % 10, 256, 256, frames))
-    shard = records.Shard(name, len(sources), (folder / name).stat().st_size)
+            for copy in range(_COPIES):
+                writer.write(records.encode_video(f"video{index}_{copy}", index % 10, size, size, frames))
+    shard = records.Shard(name, _COPIES * len(sources), (folder / name).stat().st_size)
     return records.DatasetInfo(
         dataset="benchmark",
         title="benchmark",
@@ -69,7 +94,7 @@ def write_records(folder: Path, sources: list[dict[str, list[str]]]) -> records.
         protocol={},
         class_names=tuple(map(str, range(10))),
         modalities=_CONFIG.modalities,
-        frame_size=256,
+        frame_size=size,
         jpeg_quality=95,
         flow=None,
         counts={},
@@ -80,14 +105,13 @@ def write_records(folder: Path, sources: list[dict[str, list[str]]]) -> records.
     )
 
 
-def authors_dataset(sources: list[dict[str, list[str]]]) -> tf.data.Dataset:
+def authors_dataset(sources: list[Video]) -> tf.data.Dataset:
     """The authors' procedure: everything from the original files, at every step."""
     paths = {m: tf.constant([video[m] for video in sources]) for m in _CONFIG.modalities}
     length = len(sources[0]["rgb"])
 
     def sample(index):
-        seed = tf.stack([index, tf.constant(0, tf.int64)])
-        drawn = augmentation.draw(_CONFIG, tf.constant(length), seed)
+        drawn = augmentation.draw(_CONFIG, tf.constant(length), tf.stack([index, tf.constant(0, tf.int64)]))
 
         def clip(modality):
             files = tf.gather(paths[modality][index % len(sources)], drawn.frames)
@@ -101,8 +125,7 @@ def authors_dataset(sources: list[dict[str, list[str]]]) -> tf.data.Dataset:
             images = tf.slice(images, tf.stack([0, drawn.top, drawn.left, 0]), [8, 224, 224, 3])
             images = tf.cond(drawn.flip, lambda: tf.map_fn(tf.image.flip_left_right, images), lambda: images)
             if modality == "rgb":
-                distorted = augmentation.distort_colors
-                images = tf.cond(drawn.color, lambda: distorted(images, drawn.color_seed), lambda: images)
+                images = tf.cond(drawn.color, lambda: _authors_colors(images, drawn.color_seed), lambda: images)
             return images
 
         return {m: clip(m) for m in _CONFIG.modalities}
@@ -111,25 +134,65 @@ def authors_dataset(sources: list[dict[str, list[str]]]) -> tf.data.Dataset:
     return dataset.batch(_CONFIG.batch_size, drop_remainder=True).prefetch(10)
 
 
+def _authors_colors(clip: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
+    """`augmentation.distort_colors` as the authors have it, with TensorFlow's image operations."""
+    draws = tf.random.stateless_uniform([6], seed)
+    distortions = {
+        "b": lambda x: tf.image.adjust_brightness(x, 64.0 * draws[0] - 32.0),
+        "s": lambda x: tf.image.adjust_saturation(x, 0.5 + draws[1]),
+        "h": lambda x: tf.image.adjust_hue(x, 0.4 * draws[2] - 0.2),
+        "c": lambda x: tf.image.adjust_contrast(x, 0.5 + draws[3]),
+    }
+
+    def apply(order):
+        x = clip
+        for name in order:
+            x = distortions[name](x)
+        return tf.clip_by_value(x, 0.0, 255.0)
+
+    ordering = tf.cast(4.0 * draws[4], tf.int32)
+    branch = tf.where(draws[5] < 0.5, ordering // 2, ordering + 2)
+    orders = ("bs", "sb", "bshc", "sbch", "chbs", "hscb")
+    return tf.switch_case(branch, [lambda order=order: apply(order) for order in orders])
+
+
 def decoding_dataset(info: records.DatasetInfo) -> tf.data.Dataset:
-    """Nothing but decoding: 8 whole stored frames of each modality."""
+    """Nothing but decoding: 8 whole stored frames of each modality per element."""
+
+    def sample(serialized):
+        _, frames = records.parse_video(serialized, _CONFIG.modalities)
+        return [tf.image.decode_jpeg(x, channels=3) for m in _CONFIG.modalities for x in tf.unstack(frames[m][:8], 8)]
+
+    dataset = tf.data.TFRecordDataset(info.shard_paths("train")).repeat()
+    return dataset.map(sample, num_parallel_calls=tf.data.AUTOTUNE).prefetch(tf.data.AUTOTUNE)
+
+
+def batches_dataset(info: records.DatasetInfo) -> tf.data.Dataset:
+    """Decoding into batches of the training output, without augmentation, mixing or labels."""
+    margin = (_CONFIG.frame_size - _CONFIG.crop_size) // 2
+    window = [margin, margin, _CONFIG.crop_size, _CONFIG.crop_size]
 
     def sample(serialized):
         _, frames = records.parse_video(serialized, _CONFIG.modalities)
         return {
-            m: tf.stack([tf.image.decode_jpeg(x, channels=3) for x in tf.unstack(frames[m][:8], 8)])
+            m: tf.stack([tf.image.decode_and_crop_jpeg(x, window, channels=3) for x in tf.unstack(frames[m][:8], 8)])
             for m in _CONFIG.modalities
         }
 
-    dataset = tf.data.TFRecordDataset([str(path) for path in info.shard_paths("train")]).repeat()
-    return dataset.map(sample, num_parallel_calls=tf.data.AUTOTUNE).prefetch(tf.data.AUTOTUNE)
+    def floats(batch):
+        return {m: tf.cast(clips, tf.float32) for m, clips in batch.items()}
+
+    dataset = tf.data.TFRecordDataset(info.shard_paths("train")).repeat()
+    dataset = dataset.map(sample, num_parallel_calls=tf.data.AUTOTUNE)
+    return dataset.batch(_CONFIG.batch_size, drop_remainder=True).map(floats).prefetch(tf.data.AUTOTUNE)
 
 
 def define_flags(flag_values: flags.FlagValues = flags.FLAGS) -> None:
     """Defines this script's flags."""
-    flags.DEFINE_integer("videos", 24, "Source videos.", 8, flag_values=flag_values)
+    flags.DEFINE_integer("videos", 8, "Source videos.", 1, flag_values=flag_values)
     flags.DEFINE_integer("frames", 24, "Frames of each.", 9, flag_values=flag_values)
     flags.DEFINE_integer("rounds", 5, "Turns of each contestant.", 1, flag_values=flag_values)
+    flags.DEFINE_float("seconds", 3.0, "Length of a turn; half as long again to start up.", 0, flag_values=flag_values)
 
 
 def main() -> None:
@@ -139,26 +202,31 @@ def main() -> None:
         sources = write_sources(folder, flags.FLAGS.videos, flags.FLAGS.frames)
         info = write_records(folder, sources)
 
-        def contestant(make_dataset, batches, samples):
-            # a fresh iterator each turn: nothing is left over from, or works ahead during, another's turn
-            def run():
-                for _ in make_dataset().take(batches):
-                    pass
-                return batches * samples
+        def contestant(make_dataset, samples):
+            def make_step() -> Step:
+                iterator = iter(make_dataset())
 
-            return run
+                def step():
+                    next(iterator)
+                    return samples
+
+                return step
+
+            return make_step
 
         batch = _CONFIG.batch_size
         contestants = {
-            OURS: contestant(lambda: input_pipeline.training_dataset(info, _CONFIG), 60, batch),
-            AUTHORS: contestant(lambda: authors_dataset(sources), 12, batch),
-            DECODING: contestant(lambda: decoding_dataset(info), 480, 1),
+            OURS: contestant(lambda: input_pipeline.training_dataset(info, _CONFIG), batch),
+            AUTHORS: contestant(lambda: authors_dataset(sources), batch),
+            DECODING: contestant(lambda: decoding_dataset(info), 1),
+            BATCHES: contestant(lambda: batches_dataset(info), batch),
         }
-        measured = rates(contestants, flags.FLAGS.rounds)
+        turns = take_turns(contestants, rounds=flags.FLAGS.rounds, seconds=flags.FLAGS.seconds)
     print(machine())
-    print_rates(measured, "samples/s (3 modalities × 8 frames)")
-    print(f"ours / authors' procedure: {ratio(measured, OURS, AUTHORS):.2f}")
-    print(f"ours / decoding alone:     {ratio(measured, OURS, DECODING):.2f}")
+    print("a sample is 8 frames of 3 modalities")
+    print_turns(turns)
+    for other in (AUTHORS, DECODING, BATCHES):
+        print_ratio(turns, OURS, other)
 
 
 if __name__ == "__main__":

@@ -5,43 +5,77 @@ from __future__ import annotations
 import platform
 import time
 from collections.abc import Callable, Mapping
+from typing import NamedTuple
 
 import numpy as np
 import tensorflow as tf
 
 from data_prep.parallel import default_workers
 
+Step = Callable[[], int]  # does some work and returns the number of samples in it
 
-def rates(contestants: Mapping[str, Callable[[], int]], rounds: int) -> dict[str, list[float]]:
-    """Samples per second of each contestant in each round.
+
+class Turn(NamedTuple):
+    """What a contestant did in one turn, in how much time and how much processor time (all threads)."""
+
+    samples: int
+    seconds: float
+    processor_seconds: float
+
+
+def take_turns(contestants: Mapping[str, Callable[[], Step]], *, rounds: int, seconds: float) -> dict[str, list[Turn]]:
+    """Lets each contestant work for about `seconds`, in turn, `rounds` times.
 
     Args:
-        contestants: name → function that does some work and returns the number of samples in it; called once more
-            beforehand, to warm up.
+        contestants: name → function that gets ready and returns the step to repeat. What a step holds, such as the
+            threads of an iterator, ends with the turn, so that nothing works ahead during another's.
         rounds: turns of each.
+        seconds: of a turn; half as many come before it, uncounted: start-up, compilation, filling of buffers.
     """
-    measured = {name: [] for name in contestants}
-    for run in contestants.values():
-        run()
+    turns = {name: [] for name in contestants}
     for _ in range(rounds):
-        for name, run in contestants.items():
-            start = time.perf_counter()
-            samples = run()
-            measured[name].append(samples / (time.perf_counter() - start))
-    return measured
+        for name, make_step in contestants.items():
+            step = make_step()
+            _repeat(step, seconds / 2)
+            turns[name].append(_repeat(step, seconds))
+            del step
+    return turns
 
 
-def ratio(measured: Mapping[str, list[float]], name: str, other: str) -> float:
-    """Median over the rounds of the rate of `name` divided by that of `other`."""
-    return float(np.median(np.divide(measured[name], measured[other])))
+def _repeat(step: Step, seconds: float) -> Turn:
+    samples, start, processor_start = 0, time.perf_counter(), time.process_time()
+    while True:
+        samples += step()
+        elapsed = time.perf_counter() - start
+        if elapsed >= seconds:
+            return Turn(samples, elapsed, time.process_time() - processor_start)
 
 
-def print_rates(measured: Mapping[str, list[float]], unit: str) -> None:
-    """Prints median, lowest and highest rate of each contestant."""
-    width = max(map(len, measured))
-    print(f"{'':{width}}  {'median':>8} {'min':>8} {'max':>8}  {unit}")
-    for name, values in measured.items():
-        print(f"{name:{width}}  {np.median(values):8.2f} {min(values):8.2f} {max(values):8.2f}")
+def rates(turns: list[Turn]) -> np.ndarray:
+    """Samples per second of each turn."""
+    return np.array([turn.samples / turn.seconds for turn in turns])
+
+
+def processor_seconds(turns: list[Turn]) -> np.ndarray:
+    """Processor seconds per sample of each turn: less at the mercy of other programs than `rates`."""
+    return np.array([turn.processor_seconds / turn.samples for turn in turns])
+
+
+def print_ratio(turns: Mapping[str, list[Turn]], name: str, other: str) -> None:
+    """Prints how much faster `name` is than `other`, the median over the rounds."""
+    by_time = np.median(rates(turns[name]) / rates(turns[other]))
+    by_processor = np.median(processor_seconds(turns[other]) / processor_seconds(turns[name]))
+    print(f"{name} / {other}: {by_time:.2f} × the samples per second, {by_processor:.2f} per processor second")
+
+
+def print_turns(turns: Mapping[str, list[Turn]]) -> None:
+    """Prints median, lowest and highest rate of each contestant and what a sample costs the processor."""
+    width = max(map(len, turns))
+    print(f"{'':{width}}  samples/s: median      min      max   processor ms/sample")
+    for name, own in turns.items():
+        rate = rates(own)
+        cost = 1000 * np.median(processor_seconds(own))
+        print(f"{name:{width}}  {np.median(rate):17.2f} {rate.min():8.2f} {rate.max():8.2f} {cost:21.2f}")
 
 
 def machine() -> str:
