@@ -15,7 +15,8 @@ from dmcl_tf.optimizers import is_decayed
 class ModalityEnsemble(keras.Model):
     """Networks of several modalities with a joint training step.
 
-    A batch is a dict: `clips`, modality → (B, T, H, W, 3) float32; `label`, (B,) integers; `video_id`, (B,) strings.
+    A batch is a dict: `clips`, modality → (B, T, H, W, 3) float32; `label`, (B,) integers; `video_id`, of any
+    type, (B, …), for messages.
 
     Args:
         networks: modality → Keras model from clips (B, T, H, W, 3) to logits (B, C); the order breaks ties.
@@ -68,7 +69,7 @@ class ModalityEnsemble(keras.Model):
             objective = self.objective(logits, batch["label"])
             loss = tf.reduce_sum(tf.reduce_mean(objective.loss, axis=1))
             is_finite = tf.reduce_all(tf.math.is_finite(loss))
-            check = tf.debugging.Assert(is_finite, ["non-finite loss", batch["video_id"]], summarize=1024)
+            check = tf.debugging.Assert(is_finite, ["non-finite loss", batch["video_id"]], summarize=2**20)
             with tf.control_dependencies([check] if check is not None else []):
                 total = (tf.identity(loss) + self._decay_loss()) / replicas
         variables = self.trainable_variables

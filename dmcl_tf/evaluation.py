@@ -60,13 +60,15 @@ class Evaluator:
         if not total:
             raise InputError(f"{self._info.directory}: no videos in the {split} split")
         dataset = input_pipeline.evaluation_dataset(self._info, self._config, split, self._videos_per_batch(split))
+        dataset = dataset.map(input_pipeline.encode_video_ids)
         video_ids, labels, logits = [], [], []
         with tqdm(total=total, desc=f"evaluate {split}", unit="video", dynamic_ncols=True, leave=False) as progress:
             for batch in self._strategy.experimental_distribute_dataset(dataset):
                 replicas = self._strategy.experimental_local_results
                 logits += [part.numpy() for part in replicas(self._logits_of_batch(batch))]
                 labels += [part.numpy() for part in replicas(batch["label"])]
-                names = [name.decode() for part in replicas(batch["video_id"]) for name in part.numpy()]
+                codes = np.concatenate([part.numpy() for part in replicas(batch["video_id"])])
+                names = input_pipeline.decode_video_ids(codes)
                 video_ids += names
                 progress.update(len(names))
         return VideoLogits(video_ids, np.concatenate(labels), np.concatenate(logits, axis=1))

@@ -15,6 +15,7 @@ from dmcl_tf import augmentation, records
 from dmcl_tf.config import Config
 from dmcl_tf.errors import InputError
 
+_ID_BYTES = 256  # a file name has 255 at most
 _FILES_AT_ONCE = 8  # shards read in turn, so that a small shuffle buffer mixes widely
 
 
@@ -92,6 +93,18 @@ def evaluation_dataset(info: records.DatasetInfo, config: Config, split: str, ba
         lambda serialized: _evaluation_clips(serialized, config, clips, rows), num_parallel_calls=tf.data.AUTOTUNE
     )
     return videos.batch(batch_size).prefetch(1)
+
+
+def encode_video_ids(batch: dict) -> dict:
+    """The same batch with its video ids (B,) as numbers (B, 256), zero-padded UTF-8: strings do not travel to GPUs."""
+    codes = tf.io.decode_raw(batch["video_id"], tf.uint8, fixed_length=_ID_BYTES)
+    return {**batch, "video_id": tf.cast(codes, tf.int32)}
+
+
+def decode_video_ids(codes: np.ndarray) -> list[str]:
+    """The inverse of `encode_video_ids`: (B, 256) or flat numbers → B names."""
+    rows = np.reshape(np.asarray(codes, np.uint8), (-1, _ID_BYTES))
+    return [bytes(row).rstrip(b"\0").decode(errors="replace") for row in rows]
 
 
 def network_input(clips: tf.Tensor, value_range: str) -> tf.Tensor:

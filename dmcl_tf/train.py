@@ -86,14 +86,15 @@ def _integers(name: str, values: tuple[str, ...]) -> tuple[int, ...]:
 
 def main() -> None:
     """Trains the run that the flags describe."""
-    config = config_from_flags()
+    config = config_from_flags(flags.FLAGS)
     directory = Path(flags.FLAGS.records)
     info = records.DatasetInfo.load(directory)
-    info.check(config.modalities, config.frame_size)
+    strategy = tf.distribute.MirroredStrategy()
+    training.check(config, info, strategy)  # before there is a folder: a corrected setting makes another run of it
     folder = RunFolder(Path(flags.FLAGS.checkpoints) / run_path(info.dataset, config, flags.FLAGS.run_name))
     folder.create_or_match(Run(info.dataset, os.path.relpath(directory), info.class_names, config))
     print(f"run: {folder.directory}")
-    training.train(config, info, folder, tf.distribute.MirroredStrategy())
+    training.train(config, info, folder, strategy)
 
 
 if __name__ == "__main__":

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import re
+
 import keras
+import numpy as np
 import pandas as pd
 import tensorflow as tf
 from tqdm import tqdm
@@ -17,6 +20,25 @@ from dmcl_tf.optimizers import Schedule, make_optimizer
 from dmcl_tf.run_folder import RunFolder
 
 
+def check(config: Config, info: records.DatasetInfo, strategy: tf.distribute.Strategy) -> None:
+    """Checks all that can be known of a run before it begins; arguments as of `train`.
+
+    Raises:
+        InputError: for records of other modalities, frames or clips, too few of them, a missing or half-written
+            shard, or a batch that does not divide among the replicas.
+    """
+    info.check(config.modalities, config.frame_size)
+    input_pipeline.check_clip_frames(info, config)
+    input_pipeline.steps_per_epoch(info, config)
+    for split in ("train", "validation"):
+        info.shard_paths(split)
+    replicas = strategy.num_replicas_in_sync
+    if config.batch_size % replicas:
+        raise InputError(
+            f"--batch_size={config.batch_size} does not divide among {replicas} devices: choose a multiple"
+        )
+
+
 def train(config: Config, info: records.DatasetInfo, folder: RunFolder, strategy: tf.distribute.Strategy) -> None:
     """Trains a run to its end, continuing from its last complete epoch.
 
@@ -27,18 +49,10 @@ def train(config: Config, info: records.DatasetInfo, folder: RunFolder, strategy
         strategy: whose replicas share each batch.
 
     Raises:
-        InputError: for records that do not fit, a batch that does not divide among the devices, a corrupt shard, or a
-            loss that is not finite.
+        InputError: as `check`, for a corrupt shard, or for a loss that is not finite.
     """
-    info.check(config.modalities, config.frame_size)
-    input_pipeline.check_clip_frames(info, config)
+    check(config, info, strategy)
     steps = input_pipeline.steps_per_epoch(info, config)
-    shards = info.shard_paths("train") + info.shard_paths("validation")
-    if config.batch_size % strategy.num_replicas_in_sync:
-        raise InputError(
-            f"--batch_size={config.batch_size} does not divide among {strategy.num_replicas_in_sync} devices: choose a "
-            "multiple of their number"
-        )
     keras.utils.set_random_seed(config.seed + 1)  # tf.data refuses seeds that are tensors under the global seed 0
     if config.deterministic:
         tf.config.experimental.enable_op_determinism()
@@ -54,7 +68,7 @@ def train(config: Config, info: records.DatasetInfo, folder: RunFolder, strategy
         print(f"complete: {config.epochs} epochs")
         return
     recorder = EpochRecorder(config, info, folder, checkpoints, ensemble, first_epoch, steps)
-    dataset = input_pipeline.training_dataset(info, config, first_epoch)
+    dataset = input_pipeline.training_dataset(info, config, first_epoch).map(input_pipeline.encode_video_ids)
     try:
         ensemble.fit(
             dataset,
@@ -65,7 +79,7 @@ def train(config: Config, info: records.DatasetInfo, folder: RunFolder, strategy
             verbose=0,
         )
     except tf.errors.DataLossError:
-        corrupt = records.find_corrupt_shard(shards)
+        corrupt = records.find_corrupt_shard(info.shard_paths("train") + info.shard_paths("validation"))
         raise InputError(f"{corrupt} is corrupt: delete it and run data_prep/make_tfrecords.py again") from None
     except tf.errors.InvalidArgumentError as error:
         if "non-finite loss" not in error.message:
@@ -80,8 +94,8 @@ def train(config: Config, info: records.DatasetInfo, folder: RunFolder, strategy
 
 def _video_ids(message: str) -> str:
     """The video ids in the message of the failed assertion in `ModalityEnsemble.train_step`."""
-    listed = message.split("non-finite loss", 1)[1].split("[", 1)[-1].split("]", 1)[0]
-    return " ".join(listed.replace('"', "").replace("'", "").split())
+    codes = re.findall(r"\d+", message.split("non-finite loss", 1)[1].rpartition("]]")[0])
+    return " ".join(input_pipeline.decode_video_ids(np.array(codes, np.uint8)))
 
 
 class EpochRecorder(keras.callbacks.Callback):
