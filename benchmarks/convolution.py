@@ -1,0 +1,143 @@
+"""How to compute a factorised convolution: 2-D kernels on folded axes, as `dmcl_tf.layers`, against 3-D kernels.
+
+    python benchmarks/convolution.py
+
+One network's training step in both formulations, with equal weights; that their outputs are equal is checked first.
+The last contestants are batch normalisation with gradients, on tensors of rank 5 and with time folded into the batch.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import keras
+import numpy as np
+import tensorflow as tf
+from absl import flags
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from benchmarks.train_step import random_batch, training_step
+from benchmarks.turns import Step, machine, print_ratio, print_turns, take_turns
+from dmcl_tf import objectives
+from dmcl_tf.config import Config, resolve
+from dmcl_tf.ensemble import ModalityEnsemble, make_ensemble
+from dmcl_tf.errors import run_script
+from dmcl_tf.layers import Convolution
+
+
+class Convolution3D(Convolution):
+    """The same convolution with a 3-D kernel."""
+
+    def call(self, inputs):
+        """As `Convolution.call`."""
+        kernel = tf.cast(tf.convert_to_tensor(self.kernel), inputs.dtype)
+        temporal_stride, stride = self.strides
+        margin = (self.kernel_size[1] - 1) // 2 if stride > 1 else 0
+        if margin:
+            inputs = tf.pad(inputs, [[0, 0], [0, 0], [margin, margin], [margin, margin], [0, 0]])
+        strides = (1, temporal_stride, stride, stride, 1)
+        return tf.nn.conv3d(inputs, kernel, strides, padding="VALID" if margin else "SAME")
+
+
+def with_3d_kernels(network: keras.Model) -> keras.Model:
+    """A copy of a network, weights included, whose convolutions have 3-D kernels."""
+
+    def copy(layer):
+        kind = Convolution3D if isinstance(layer, Convolution) else type(layer)
+        return kind.from_config(layer.get_config())
+
+    other = keras.models.clone_model(network, clone_function=copy)
+    other.set_weights(network.get_weights())
+    return other
+
+
+def network_contestants(config: Config) -> dict[str, Callable[[], Step]]:
+    """The training step of one network in both formulations.
+
+    Raises:
+        AssertionError: their outputs differ.
+    """
+    (modality,) = config.modalities
+    batch = random_batch(config)
+    folded = make_ensemble(config, 10).networks[modality]
+    networks = {"folded 2-D": folded, "3-D": with_3d_kernels(folded)}
+    outputs = [network(batch["clips"][modality][:2]).numpy() for network in networks.values()]
+    tolerance = 1e-4 if config.precision == "float32" else 0.1
+    np.testing.assert_allclose(*outputs, rtol=tolerance, atol=tolerance * np.abs(outputs[0]).max())
+    contestants = {}
+    for name, network in networks.items():
+        step = training_step(ModalityEnsemble({modality: network}, objectives.independent), config)
+        contestants[f"{name} kernels {config.precision}"] = _repeated(lambda step=step: step(batch)["loss"], config)
+    return contestants
+
+
+def normalization_contestants(config: Config) -> dict[str, Callable[[], Step]]:
+    """Batch normalisation of the first stage's activations, forward and backward, on both ranks."""
+    size = config.crop_size // 4
+    shape = (config.batch_size, config.clip_frames, size, size, config.width)
+    inputs = tf.cast(tf.random.stateless_normal(shape, (0, 0)), tf.as_dtype(config.precision))
+    ones, zeros, empty = tf.ones(config.width), tf.zeros(config.width), tf.constant([])
+
+    def gradient(data_format, axes):
+        @tf.function
+        def run():
+            with tf.GradientTape() as tape:
+                tape.watch(inputs)
+                x = tf.reshape(inputs, axes)
+                y = tf.raw_ops.FusedBatchNormV3(
+                    x=x, scale=ones, offset=zeros, mean=empty, variance=empty, data_format=data_format
+                )[0]
+            return tape.gradient(y, inputs, x)[0, 0, 0, 0, 0]
+
+        return run
+
+    return {
+        f"normalisation, rank 5 {config.precision}": _repeated(gradient("NDHWC", shape), config),
+        f"normalisation, rank 4 {config.precision}": _repeated(gradient("NHWC", (-1, *shape[2:])), config),
+    }
+
+
+def _repeated(work: Callable[[], tf.Tensor], config: Config) -> Callable[[], Step]:
+    def step():
+        float(work())  # waits for the end, on any device
+        return config.batch_size
+
+    return lambda: step
+
+
+def define_flags(flag_values: flags.FlagValues = flags.FLAGS) -> None:
+    """Defines this script's flags."""
+    flags.DEFINE_integer("size", 64, "Height and width of the clips: 64, 112, 224, …", 16, flag_values=flag_values)
+    flags.DEFINE_integer("width", 16, "Channels of the first stage; 64 is full size.", 1, flag_values=flag_values)
+    flags.DEFINE_integer("batch", 16, "Clips per step.", 1, flag_values=flag_values)
+    flags.DEFINE_list("precisions", ["float32", "bfloat16"], "Which to compare in.", flag_values=flag_values)
+    flags.DEFINE_integer("rounds", 5, "Turns of each contestant.", 1, flag_values=flag_values)
+    flags.DEFINE_float("seconds", 2.0, "Length of a turn; half as long again to start up.", 0, flag_values=flag_values)
+
+
+def main() -> None:
+    """Prints the table."""
+    tf.get_logger().setLevel("ERROR")  # each network's own step looks like a step that is traced again and again
+    values = flags.FLAGS
+    settings = {"crop_size": values.size, "frame_size": values.size, "width": values.width, "batch_size": values.batch}
+    settings.update(modalities=("rgb",), method="independent", select_by="rgb")
+    contestants, pairs = {}, []
+    for precision in values.precisions:
+        config = resolve("authors", "compact", {**settings, "precision": precision})
+        for group in (network_contestants(config), normalization_contestants(config)):
+            contestants.update(group)
+            pairs.append(tuple(group))
+    turns = take_turns(contestants, rounds=values.rounds, seconds=values.seconds)
+    print(machine())
+    print(f"clips of {config.clip_frames}×{values.size}², width {values.width}, batches of {values.batch}")
+    print_turns(turns)
+    for ours, other in pairs:
+        print_ratio(turns, ours, other)
+
+
+if __name__ == "__main__":
+    define_flags()
+    run_script(main)

@@ -1,0 +1,144 @@
+"""The ensemble's training step against separate steps of its networks, and against a matrix product.
+
+    python benchmarks/train_step.py
+
+The ensemble trains three networks with `dmcl` in one step; the other contestant trains the same three networks one
+after the other with `independent`, each with a step and an optimiser of its own. The rest is DMCL's price. A sample is
+one clip of each modality.
+
+GFLOP/s count the multiply-adds of the convolutions, twice, for the forward pass and twice more for the gradients of
+inputs and kernels. The peak is that of a 2048³ matrix product of the same type, taking its turns among the others.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import keras
+import numpy as np
+import tensorflow as tf
+from absl import flags
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from benchmarks.turns import Step, machine, print_ratio, print_turns, rates, take_turns
+from dmcl_tf.config import Config, resolve
+from dmcl_tf.ensemble import ModalityEnsemble, make_ensemble
+from dmcl_tf.errors import run_script
+from dmcl_tf.optimizers import make_optimizer
+
+_CLASSES = 10
+_MATRIX = 2048
+
+
+def random_batch(config: Config) -> dict:
+    """A batch of noise, as the input pipeline would deliver it."""
+    random = np.random.default_rng(config.seed)
+    shape = (config.batch_size, config.clip_frames, config.crop_size, config.crop_size, 3)
+    return {
+        "clips": {m: tf.constant(random.uniform(0, 255, shape), tf.float32) for m in config.modalities},
+        "label": tf.constant(random.integers(0, _CLASSES, config.batch_size)),
+        "video_id": tf.constant([f"noise{i}" for i in range(config.batch_size)]),
+    }
+
+
+def training_step(ensemble: ModalityEnsemble, config: Config) -> Callable[[dict], dict]:
+    """The compiled training step of an ensemble, with the optimiser of `config`."""
+    ensemble.compile(optimizer=make_optimizer(config, 100, ensemble.trainable_variables), jit_compile=False)
+    return tf.function(ensemble.train_step)
+
+
+def forward_flops(network: keras.Model, config: Config) -> int:
+    """Floating-point operations of the convolutions for one clip: two per multiply-add."""
+    shape = (1, config.clip_frames, config.crop_size, config.crop_size, 3)
+    graph = tf.function(network).get_concrete_function(tf.TensorSpec(shape, tf.float32)).graph
+    flops = 0
+    for operation in _operations(graph, "Conv2D"):
+        kernel = operation.inputs[1].shape
+        flops += 2 * operation.outputs[0].shape.num_elements() * kernel[0] * kernel[1] * kernel[2]
+    return flops
+
+
+def _operations(graph: tf.Graph, kind: str) -> list[tf.Operation]:
+    return [operation for operation in graph.get_operations() if operation.type == kind]
+
+
+def make_contestants(config: Config) -> dict[str, Callable[[], Step]]:
+    """The ensemble, its networks apart, and the matrix product, in the precision of `config`."""
+    batch = random_batch(config)
+    together = training_step(make_ensemble(config, _CLASSES), config)
+    apart = []
+    for modality in config.modalities:
+        own = resolve(
+            config.recipe,
+            config.scale,
+            {**_overrides(config), "modalities": (modality,), "method": "independent", "select_by": modality},
+        )
+        own_batch = {**batch, "clips": {modality: batch["clips"][modality]}}
+        apart.append((training_step(make_ensemble(own, _CLASSES), own), own_batch))
+    matrix = tf.cast(tf.random.stateless_normal((_MATRIX, _MATRIX), (0, 0)), tf.as_dtype(config.precision))
+
+    def ensemble_step():
+        float(together(batch)["loss"])  # waits for the end, on any device
+        return config.batch_size
+
+    def separate_steps():
+        for step, own_batch in apart:
+            float(step(own_batch)["loss"])
+        return config.batch_size
+
+    def product():
+        tf.matmul(matrix, matrix)[0, 0].numpy()
+        return 1
+
+    return {
+        f"ensemble {config.precision}": lambda: ensemble_step,
+        f"separate {config.precision}": lambda: separate_steps,
+        f"matrix product {config.precision}": lambda: product,
+    }
+
+
+def _overrides(config: Config) -> dict:
+    names = ("crop_size", "frame_size", "width", "batch_size", "precision")
+    return {name: getattr(config, name) for name in names}
+
+
+def define_flags(flag_values: flags.FlagValues = flags.FLAGS) -> None:
+    """Defines this script's flags."""
+    flags.DEFINE_integer("size", 64, "Height and width of the clips: 64, 112, 224, …", 16, flag_values=flag_values)
+    flags.DEFINE_integer("width", 16, "Channels of the first stage; 64 is full size.", 1, flag_values=flag_values)
+    flags.DEFINE_integer("batch", 16, "Clips per step.", 1, flag_values=flag_values)
+    flags.DEFINE_list("precisions", ["float32", "bfloat16"], "Which to compare in.", flag_values=flag_values)
+    flags.DEFINE_integer("rounds", 5, "Turns of each contestant.", 1, flag_values=flag_values)
+    flags.DEFINE_float("seconds", 3.0, "Length of a turn; half as long again to start up.", 0, flag_values=flag_values)
+
+
+def main() -> None:
+    """Prints the table."""
+    tf.get_logger().setLevel("ERROR")  # each network's own step looks like a step that is traced again and again
+    values = flags.FLAGS
+    size = {"crop_size": values.size, "frame_size": values.size, "width": values.width, "batch_size": values.batch}
+    contestants = {}
+    for precision in values.precisions:
+        config = resolve("authors", "compact", {**size, "precision": precision})
+        contestants.update(make_contestants(config))
+    flops = forward_flops(make_ensemble(resolve("authors", "compact", size), _CLASSES).networks["rgb"], config)
+    turns = take_turns(contestants, rounds=values.rounds, seconds=values.seconds)
+    print(machine())
+    print(f"clips of {config.clip_frames}×{values.size}², width {values.width}, batches of {values.batch}; ", end="")
+    print(f"forward pass of one network {flops / 1e9:.3f} GFLOP per clip")
+    print_turns(turns)
+    for precision in values.precisions:
+        print_ratio(turns, f"ensemble {precision}", f"separate {precision}")
+    for precision in values.precisions:
+        # three networks, each a forward pass and twice that for the gradients
+        achieved = 9 * flops * np.median(rates(turns[f"ensemble {precision}"])) / 1e9
+        peak = 2 * _MATRIX**3 * np.median(rates(turns[f"matrix product {precision}"])) / 1e9
+        print(f"ensemble {precision}: {achieved:.1f} GFLOP/s, {achieved / peak:.2f} of a matrix product's {peak:.1f}")
+
+
+if __name__ == "__main__":
+    define_flags()
+    run_script(main)

@@ -1,0 +1,104 @@
+"""The benchmarks run as scripts, at tiny settings, and print their tables; how fast anything is, is not tested."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+SMALL_NETWORKS = ("--size=32", "--width=2", "--batch=2", "--rounds=1", "--seconds=0.05", "--precisions=float32")
+
+
+def run(script, *arguments):
+    """The lines that a benchmark prints."""
+    done = subprocess.run(
+        [sys.executable, str(ROOT / "benchmarks" / script), *arguments], cwd=ROOT, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    return done.stdout.splitlines()
+
+
+def rows(lines):
+    """The table's rows as name → (median, lowest, highest rate, processor time of a sample)."""
+    (start,) = (i for i, line in enumerate(lines) if "samples/s: median" in line)
+    table = {}
+    for line in lines[start + 1 :]:
+        match = re.fullmatch(r"(.*\S)\s+([\d.]+)\s+([\d.]+)\s+([\d.]+)\s+([\d.]+)", line)
+        if not match:
+            break
+        table[match[1]] = tuple(map(float, match.groups()[1:]))
+    return table
+
+
+def ratios(lines):
+    """The ratio lines as (name, other) → (ratio of the rates, ratio of the processor times)."""
+    pattern = re.compile(r"(.+) / (.+): ([\d.]+) × the samples per second, ([\d.]+) per processor second")
+    matches = filter(None, map(pattern.fullmatch, lines))
+    return {(match[1], match[2]): (float(match[3]), float(match[4])) for match in matches}
+
+
+def assert_table(lines, contestants, pairs):
+    table = rows(lines)
+    assert list(table) == contestants
+    for median, lowest, highest, _ in table.values():
+        assert 0 < lowest <= median <= highest
+    found = ratios(lines)
+    assert list(found) == pairs
+    for name, other in pairs:
+        assert np.isfinite(found[name, other]).all()
+        # one round: the ratio of the rates is that of the table, up to its two digits
+        assert found[name, other][0] == pytest.approx(table[name][0] / table[other][0], rel=0.05, abs=0.02)
+
+
+def test_input_pipeline():
+    lines = run("input_pipeline.py", "--videos=1", "--frames=9", "--rounds=1", "--seconds=0.1")
+    others = ["authors' procedure", "decoding alone", "decoding into batches"]
+    assert_table(lines, ["ours", *others], [("ours", other) for other in others])
+
+
+def test_train_step():
+    lines = run("train_step.py", *SMALL_NETWORKS)
+    assert_table(
+        lines,
+        ["ensemble float32", "separate float32", "matrix product float32"],
+        [("ensemble float32", "separate float32")],
+    )
+    (share,) = filter(None, (re.fullmatch(r"ensemble float32: .* GFLOP/s, ([\d.]+) of a .*", line) for line in lines))
+    assert 0 <= float(share[1]) < 1
+
+
+def test_convolution():
+    lines = run("convolution.py", *SMALL_NETWORKS)
+    pairs = [
+        ("folded 2-D kernels float32", "3-D kernels float32"),
+        ("normalisation, rank 5 float32", "normalisation, rank 4 float32"),
+    ]
+    assert_table(lines, [name for pair in pairs for name in pair], pairs)
+
+
+def test_optical_flow():
+    lines = run("optical_flow.py", "--size=32", "--clips=1", "--pairs_per_clip=1", "--rounds=1")
+    table = {line.split()[0]: line.split()[1:] for line in lines if line.startswith(("default", "fast"))}
+    assert set(table) == {"default", "fast"}
+    assert all(len(values) == 6 and np.isfinite(list(map(float, values))).all() for values in table.values())
+
+
+def test_operations_of_the_convolutions_are_counted():
+    from benchmarks.train_step import forward_flops
+    from dmcl_tf.config import resolve
+    from dmcl_tf.ensemble import make_ensemble
+
+    config = resolve("authors", "paper", {"crop_size": 64, "modalities": ("rgb",), "select_by": "rgb"})
+    network = make_ensemble(config, 10).networks["rgb"]
+    products = 147 * 64 * 8 * 32**2 + 3 * 64 * 64 * 8 * 32**2
+    for stage, (channels, before) in enumerate(((64, 64), (128, 64), (256, 128), (512, 256))):
+        time, size = 8 >> stage, 16 >> stage
+        time_before = 2 * time if stage else time
+        positions = time * size**2
+        products += before * channels * time_before * size**2  # shortcut: frames are skipped after the convolution
+        products += 9 * before * channels * time_before * size**2 + 3 * channels**2 * positions
+        products += 3 * (9 + 3) * channels**2 * positions
+    assert forward_flops(network, config) == 2 * products
