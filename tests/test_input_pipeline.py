@@ -200,3 +200,14 @@ def test_records_of_clips_of_another_length_are_refused(info):
     config = make_config(clip_frames=6)
     with pytest.raises(InputError, match=r"clips have 8 frames, but --clip_frames=6 is asked for"):
         input_pipeline.evaluation_dataset(info, config, "test", 1)
+
+
+def test_video_ids_travel_as_numbers():
+    names = ["a01_s01_e00_v01", "große Übung", ""]
+    batch = input_pipeline.encode_video_ids({"video_id": tf.constant(names), "label": tf.constant([1, 2, 3])})
+    codes = batch["video_id"].numpy()
+    assert codes.dtype == np.int32
+    assert len(codes) == 3
+    assert input_pipeline.decode_video_ids(codes) == names
+    assert input_pipeline.decode_video_ids(codes.reshape(-1)) == names
+    np.testing.assert_array_equal(batch["label"], [1, 2, 3])
