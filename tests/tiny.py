@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
+import cv2
 import keras
 import numpy as np
 import tensorflow as tf
@@ -43,6 +44,12 @@ def read_marks(clip: np.ndarray) -> tuple[list[int], int, int, bool]:
     return indices, top, left, mirrored
 
 
+def encode_jpeg(image: np.ndarray) -> bytes:
+    """The JPEG string of an RGB or grey image (H, W, 3 or 1), with as little loss as the format allows."""
+    settings = (cv2.IMWRITE_JPEG_QUALITY, 100, cv2.IMWRITE_JPEG_SAMPLING_FACTOR, cv2.IMWRITE_JPEG_SAMPLING_FACTOR_444)
+    return cv2.imencode(".jpg", image[..., ::-1], settings)[1].tobytes()
+
+
 def write_records(
     directory: Path,
     videos: Mapping[str, int],
@@ -72,11 +79,7 @@ def write_records(
                     length = lengths[k % len(lengths)]
                     images = {
                         modality: [
-                            tf.io.encode_jpeg(
-                                frame(modality, k, i) if frame else marked_frame(i, size),
-                                quality=100,
-                                chroma_downsampling=False,
-                            ).numpy()
+                            encode_jpeg(frame(modality, k, i) if frame else marked_frame(i, size))
                             for i in range(length)
                         ]
                         for modality in modalities
