@@ -12,7 +12,7 @@ import io
 import json
 import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import keras
@@ -62,11 +62,16 @@ def prepare_clips(clips: tf.Tensor, config: Config) -> tf.Tensor:
     return network_input(tf.reshape(images, (shape[0], shape[1], crop, crop, 3)), config.value_range)
 
 
-def predict(ensemble: ModalityEnsemble, clips: Mapping[str, tf.Tensor], config: Config, class_names) -> dict:
+def predict(
+    ensemble: ModalityEnsemble | Callable[..., Mapping[str, tf.Tensor]],
+    clips: Mapping[str, tf.Tensor],
+    config: Config,
+    class_names: Sequence[str],
+) -> dict[str, tf.Tensor]:
     """Class probabilities from any subset of the modalities: softmax of the mean of their logits.
 
     Args:
-        ensemble: the networks.
+        ensemble: the networks, or a function like it of clips by modality.
         clips: modality → (N, T, H, W, 3) uint8.
         config: of the run.
         class_names: by label.
@@ -110,10 +115,17 @@ def export(folder: RunFolder, export_dir: Path, checkpoint: str, default_modalit
     archive = keras.export.ExportArchive()
     for network in ensemble.networks.values():
         archive.track(network)
+    crop = run.config.crop_size
+    clip = tf.TensorSpec((None, None, crop, crop, 3), tf.float32)
+    # each network is traced once and called by every signature that needs it
+    traced = {m: tf.function(network, input_signature=[clip]) for m, network in ensemble.networks.items()}
+
+    def networks(clips):
+        return {modality: traced[modality](clips[modality]) for modality in clips}
 
     def endpoint(subset):
         def serve(clips):
-            return predict(ensemble, clips, run.config, run.class_names)
+            return predict(networks, clips, run.config, run.class_names)
 
         specification = {m: tf.TensorSpec((None, None, None, None, 3), tf.uint8, name=m) for m in subset}
         return {"fn": serve, "input_signature": [specification]}
