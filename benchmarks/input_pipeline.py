@@ -5,8 +5,8 @@
 Both turn the same 640×480 frames into the same output: batches of three modalities, 8×224×224×3 float32, with full
 training augmentation. The authors' procedure (parsers.py, plainly rewritten) decodes 24 whole files per sample,
 resizes them to 256², crops, flips and distorts. Two more contestants show what is left to gain from these records:
-"decoding alone" reads a record, decodes 24 of its JPEG strings whole and throws them away; "decoding into batches" does
-what every pipeline with this output must: it decodes a crop and copies it into a batch of float32.
+"decoding alone" reads a record, decodes 24 of its JPEG strings whole and keeps one pixel of each; "decoding into
+batches" does what every pipeline with this output must: it decodes a crop and copies it into a batch of float32.
 
 The frames are rendered clips of the demo data set: colour with the renderer's sensor noise, one-channel depth, and true
 optical flow, encoded as `data_prep` does.
@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import cv2
@@ -38,7 +38,7 @@ from dmcl_tf.errors import run_script
 
 _SOURCE = (640, 480)
 _RENDERED = 480  # pixels: fine enough for the sensor noise to be that of the source
-_COPIES = 12  # of each video in the records: an epoch of a few videos would be over before it began
+_REPETITIONS = 64  # of the one shard in an epoch: one of a few videos would be over before it began
 _CONFIG = Config()
 OURS, AUTHORS, DECODING, BATCHES = "ours", "authors' procedure", "decoding alone", "decoding into batches"
 
@@ -84,9 +84,8 @@ def write_records(folder: Path, sources: list[Video]) -> records.DatasetInfo:
                 modality: [_encode(frame_tools.resize(frame_tools.read_image(path), size), modality) for path in paths]
                 for modality, paths in video.items()
             }
-            for copy in range(_COPIES):
-                writer.write(records.encode_video(f"video{index}_{copy}", index % 10, size, size, frames))
-    shard = records.Shard(name, _COPIES * len(sources), (folder / name).stat().st_size)
+            writer.write(records.encode_video(f"video{index}", index % 10, size, size, frames))
+    shard = records.Shard(name, len(sources), (folder / name).stat().st_size)
     return records.DatasetInfo(
         dataset="benchmark",
         title="benchmark",
@@ -98,7 +97,7 @@ def write_records(folder: Path, sources: list[Video]) -> records.DatasetInfo:
         jpeg_quality=95,
         flow=None,
         counts={},
-        shards={"train": (shard,)},
+        shards={"train": (shard,) * _REPETITIONS},
         clips={},
         versions={},
         directory=folder,
@@ -157,14 +156,16 @@ def _authors_colors(clip: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
 
 
 def decoding_dataset(info: records.DatasetInfo) -> tf.data.Dataset:
-    """Nothing but decoding: 8 whole stored frames of each modality per element."""
+    """Nothing but decoding: 8 whole stored frames of each modality, of which one pixel is kept."""
 
     def sample(serialized):
         _, frames = records.parse_video(serialized, _CONFIG.modalities)
-        return [tf.image.decode_jpeg(x, channels=3) for m in _CONFIG.modalities for x in tf.unstack(frames[m][:8], 8)]
+        images = [tf.image.decode_jpeg(x, channels=3) for m in _CONFIG.modalities for x in tf.unstack(frames[m][:8], 8)]
+        return tf.stack([image[0, 0] for image in images])
 
     dataset = tf.data.TFRecordDataset(info.shard_paths("train")).repeat()
-    return dataset.map(sample, num_parallel_calls=tf.data.AUTOTUNE).prefetch(tf.data.AUTOTUNE)
+    dataset = dataset.map(sample, num_parallel_calls=tf.data.AUTOTUNE)
+    return dataset.batch(_CONFIG.batch_size, drop_remainder=True).prefetch(tf.data.AUTOTUNE)
 
 
 def batches_dataset(info: records.DatasetInfo) -> tf.data.Dataset:
@@ -187,6 +188,19 @@ def batches_dataset(info: records.DatasetInfo) -> tf.data.Dataset:
     return dataset.batch(_CONFIG.batch_size, drop_remainder=True).map(floats).prefetch(tf.data.AUTOTUNE)
 
 
+def _contestant(make_dataset: Callable[[], tf.data.Dataset]) -> Callable[[], Step]:
+    def make_step():
+        iterator = iter(make_dataset())
+
+        def step():
+            next(iterator)
+            return _CONFIG.batch_size
+
+        return step
+
+    return make_step
+
+
 def define_flags(flag_values: flags.FlagValues = flags.FLAGS) -> None:
     """Defines this script's flags."""
     flags.DEFINE_integer("videos", 8, "Source videos.", 1, flag_values=flag_values)
@@ -202,24 +216,11 @@ def main() -> None:
         sources = write_sources(folder, flags.FLAGS.videos, flags.FLAGS.frames)
         info = write_records(folder, sources)
 
-        def contestant(make_dataset, samples):
-            def make_step() -> Step:
-                iterator = iter(make_dataset())
-
-                def step():
-                    next(iterator)
-                    return samples
-
-                return step
-
-            return make_step
-
-        batch = _CONFIG.batch_size
         contestants = {
-            OURS: contestant(lambda: input_pipeline.training_dataset(info, _CONFIG), batch),
-            AUTHORS: contestant(lambda: authors_dataset(sources), batch),
-            DECODING: contestant(lambda: decoding_dataset(info), 1),
-            BATCHES: contestant(lambda: batches_dataset(info), batch),
+            OURS: _contestant(lambda: input_pipeline.training_dataset(info, _CONFIG)),
+            AUTHORS: _contestant(lambda: authors_dataset(sources)),
+            DECODING: _contestant(lambda: decoding_dataset(info)),
+            BATCHES: _contestant(lambda: batches_dataset(info)),
         }
         turns = take_turns(contestants, rounds=flags.FLAGS.rounds, seconds=flags.FLAGS.seconds)
     print(machine())
