@@ -117,11 +117,12 @@ def test_a_run_that_is_named_is_evaluated_on_its_own_records():
 
 def test_the_demo_is_short_and_its_settings_can_be_overridden():
     given = values("train", commands("demo")["train"])
-    assert (given["scale"], given["epochs"]) == ("compact", 40)
-    assert values("prepare", commands("demo")["prepare"])["size"] == 80
-    given = values("train", commands("demo", "--epochs=2", "--scale=paper")["train"])
-    assert (given["scale"], given["epochs"]) == ("paper", 2)
-    assert values("prepare", commands("demo", "--scale=paper")["prepare"])["size"] == 256
+    assert (given["scale"], given["frame_size"], given["epochs"]) == ("compact", 64, 32)
+    assert values("prepare", commands("demo")["prepare"])["size"] == 64
+    overridden = commands("demo", "--epochs=2", "--scale=paper", "--frame_size=256")
+    given = values("train", overridden["train"])
+    assert (given["scale"], given["frame_size"], given["epochs"]) == ("paper", 256, 2)
+    assert values("prepare", overridden["prepare"])["size"] == 256
 
 
 @pytest.mark.parametrize(
