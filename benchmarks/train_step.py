@@ -12,6 +12,7 @@ inputs and kernels. The peak is that of a 2048³ matrix product of the same type
 
 from __future__ import annotations
 
+import dataclasses
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -31,6 +32,7 @@ from dmcl_tf.optimizers import make_optimizer
 
 _CLASSES = 10
 _MATRIX = 2048
+_LEARNING_RATE = 1e-9  # hundreds of steps on one batch of noise would diverge under a real one
 
 
 def random_batch(config: Config) -> dict:
@@ -45,7 +47,8 @@ def random_batch(config: Config) -> dict:
 
 
 def training_step(ensemble: ModalityEnsemble, config: Config) -> Callable[[dict], dict]:
-    """The compiled training step of an ensemble, with the optimiser of `config`."""
+    """The compiled training step of an ensemble, with the optimiser of `config` at next to no learning rate."""
+    config = dataclasses.replace(config, learning_rate=_LEARNING_RATE)
     ensemble.compile(optimizer=make_optimizer(config, 100, ensemble.trainable_variables), jit_compile=False)
     return tf.function(ensemble.train_step)
 
