@@ -34,7 +34,8 @@ from data_prep.extract_frames import (
     list_raw_videos,
     report_left_out,
 )
-from data_prep.optical_flow import FlowSettings, bound_in_pixels
+from data_prep.flow.encoding import bound_in_pixels
+from data_prep.flow.settings import FlowSettings
 from data_prep.plan import Plan
 from dmcl_tf.errors import InputError, run_script
 
