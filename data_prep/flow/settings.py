@@ -19,6 +19,7 @@ class FlowSettings:
         bound: largest displacement kept, in pixels of a 256-pixel frame; it scales with the frame size.
         quality: of the JPEG files, 1 … 100.
         encoding: of the channels, a name in `ENCODINGS`.
+        source: the modality that it is computed from.
     """
 
     algorithm: str = "tvl1"
@@ -27,6 +28,7 @@ class FlowSettings:
     bound: float = 20.0
     quality: int = 95
     encoding: str = "uv_magnitude"
+    source: str = "rgb"
 
 
 def preset_settings(algorithm: str, preset: str, **changes: object) -> FlowSettings:
