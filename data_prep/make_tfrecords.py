@@ -135,12 +135,20 @@ def check_modalities(settings: RecordSettings, videos: Iterable[Video]) -> None:
 
 def group_videos(
     settings: RecordSettings, splits: Mapping[str, Sequence[ExtractedVideo]], videos: Mapping[str, Video]
-) -> dict[str, dict[str, str]]:
-    """Returns the group of each test video, by split and video id; nothing where the data set has no groups."""
-    group = settings.data.dataset.group
-    if not group:
-        return {}
-    return {"test": {video.video_id: group(videos[video.video_id]) for video in splits["test"]}}
+) -> dict[str, dict[str, dict[str, str]]]:
+    """Returns `groups` and `apart` of `DatasetInfo`, each by split and video id; empty where the data set has none."""
+    dataset = settings.data.dataset
+    grouped = {"test": splits["test"]} if dataset.group else {}
+    return {
+        "groups": {
+            split: {video.video_id: dataset.group(videos[video.video_id]) for video in members}
+            for split, members in grouped.items()
+        },
+        "apart": {
+            split: {video.video_id: dataset.apart(videos[video.video_id], **settings.protocol) for video in members}
+            for split, members in (splits if dataset.apart else {}).items()
+        },
+    }
 
 
 def describe(
@@ -148,7 +156,7 @@ def describe(
     splits: Mapping[str, Sequence[ExtractedVideo]],
     shards: Mapping[str, Shard],
     report: Mapping[str, Sequence[Mapping[str, str]]],
-    groups: Mapping[str, Mapping[str, str]],
+    groups: Mapping[str, Mapping[str, Mapping[str, str]]],
 ) -> DatasetInfo:
     """Returns what `dataset.json` says of these records."""
     import tensorflow as tf
@@ -188,7 +196,7 @@ def describe(
         },
         skipped=_relative(report["skipped"], data),
         warnings=_relative(report["warnings"], data),
-        groups=groups,
+        **groups,
     )
 
 

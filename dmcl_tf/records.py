@@ -140,6 +140,8 @@ class DatasetInfo:
         warnings: `{"video_id", "reason"}` of each peculiarity of a video that was kept.
         depth: how distances became 8 bits: mode, near and far; None without depth.
         groups: by split and video id, the group of each video whose accuracy is reported by group, such as "view 3".
+        apart: by split and video id, what no test video may share with the others by the protocol, such as "subject 5";
+            empty where the protocol keeps nothing apart.
         directory: where it was loaded from or saved to.
     """
 
@@ -160,6 +162,7 @@ class DatasetInfo:
     warnings: tuple[Mapping[str, str], ...] = ()
     depth: Mapping[str, object] | None = None
     groups: Mapping[str, Mapping[str, str]] = dataclasses.field(default_factory=dict)
+    apart: Mapping[str, Mapping[str, str]] = dataclasses.field(default_factory=dict)
     directory: Path | None = None
 
     def save(self, directory: Path) -> DatasetInfo:
