@@ -164,7 +164,7 @@ def define_flow_flags(flag_values: flags.FlagValues) -> None:
         FlowSettings.encoding,
         list(ENCODINGS),
         "The three channels of a flow image: u, v and magnitude; u, v and a constant; or direction and magnitude as a "
-        "colour.",
+        "colour. Flow that comes with a data set is taken as it is; give what it is encoded as.",
         flag_values=flag_values,
     )
     flags.DEFINE_float(

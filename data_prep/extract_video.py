@@ -15,6 +15,7 @@ from data_prep.datasets.base import Skipped, Video
 from data_prep.depth import DepthSettings, encode_depth, reading_range
 from data_prep.files import atomic_path, remove, write_json
 from data_prep.frames import encode_jpeg, resize
+from data_prep.given_flow import accept_given_flow
 from data_prep.sources import Frame, Source
 from dmcl_tf.errors import InputError
 
@@ -109,15 +110,20 @@ def extract_video(video: Video, *, frames_dir: Path, settings: FrameSettings) ->
 
 def _write_frames(video: Video, folder: Path, settings: FrameSettings, current: str) -> ExtractedVideo:
     """Writes the frames into `folder/<modality>`, one moment after the other."""
-    encoders = {modality: FrameEncoder(modality, source, settings) for modality, source in video.sources.items()}
+    sources = accept_given_flow(video.sources)
+    encoders = {modality: FrameEncoder(modality, source, settings) for modality, source in sources.items()}
     for modality in encoders:
         (folder / modality).mkdir(parents=True)
-    reader = AlignedReader(video.sources, settings.length_tolerance)
+    reader = AlignedReader(sources, settings.length_tolerance)
     contents: dict[str, bytes] = {}
     count = 0
     for moment in reader:
         images = {modality: encoders[modality](frame) for modality, frame in moment.items()}
-        contents = {modality: encode_jpeg(image, settings.quality) for modality, image in images.items()}
+        contents = {
+            # halved chroma would blur u and v, which are independent channels
+            modality: encode_jpeg(image, settings.quality, full_chroma=modality == "flow")
+            for modality, image in images.items()
+        }
         _write_moment(folder, count, contents)
         count += 1
     length = max(count, MINIMUM_FRAMES)

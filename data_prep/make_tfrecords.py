@@ -8,15 +8,10 @@ Whatever is complete is kept, so the same command continues an interrupted run a
 
 from __future__ import annotations
 
-import platform
 import sys
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-import cv2
-import numpy as np
 from absl import flags
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
@@ -24,7 +19,6 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from data_prep import extract_flow as extract_flow_script
 from data_prep import extract_frames as extract_frames_script
 from data_prep.dataset_flags import define_dataset_flags, read_dataset_flags
-from data_prep.datasets.base import Skipped, Video
 from data_prep.extract_flow import define_flow_flags, extract_flow, flow_settings_from_flags
 from data_prep.extract_frames import (
     DataSettings,
@@ -33,200 +27,12 @@ from data_prep.extract_frames import (
     list_raw_videos,
     report_left_out,
 )
-from data_prep.extract_video import ExtractedVideo, fingerprint
-from data_prep.flow.encoding import bound_in_pixels
-from data_prep.flow.settings import FlowSettings
+from data_prep.extract_video import fingerprint
+from data_prep.flow.settings import FlowSettings, GivenFlowSettings
 from data_prep.plan import Plan
+from data_prep.record_settings import RecordSettings
+from data_prep.splits import check_modalities, check_splits, split_videos
 from dmcl_tf.errors import InputError, run_script
-
-# Every worker process imports this script anew: TensorFlow, and modules that need it, are imported where they are used.
-if TYPE_CHECKING:
-    from dmcl_tf.records import DatasetInfo, Shard
-
-_SHOWN = 5  # skipped videos whose reasons are printed; all are written down
-
-
-@dataclass(frozen=True)
-class RecordSettings:
-    """What records are made of, and where."""
-
-    data: DataSettings
-    output: Path
-    protocol: Mapping[str, object]
-    modalities: tuple[str, ...]
-    flow: FlowSettings | None
-    videos_per_shard: int
-    limit: int
-    origin: str
-
-    def to_json(self) -> dict[str, object]:
-        """Every setting that shapes the records."""
-        return {
-            "dataset": self.data.dataset.name,
-            "origin": self.origin,
-            "protocol": dict(self.protocol),
-            "modalities": self.modalities,
-            "frames": asdict(self.data.frames),
-            "flow": asdict(self.flow) if self.flow else None,
-            "videos_per_shard": self.videos_per_shard,
-            "limit": self.limit,
-        }
-
-
-def split_videos(settings: RecordSettings, videos: Sequence[Video]) -> dict[str, list[Video]]:
-    """Splits videos by the protocol; with a limit, keeps the first ones of each class.
-
-    Raises:
-        InputError: an impossible protocol.
-    """
-    splits = settings.data.dataset.split_videos(videos, **settings.protocol)
-    if settings.limit:
-        return {split: _first_of_each_class(members, settings.limit) for split, members in splits.items()}
-    return splits
-
-
-def _first_of_each_class(videos: Sequence[Video], limit: int) -> list[Video]:
-    kept: dict[int, list[Video]] = {}
-    for video in videos:
-        members = kept.setdefault(video.label, [])
-        if len(members) < limit:
-            members.append(video)
-    return [video for members in kept.values() for video in members]
-
-
-def check_splits(settings: RecordSettings, splits: Mapping[str, Sequence[Video | ExtractedVideo]]) -> list[Skipped]:
-    """Returns a warning for each class that validation or test lacks.
-
-    Raises:
-        InputError: the training split lacks a class, or the test split is empty.
-    """
-    protocol = ", ".join(f"{name}={value}" for name, value in settings.protocol.items())
-    warnings = []
-    for split, videos in splits.items():
-        present = {video.label for video in videos}
-        for label, name in enumerate(settings.data.dataset.class_names):
-            if label in present:
-                continue
-            reason = f"the {split} split ({protocol}) has no video of class {name!r}"
-            if split == "train":
-                raise InputError(
-                    f"{settings.data.data_dir}: {reason}; training needs every class: complete the raw data"
-                )
-            warnings.append(Skipped(f"{split} split", reason))
-    if not splits["test"]:
-        raise InputError(f"{settings.data.data_dir}: the test split ({protocol}) has no videos; complete the raw data")
-    return warnings
-
-
-def check_modalities(settings: RecordSettings, videos: Iterable[Video]) -> None:
-    """Checks that every modality asked for is recorded, or is flow and can be computed.
-
-    Raises:
-        InputError: the data set has no such modality.
-    """
-    available = {"flow"}.union(set.intersection(*(set(video.sources) for video in videos)))
-    for modality in settings.modalities:
-        if modality not in available:
-            raise InputError(
-                f"--modalities={','.join(settings.modalities)}: {settings.data.dataset.title} has no {modality!r}; "
-                f"expected some of {', '.join(sorted(available))}"
-            )
-
-
-def group_videos(
-    settings: RecordSettings, splits: Mapping[str, Sequence[ExtractedVideo]], videos: Mapping[str, Video]
-) -> dict[str, dict[str, dict[str, str]]]:
-    """Returns `groups` and `apart` of `DatasetInfo`, each by split and video id; empty where the data set has none."""
-    dataset = settings.data.dataset
-    grouped = {"test": splits["test"]} if dataset.group else {}
-    return {
-        "groups": {
-            split: {video.video_id: dataset.group(videos[video.video_id]) for video in members}
-            for split, members in grouped.items()
-        },
-        "apart": {
-            split: {video.video_id: dataset.apart(videos[video.video_id], **settings.protocol) for video in members}
-            for split, members in (splits if dataset.apart else {}).items()
-        },
-    }
-
-
-def describe(
-    settings: RecordSettings,
-    splits: Mapping[str, Sequence[ExtractedVideo]],
-    shards: Mapping[str, Shard],
-    report: Mapping[str, Sequence[Mapping[str, str]]],
-    groups: Mapping[str, Mapping[str, Mapping[str, str]]],
-) -> DatasetInfo:
-    """Returns what `dataset.json` says of these records."""
-    import tensorflow as tf
-
-    from dmcl_tf.records import DatasetInfo, draw_clips
-
-    data, flow = settings.data, settings.flow
-    size = data.frames.size
-    class_names = data.dataset.class_names
-    return DatasetInfo(
-        dataset=data.dataset.name,
-        title=data.dataset.title,
-        origin=settings.origin,
-        protocol=settings.protocol,
-        class_names=class_names,
-        modalities=settings.modalities,
-        frame_size=size,
-        jpeg_quality=data.frames.quality,
-        depth=asdict(data.frames.depth) if set(settings.modalities) & set(data.frames.depth_modalities) else None,
-        flow={**asdict(flow), "bound_in_pixels": bound_in_pixels(flow.bound, size, size)} if flow else None,
-        counts={
-            split: {name: sum(video.label == label for video in videos) for label, name in enumerate(class_names)}
-            for split, videos in splits.items()
-        },
-        shards={
-            split: tuple(shard for name, shard in shards.items() if name.startswith(f"{split}-")) for split in splits
-        },
-        clips={
-            split: {video.video_id: draw_clips(video.video_id, video.length).tolist() for video in splits[split]}
-            for split in ("validation", "test")
-        },
-        versions={
-            "python": platform.python_version(),
-            "tensorflow": tf.__version__,
-            "numpy": np.__version__,
-            "opencv": cv2.__version__,
-        },
-        skipped=_relative(report["skipped"], data),
-        warnings=_relative(report["warnings"], data),
-        **groups,
-    )
-
-
-def _relative(report: Sequence[Mapping[str, str]], data: DataSettings) -> tuple[dict[str, str], ...]:
-    """Names files relative to the data, so that the description does not depend on where they are."""
-
-    def shorten(reason: str) -> str:
-        return reason.replace(f"{data.frames_dir}/", "").replace(f"{data.data_dir}/", "")
-
-    return tuple({**entry, "reason": shorten(entry["reason"])} for entry in report)
-
-
-def print_summary(output: Path) -> None:
-    """Prints the videos per split and class, and what was left out."""
-    from dmcl_tf.records import DatasetInfo
-
-    info = DatasetInfo.load(output)
-    width = max(len(name) for name in (*info.class_names, "all"))
-    print(f"{'':{width}}" + "".join(f"{split:>12}" for split in info.counts))
-    for name in info.class_names:
-        print(f"{name:{width}}" + "".join(f"{counts[name]:12d}" for counts in info.counts.values()))
-    print(f"{'all':{width}}" + "".join(f"{sum(counts.values()):12d}" for counts in info.counts.values()))
-    print(f"{info.title}: {', '.join(info.modalities)} at {info.frame_size}² pixels in {output}")
-    if info.skipped or info.warnings:
-        for entry in info.skipped[:_SHOWN]:
-            print(f"skipped: {entry['reason']}")
-        print(
-            f"{len(info.skipped)} videos skipped, {len(info.warnings)} warnings about kept ones: "
-            f"listed in {output / 'dataset.json'}"
-        )
 
 
 def make_records(settings: RecordSettings) -> None:
@@ -243,7 +49,7 @@ def make_records(settings: RecordSettings) -> None:
         if begun and begun.is_complete(output):
             begun.check_settings(output, settings.to_json())
             print(f"the records are complete, so they are kept although the raw data cannot be read ({error})")
-            print_summary(output)
+            _print_summary(output)
             return
         raise
     splits = split_videos(settings, listing.videos)
@@ -255,12 +61,14 @@ def make_records(settings: RecordSettings) -> None:
         begun.check_settings(output, settings.to_json())
         begun.check_sources(output, sources)
         if begun.is_complete(output):
-            print_summary(output)
+            _print_summary(output)
             return
+    # here, as they take TensorFlow: every worker process imports this script anew, and bad settings end before it
+    from data_prep.description import describe, group_videos
     from data_prep.shards import plan_shards, write_shards
 
     extracted, left_out = extract_frames(list(videos.values()), data.frames_dir, data.frames, workers=data.workers)
-    if settings.flow:
+    if isinstance(settings.flow, FlowSettings):
         left_out += extract_flow(data.frames_dir, sorted(extracted), settings.flow, workers=data.workers)
     unusable = {video.video_id for video in left_out}
     if len(unusable) == len(videos):
@@ -288,6 +96,12 @@ def make_records(settings: RecordSettings) -> None:
     report = report_left_out(about_used, extracted.values(), left_out)
     report["warnings"] += [asdict(warning) for warning in check_splits(settings, usable)]
     describe(settings, usable, written, report, group_videos(settings, usable, videos)).save(output)
+    _print_summary(output)
+
+
+def _print_summary(output: Path) -> None:
+    from data_prep.description import print_summary
+
     print_summary(output)
 
 
@@ -337,24 +151,12 @@ def settings_from_flags(values: flags.FlagValues) -> RecordSettings:
         InputError: a list holds something else than it should.
     """
     data = DataSettings.from_flags(values)
-    recorded = data.dataset.recorded
     default = data.dataset.modalities
     if values.flow_from and "flow" not in default:
         default = (*default, "flow")
     modalities = default if values.modalities is None else tuple(values.modalities)
     if not modalities or "" in modalities or len(set(modalities)) < len(modalities):
         raise InputError(f"--modalities={','.join(modalities)}: expected different names, separated by commas")
-    flow_from = values.flow_from or "rgb"
-    computes_flow = "flow" in modalities and "flow" not in recorded
-    if computes_flow and flow_from not in recorded:
-        raise InputError(
-            f"flow cannot be computed from {flow_from!r}, which {data.dataset.title} do not have: give --flow_from="
-            f"{'|'.join(recorded)}"
-        )
-    preset = "fast" if data.scale == "compact" else "default"
-    flow = None
-    if computes_flow:
-        flow = replace(flow_settings_from_flags(values, default_preset=preset), source=flow_from)
     # data sets that share a folder do not share their records
     prefix = f"{data.dataset.name}-" if data.dataset.family else ""
     return RecordSettings(
@@ -362,11 +164,29 @@ def settings_from_flags(values: flags.FlagValues) -> RecordSettings:
         output=Path(values.output or data.data_dir / "records" / f"{prefix}{data.frames.size}"),
         protocol=read_dataset_flags("protocol", data.dataset, values),
         modalities=modalities,
-        flow=flow,
+        flow=_flow_from_flags(values, data, modalities),
         videos_per_shard=values.videos_per_shard,
         limit=values.limit,
         origin=values.origin or data.dataset.title,
     )
+
+
+def _flow_from_flags(
+    values: flags.FlagValues, data: DataSettings, modalities: tuple[str, ...]
+) -> FlowSettings | GivenFlowSettings | None:
+    recorded = data.dataset.recorded
+    if "flow" not in modalities:
+        return None
+    if "flow" in recorded:
+        return GivenFlowSettings(values.flow_encoding if values["flow_encoding"].present else None)
+    source = values.flow_from or "rgb"
+    if source not in recorded:
+        raise InputError(
+            f"flow cannot be computed from {source!r}, which {data.dataset.title} do not have: give --flow_from="
+            f"{'|'.join(recorded)}"
+        )
+    preset = "fast" if data.scale == "compact" else "default"
+    return replace(flow_settings_from_flags(values, default_preset=preset), source=source)
 
 
 def main() -> None:

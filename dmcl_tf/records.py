@@ -131,7 +131,8 @@ class DatasetInfo:
         modalities: the feature lists of every record.
         frame_size: height and width of every frame in pixels.
         jpeg_quality: of every frame.
-        flow: algorithm, preset, parameters, bound and encoding of the optical flow; None without flow.
+        flow: algorithm, preset, parameters, bound and encoding of the optical flow; for flow that came with the data
+            set the algorithm "given" and its encoding where it is known; None without flow.
         counts: videos by split and class name.
         shards: the files of each split.
         clips: by split (validation and test) and video id, the `(clips, frames)` indices of `draw_clips`.

@@ -31,6 +31,14 @@ class FlowSettings:
     source: str = "rgb"
 
 
+@dataclass(frozen=True)
+class GivenFlowSettings:
+    """Flow that comes with the data set as images, in place of `FlowSettings`; `encoding` is None where unknown."""
+
+    encoding: str | None = None
+    algorithm: str = "given"
+
+
 def preset_settings(algorithm: str, preset: str, **changes: object) -> FlowSettings:
     """Returns the settings of an algorithm's preset; `changes` are other attributes of `FlowSettings`."""
     return FlowSettings(algorithm, preset, asdict(ALGORITHMS[algorithm].presets[preset]), **changes)
