@@ -21,6 +21,7 @@ from absl import flags
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from data_prep import dataset_flags
 from data_prep import extract_flow as extract_flow_script
 from data_prep import extract_frames as extract_frames_script
 from data_prep.dataset_flags import define_dataset_flags, read_dataset_flags
@@ -101,7 +102,13 @@ def check_splits(settings: RecordSettings, splits: Mapping[str, Sequence[Video |
     """
     protocol = ", ".join(f"{name}={value}" for name, value in settings.protocol.items())
     warnings = []
+    if not splits["validation"]:
+        warnings.append(
+            Skipped("validation split", "there are no validation videos: the last epoch counts as the best")
+        )
     for split, videos in splits.items():
+        if split == "validation" and not videos:
+            continue
         present = {video.label for video in videos}
         for label, name in enumerate(settings.data.dataset.class_names):
             if label in present:
@@ -166,7 +173,7 @@ def describe(
         modalities=settings.modalities,
         frame_size=size,
         jpeg_quality=data.frames.quality,
-        depth=asdict(data.frames.depth) if set(settings.modalities) & set(data.frames.depth_modalities) else None,
+        depth=data.frames.depth.to_json() if set(settings.modalities) & set(data.frames.depth_modalities) else None,
         flow={**asdict(flow), "bound_in_pixels": bound_in_pixels(flow.bound, size, size)} if flow else None,
         counts={
             split: {name: sum(video.label == label for video in videos) for label, name in enumerate(class_names)}
@@ -317,7 +324,11 @@ def define_flags(flag_values: flags.FlagValues = flags.FLAGS) -> None:
         flag_values=flag_values,
     )
     define_flow_flags(flag_values)
-    for module in (extract_frames_script, extract_flow_script):  # for --help, which lists a module's own flags
+    for module in (
+        dataset_flags,
+        extract_frames_script,
+        extract_flow_script,
+    ):  # for --help, which lists a module's own flags
         flags.adopt_module_key_flags(module, flag_values)
 
 
