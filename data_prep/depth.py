@@ -17,7 +17,7 @@ that nothing has.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 import cv2
 import numpy as np
@@ -43,6 +43,10 @@ class DepthSettings:
     mode: str = "as_is"
     near: float = 500.0  # the Kinect v2 sees no nearer
     far: float = 5000.0  # where the display code of NTU RGB+D (show_skeleton_on_depthmaps.m) clips
+
+    def to_json(self) -> dict[str, object]:
+        """The mode, and its range where it has one."""
+        return asdict(self) if self.mode in ("clip_mm", "jet") else {"mode": self.mode}
 
 
 def encode_depth(

@@ -59,7 +59,7 @@ def describe(
         modalities=settings.modalities,
         frame_size=data.frames.size,
         jpeg_quality=data.frames.quality,
-        depth=asdict(data.frames.depth) if set(settings.modalities) & set(data.frames.depth_modalities) else None,
+        depth=data.frames.depth.to_json() if set(settings.modalities) & set(data.frames.depth_modalities) else None,
         flow=_describe_flow(settings),
         counts={
             split: {name: sum(video.label == label for video in videos) for label, name in enumerate(class_names)}

@@ -18,12 +18,13 @@ from absl import flags
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from data_prep import dataset_flags
 from data_prep.dataset_flags import define_dataset_flags, read_dataset_flags
 from data_prep.datasets import DATASETS
 from data_prep.datasets.base import Dataset, Listing, Skipped, Video
 from data_prep.depth import MODES, DepthSettings
 from data_prep.extract_video import ExtractedVideo, FrameSettings, extract_video
-from data_prep.files import record_settings, write_json
+from data_prep.files import record_settings, remove, write_json
 from data_prep.parallel import default_workers, run_parallel
 from dmcl_tf.errors import InputError, run_script
 
@@ -51,6 +52,8 @@ def extract_frames(
             skipped.append(result)
         else:
             extracted[result.video_id] = result
+    if not extracted:  # so that other settings may be tried at once
+        remove(frames_dir / _SETTINGS_FILE)
     return extracted, sorted(skipped, key=lambda video: video.video_id)
 
 
@@ -75,6 +78,7 @@ def define_data_flags(flag_values: flags.FlagValues) -> None:
     folders = dict.fromkeys(f"data/{dataset.folder}" for dataset in DATASETS.values())
     flags.DEFINE_string("data_dir", None, f"Where its raw files are [{', '.join(folders)}].", flag_values=flag_values)
     define_dataset_flags("options", flag_values)
+    flags.adopt_module_key_flags(dataset_flags, flag_values)  # for --help, which lists a module's own flags
     flags.DEFINE_enum(
         "scale",
         None,

@@ -16,6 +16,7 @@ from absl import flags
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from data_prep import dataset_flags
 from data_prep import extract_flow as extract_flow_script
 from data_prep import extract_frames as extract_frames_script
 from data_prep.dataset_flags import define_dataset_flags, read_dataset_flags
@@ -140,7 +141,8 @@ def define_flags(flag_values: flags.FlagValues = flags.FLAGS) -> None:
         flag_values=flag_values,
     )
     define_flow_flags(flag_values)
-    for module in (extract_frames_script, extract_flow_script):  # for --help, which lists a module's own flags
+    # for --help, which lists a module's own flags
+    for module in (dataset_flags, extract_frames_script, extract_flow_script):
         flags.adopt_module_key_flags(module, flag_values)
 
 

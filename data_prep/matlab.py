@@ -31,11 +31,7 @@ def volume_length(path: Path, variable: str) -> int:
     if _is_hdf5(path):
         with _hdf5_volume(path, variable) as (volume, _):
             return volume.shape[0]
-    from scipy.io import whosmat  # for this format alone
-
-    with _naming(path):
-        shapes = {name: shape for name, shape, _ in whosmat(str(path))}
-    return _as_volume(path, variable, shapes)[2]
+    return _loadable_shape(path, variable)[2]
 
 
 def _is_hdf5(path: Path) -> bool:
@@ -47,10 +43,18 @@ def _is_hdf5(path: Path) -> bool:
 def _loaded_volume(path: Path, variable: str):
     from scipy.io import loadmat  # for this format alone
 
+    shape = _loadable_shape(path, variable)
     with _naming(path):
-        content = loadmat(str(path), variable_names=[variable])
-    shape = _as_volume(path, variable, {name: np.shape(value) for name, value in content.items()})
-    yield content[variable].reshape(shape), False
+        volume = loadmat(str(path), variable_names=[variable])[variable]
+    yield volume.reshape(shape), False
+
+
+def _loadable_shape(path: Path, variable: str) -> tuple[int, int, int]:
+    from scipy.io import whosmat  # for this format alone
+
+    with _naming(path):
+        shapes = {name: shape for name, shape, _ in whosmat(str(path))}
+    return _as_volume(path, variable, shapes)
 
 
 @contextmanager
@@ -61,13 +65,13 @@ def _hdf5_volume(path: Path, variable: str):
         shapes = {name: item.shape[::-1] for name, item in file.items() if isinstance(item, h5py.Dataset)}
         shape = _as_volume(path, variable, shapes)
         volume = file[variable]
-        yield volume[None] if len(volume.shape) < len(shape) else volume, True
+        yield volume[()][None] if len(volume.shape) < len(shape) else volume, True
 
 
 def _as_volume(path: Path, variable: str, shapes: dict[str, tuple[int, ...]]) -> tuple[int, int, int]:
     """The shape H × W × T of a variable; MATLAB drops the third dimension of a single frame."""
     if variable not in shapes:
-        names = ", ".join(name for name in shapes if not name.startswith("__")) or "nothing"
+        names = ", ".join(shapes) or "nothing"
         raise InputError(f"{path}: has no variable {variable!r}, but {names}")
     shape = shapes[variable]
     if len(shape) not in (2, 3) or not min(shape):

@@ -22,6 +22,7 @@ from data_prep.matlab import volume_frames, volume_length
 from dmcl_tf.errors import InputError
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png")
+_LOG_ERRORS = 2  # OpenCV's number for errors without warnings
 _VIDEO_THREADS = 1  # videos are decoded in parallel processes
 
 os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")  # a damaged video gets one line, not the decoder's many
@@ -191,7 +192,11 @@ class VideoFile:
         check_file(self.path)
         # an absolute path, as "a:b.avi" would be taken for a protocol; named, as other backends read "%d" in names
         location = str(self.path.absolute())
-        capture = cv2.VideoCapture(location, cv2.CAP_FFMPEG, [cv2.CAP_PROP_N_THREADS, _VIDEO_THREADS])
+        level = cv2.setLogLevel(_LOG_ERRORS)  # it would warn of what is named below
+        try:
+            capture = cv2.VideoCapture(location, cv2.CAP_FFMPEG, [cv2.CAP_PROP_N_THREADS, _VIDEO_THREADS])
+        finally:
+            cv2.setLogLevel(level)
         if not capture.isOpened():
             capture.release()
             raise InputError(f"{self.path}: not a video that can be decoded; copy or download it again")

@@ -39,7 +39,13 @@ def check_splits(settings: RecordSettings, splits: Mapping[str, Sequence[Video |
     """
     protocol = ", ".join(f"{name}={value}" for name, value in settings.protocol.items())
     warnings = []
+    if not splits["validation"]:
+        warnings.append(
+            Skipped("validation split", "there are no validation videos: the last epoch counts as the best")
+        )
     for split, videos in splits.items():
+        if split == "validation" and not videos:
+            continue
         present = {video.label for video in videos}
         for label, name in enumerate(settings.data.dataset.class_names):
             if label in present:

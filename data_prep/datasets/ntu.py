@@ -59,9 +59,21 @@ def list_videos(data_dir: Path, *, actions: int) -> Listing:
     if not rgb.is_dir() or not present:
         missing = rgb.name if not rgb.is_dir() else " or ".join(DEPTH_FOLDERS)
         raise InputError(f"{data_dir}: expected the folder {missing} there; {HOW_TO_GET}")
-    depth, pattern = data_dir / present[0], DEPTH_FOLDERS[present[0]]
-    with_depth = set(os.listdir(depth))
+    depth = data_dir / present[0]
     with_rgb = {name[: -len(_RGB_ENDING)] for name in os.listdir(rgb) if name.endswith(_RGB_ENDING)}
+    return match_names(rgb, with_rgb, depth, set(os.listdir(depth)), actions=actions)
+
+
+def match_names(rgb: Path, with_rgb: set[str], depth: Path, with_depth: set[str], *, actions: int) -> Listing:
+    """The videos whose names are in both folders.
+
+    Args:
+        rgb: the folder of RGB videos.
+        with_rgb: the names in it, without `_rgb.avi`.
+        depth: the folder of folders of depth images, one of `DEPTH_FOLDERS`.
+        with_depth: the names in it.
+        actions: classes to keep; other videos are passed over.
+    """
     videos, skipped = [], []
     for name in sorted(with_rgb | with_depth):
         match = _NAME.fullmatch(name)
@@ -78,7 +90,7 @@ def list_videos(data_dir: Path, *, actions: int) -> Listing:
         else:
             sources = {
                 "rgb": VideoFile(rgb / f"{name}{_RGB_ENDING}"),
-                "depth": ImageFolder(depth / name, pattern),
+                "depth": ImageFolder(depth / name, DEPTH_FOLDERS[depth.name]),
             }
             videos.append(Video(name, action - 1, sources, subject=subject, view=camera))
     return Listing(tuple(videos), tuple(skipped))
@@ -125,9 +137,11 @@ def draw_subset(videos: Sequence[Video], num_classes: int, subset: int) -> list[
     if subset not in (0, 1, 2):
         raise InputError(f"--subset={subset}: expected 0, 1 or 2")
     per_class = int(len(videos) / 2 / num_classes)
+    by_label: dict[int, list[Video]] = {label: [] for label in range(num_classes)}
+    for video in videos:
+        by_label[video.label].append(video)
     chosen = []
-    for label in range(num_classes):
-        members = [video for video in videos if video.label == label]
+    for label, members in by_label.items():
         count = min(max(per_class, 1), len(members))
         random = np.random.RandomState(label + num_classes * subset)
         chosen += [members[index] for index in sorted(random.choice(len(members), count, replace=False))]
