@@ -30,7 +30,7 @@ from data_prep.flow.algorithms import ALGORITHMS, PRESETS, TVL1Parameters, compu
 from data_prep.flow.encoding import ENCODINGS, bound_in_pixels, encode_flow
 from data_prep.flow.settings import FlowSettings, preset_settings
 from data_prep.frames import encode_jpeg, read_image
-from data_prep.parallel import default_workers, run_parallel
+from data_prep.parallel import Run, default_workers, run_parallel
 from dmcl_tf.errors import InputError, run_script
 
 _SETTINGS_FILE = "flow.json"
@@ -84,7 +84,9 @@ def _read_grey(path: Path) -> np.ndarray:
     return image if image.ndim == 2 else cv2.cvtColor(image, cv2.COLOR_BGR2GRAY)
 
 
-def extract_flow(frames_dir: Path, video_ids: Sequence[str], settings: FlowSettings, *, workers: int) -> list[Skipped]:
+def extract_flow(
+    frames_dir: Path, video_ids: Sequence[str], settings: FlowSettings, *, workers: int, run: Run = run_parallel
+) -> list[Skipped]:
     """Computes the flow of many videos in parallel processes; prints and records the throughput.
 
     Returns:
@@ -98,7 +100,7 @@ def extract_flow(frames_dir: Path, video_ids: Sequence[str], settings: FlowSetti
     start = time.monotonic()
     work = partial(extract_video_flow, settings=settings)
     folders = [frames_dir / video_id for video_id in video_ids]
-    results = list(run_parallel(work, folders, workers=workers, description="optical flow"))
+    results = list(run(work, folders, workers=workers, description="optical flow"))
     seconds = time.monotonic() - start
     computed = sum(result.computed for result in results if isinstance(result, ExtractedFlow))
     if computed:

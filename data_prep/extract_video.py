@@ -13,7 +13,7 @@ import numpy as np
 from data_prep.alignment import AlignedReader
 from data_prep.datasets.base import Skipped, Video
 from data_prep.depth import DepthSettings, encode_depth, reading_range
-from data_prep.files import atomic_path, remove, write_json
+from data_prep.files import atomic_path, discard, is_partial, remove, write_json
 from data_prep.frames import encode_jpeg, resize
 from data_prep.given_flow import accept_given_flow
 from data_prep.sources import Frame, Source
@@ -91,12 +91,24 @@ def read_video_file(folder: Path) -> ExtractedVideo | None:
         raise InputError(f"{folder / _VIDEO_FILE} is damaged ({error}); delete the folder {folder}") from error
 
 
+def remove_frames(folder: Path) -> None:
+    """Removes the frames of a video, of all modalities, and leaves what its `video.json` says."""
+    for path in list(folder.iterdir()) if folder.is_dir() else ():
+        if is_partial(path):
+            remove(path)
+        elif path.is_dir():
+            discard(path)
+
+
 def extract_video(video: Video, *, frames_dir: Path, settings: FrameSettings) -> ExtractedVideo | Skipped:
-    """Writes `frames_dir/<video_id>`, unless it is complete and the raw files are those it was made from."""
+    """Writes `frames_dir/<video_id>`, unless it is complete and the raw files are those it was made from.
+
+    A folder whose frames were removed, see `remove_frames`, is made again.
+    """
     folder = frames_dir / video.video_id
     current = fingerprint(video)
     existing = read_video_file(folder)
-    if existing and existing.fingerprint == current:
+    if existing and existing.fingerprint == current and all((folder / modality).is_dir() for modality in video.sources):
         return existing
     remove(folder)
     try:

@@ -9,6 +9,7 @@ Whatever is complete is kept, so the same command continues an interrupted run a
 from __future__ import annotations
 
 import sys
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 
@@ -16,10 +17,11 @@ from absl import flags
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from data_prep import dataset_flags
+from data_prep import dataset_flags, disk
 from data_prep import extract_flow as extract_flow_script
 from data_prep import extract_frames as extract_frames_script
 from data_prep.dataset_flags import define_dataset_flags, read_dataset_flags
+from data_prep.datasets.base import Skipped, Video
 from data_prep.extract_flow import define_flow_flags, extract_flow, flow_settings_from_flags
 from data_prep.extract_frames import (
     DataSettings,
@@ -28,7 +30,7 @@ from data_prep.extract_frames import (
     list_raw_videos,
     report_left_out,
 )
-from data_prep.extract_video import fingerprint
+from data_prep.extract_video import ExtractedVideo, fingerprint, read_video_file, remove_frames
 from data_prep.flow.settings import FlowSettings, GivenFlowSettings
 from data_prep.plan import Plan
 from data_prep.record_settings import RecordSettings
@@ -62,15 +64,20 @@ def make_records(settings: RecordSettings) -> None:
         begun.check_settings(output, settings.to_json())
         begun.check_sources(output, sources)
         if begun.is_complete(output):
+            if not settings.keep_frames:  # in case that their removal was interrupted
+                for video_id in videos:
+                    remove_frames(data.frames_dir / video_id)
             _print_summary(output)
             return
     # here, as they take TensorFlow: every worker process imports this script anew, and bad settings end before it
     from data_prep.description import describe, group_videos
     from data_prep.shards import plan_shards, write_shards
 
-    extracted, left_out = extract_frames(list(videos.values()), data.frames_dir, data.frames, workers=data.workers)
-    if isinstance(settings.flow, FlowSettings):
-        left_out += extract_flow(data.frames_dir, sorted(extracted), settings.flow, workers=data.workers)
+    kept = complete_videos(settings, begun, sources)
+    missing = [video for video_id, video in videos.items() if video_id not in kept]
+    check_disk(settings, missing)
+    extracted, left_out = make_frames(settings, missing)
+    extracted.update(kept)
     unusable = {video.video_id for video in left_out}
     if len(unusable) == len(videos):
         raise InputError(f"{data.data_dir}: no video can be used; the first: {left_out[0].reason}")
@@ -91,13 +98,65 @@ def make_records(settings: RecordSettings) -> None:
         output=output,
         modalities=settings.modalities,
         size=data.frames.size,
-        workers=data.workers,
+        workers=min(data.workers, settings.max_open),
+        keep_frames=settings.keep_frames,
+        run=settings.run(at_once=settings.max_open),
     )
     about_used = replace(listing, warnings=tuple(entry for entry in listing.warnings if entry.video_id in videos))
     report = report_left_out(about_used, extracted.values(), left_out)
     report["warnings"] += [asdict(warning) for warning in check_splits(settings, usable)]
     describe(settings, usable, written, report, group_videos(settings, usable, videos)).save(output)
     _print_summary(output)
+
+
+def complete_videos(
+    settings: RecordSettings, begun: Plan | None, sources: Mapping[str, str]
+) -> dict[str, ExtractedVideo]:
+    """Returns the videos whose shards an interrupted run completed: their frames are no longer needed."""
+    stored = {
+        video_id: read_video_file(settings.data.frames_dir / video_id)
+        for video_id in (begun.complete_videos(settings.output) if begun else ())
+    }
+    return {video_id: video for video_id, video in stored.items() if video and video.fingerprint == sources[video_id]}
+
+
+def check_disk(settings: RecordSettings, videos: Sequence[Video]) -> None:
+    """Predicts the disk space that the work will take, from the frames of a few of the videos, which are kept.
+
+    Raises:
+        InputError: it is not there.
+    """
+    data = settings.data
+    sampled, _ = extract_frames(
+        disk.sample(videos), data.frames_dir, data.frames, workers=1, description="frames of a sample"
+    )
+    if not sampled:
+        return
+    computed = {"flow": settings.flow.source} if isinstance(settings.flow, FlowSettings) else {}
+    sizes = [
+        disk.measure(data.frames_dir / video_id, video, settings.modalities, computed)
+        for video_id, video in sampled.items()
+    ]
+    folders = [data.frames_dir / video.video_id for video in videos]
+    lacking = [folder for folder in folders if not all((folder / name).is_dir() for name in settings.modalities)]
+    need = disk.predict(
+        sizes,
+        to_extract=len(lacking),
+        to_record=len(videos),
+        at_once=None if settings.keep_frames else settings.max_open * settings.videos_per_shard,
+    )
+    disk.check_space({data.frames_dir: need.frames, settings.output: need.record}, ignore=settings.ignore_disk_space)
+
+
+def make_frames(settings: RecordSettings, videos: Sequence[Video]) -> tuple[dict[str, ExtractedVideo], list[Skipped]]:
+    """Makes frames and, where it is computed, flow; returns what was made and which videos cannot be used."""
+    data = settings.data
+    extracted, left_out = extract_frames(videos, data.frames_dir, data.frames, workers=data.workers, run=settings.run())
+    if isinstance(settings.flow, FlowSettings):
+        left_out += extract_flow(
+            data.frames_dir, sorted(extracted), settings.flow, workers=data.workers, run=settings.run()
+        )
+    return extracted, left_out
 
 
 def _print_summary(output: Path) -> None:
@@ -140,6 +199,33 @@ def define_flags(flag_values: flags.FlagValues = flags.FLAGS) -> None:
         "the data set].",
         flag_values=flag_values,
     )
+    flags.DEFINE_boolean(
+        "keep_frames",
+        True,
+        "Keep the frames of a video once its shard is complete; without them, records of another protocol start anew.",
+        flag_values=flag_values,
+    )
+    flags.DEFINE_integer(
+        "max_open", None, "Shards that are written at once, at most [--workers].", 1, flag_values=flag_values
+    )
+    flags.DEFINE_boolean(
+        "ignore_disk_space", False, "Begin although the disk seems to be too small.", flag_values=flag_values
+    )
+    flags.DEFINE_enum(
+        "runner",
+        "local",
+        ["local", "beam"],
+        "Where frames, flow and records are made: in processes on this machine, or as an Apache Beam pipeline, on "
+        "Dataflow, Flink or Spark; its workers must see the same folders. Needs requirements-beam.txt.",
+        flag_values=flag_values,
+    )
+    flags.DEFINE_string(
+        "beam_options",
+        "",
+        "Beam's pipeline options, e.g. --beam_options='--runner=FlinkRunner --flink_master=host:8081' [run on this "
+        "machine].",
+        flag_values=flag_values,
+    )
     define_flow_flags(flag_values)
     # for --help, which lists a module's own flags
     for module in (dataset_flags, extract_frames_script, extract_flow_script):
@@ -170,6 +256,10 @@ def settings_from_flags(values: flags.FlagValues) -> RecordSettings:
         videos_per_shard=values.videos_per_shard,
         limit=values.limit,
         origin=values.origin or data.dataset.title,
+        keep_frames=values.keep_frames,
+        max_open=values.max_open or data.workers,
+        ignore_disk_space=values.ignore_disk_space,
+        beam_options=values.beam_options if values.runner == "beam" else None,
     )
 
 

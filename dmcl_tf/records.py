@@ -174,8 +174,12 @@ class DatasetInfo:
         text = json.dumps(content, indent=1, ensure_ascii=False)
         text = re.sub(r"\[[\s\d,]+\]", lambda match: re.sub(r"\s+", " ", match[0]), text)  # each clip on one line
         partial = path.with_name(path.name + ".partial")
-        partial.write_text(text + "\n", encoding="utf-8")
-        os.replace(partial, path)
+        try:
+            partial.write_text(text + "\n", encoding="utf-8")
+            os.replace(partial, path)
+        except BaseException:
+            partial.unlink(missing_ok=True)
+            raise
         return dataclasses.replace(self, directory=Path(directory))
 
     @classmethod
