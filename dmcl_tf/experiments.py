@@ -11,9 +11,9 @@ from __future__ import annotations
 
 import shlex
 import sys
+import textwrap
 from pathlib import Path
 
-import pandas as pd
 from absl import flags
 from tqdm import tqdm
 
@@ -32,7 +32,7 @@ from dmcl_tf.matrix import (
 )
 from dmcl_tf.processes import raise_on_termination, run_command
 from dmcl_tf.run_folder import RunFolder
-from dmcl_tf.run_states import State, find_state, load_info, publish
+from dmcl_tf.run_states import describe, find_state, find_states, load_info, publish, slim_path
 
 
 def define_flags(flag_values: flags.FlagValues) -> None:
@@ -121,44 +121,6 @@ def _numbers(name: str, values: list[str], kind: type) -> tuple:
         raise InputError(f"--{name}={','.join(values)}: expected numbers separated by commas") from None
 
 
-def find_states(experiments: list[Experiment], runs: Path) -> list[State]:
-    """How far each run is. One that an unfinished run learns from must be there with its weights."""
-    infos = {experiment.records: load_info(experiment.records) for experiment in experiments}
-
-    def states(needed: set[Path | None]) -> list[State]:
-        return [
-            find_state(
-                experiment,
-                slim_path(experiment, runs),
-                infos[experiment.records],
-                weights_needed=experiment.folder.directory in needed,
-            )
-            for experiment in experiments
-        ]
-
-    unfinished = {e.teacher for e, state in zip(experiments, states(set())) if not state.complete}
-    return states(unfinished)
-
-
-def slim_path(experiment: Experiment, runs: Path) -> Path:
-    """Where the slim copy of a run belongs: `<runs>/<method>/<run>`."""
-    return runs / Path(*experiment.folder.directory.parts[-2:])
-
-
-def describe(experiments: list[Experiment], states: list[State]) -> str:
-    """The runs and their states as a table."""
-    rows = [
-        (experiment.label, state.text, experiment.folder.directory) for experiment, state in zip(experiments, states)
-    ]
-    table = pd.DataFrame(rows, columns=["run", "state", "folder"], index=range(1, len(rows) + 1))
-    return table.to_string(justify="left", formatters={name: _left(table[name]) for name in table})
-
-
-def _left(column: pd.Series):
-    width = column.astype(str).str.len().max()
-    return lambda value: f"{value!s:{width}}"
-
-
 def run_all(experiments: list[Experiment], runs: Path) -> dict[str, str]:
     """Makes what is not complete, one run after another; returns the reasons of the runs that failed by label."""
     states = find_states(experiments, runs)
@@ -238,12 +200,22 @@ def check_scales(experiments: list[Experiment], runs: Path) -> None:
             )
 
 
+def print_help() -> None:
+    """Prints what the script does, and its own flags."""
+    values = flags.FlagValues()
+    define_flags(values)
+    print(__doc__)
+    for name in values:
+        default = values[name].serialize().partition("=")[2]
+        text = f"--{name}: {values[name].help}" + (f" [{default}]" if default else "")
+        print(textwrap.fill(text, 118, initial_indent="  ", subsequent_indent="      "))
+    print("\nand the flags of the stages; python -m dmcl_tf.train --help lists those of training")
+
+
 def main(arguments: list[str]) -> int:
     """Runs the matrix; returns the exit status."""
     if {"-h", "--help"} & set(arguments):
-        values = flags.FlagValues()
-        define_flags(values)
-        print(f"{__doc__}\n{values.get_help()}\n\nand all flags of python -m dmcl_tf.train --help")
+        print_help()
         return 0
     values, selection, given = parse(arguments)
     results = Path(values.results or Path("results") / values.dataset)
@@ -259,7 +231,8 @@ def main(arguments: list[str]) -> int:
     check_scales(experiments, runs)
     report = [sys.executable, "-m", "dmcl_tf.report", f"--runs={runs}", f"--output={results}"]
     try:
-        prepare(values.dataset, experiments, given)
+        if not all(state.complete for state in find_states(experiments, runs)):
+            prepare(values.dataset, experiments, given)
         failed = run_all(experiments, runs)
     except KeyboardInterrupt:
         print(f"\nfor a report on what is there: {shlex.join(['python', *report[1:]])}", file=sys.stderr)

@@ -6,6 +6,8 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
+import pandas as pd
+
 from dmcl_tf.checkpoints import identify_checkpoint
 from dmcl_tf.config import Config
 from dmcl_tf.errors import InputError
@@ -66,6 +68,44 @@ def find_state(experiment: Experiment, slim: Path, info: DatasetInfo | None, *, 
     if not weights_needed and _slim_copy_is_of(experiment, slim, info):
         return State(epochs, False, True, "complete (copy)")
     return State(epochs, False, False, f"{epochs} of {total} epochs" if epochs else "to do")
+
+
+def find_states(experiments: list[Experiment], runs: Path) -> list[State]:
+    """How far each run is. One that an unfinished run learns from must be there with its weights."""
+    infos = {experiment.records: load_info(experiment.records) for experiment in experiments}
+
+    def states(needed: set[Path | None]) -> list[State]:
+        return [
+            find_state(
+                experiment,
+                slim_path(experiment, runs),
+                infos[experiment.records],
+                weights_needed=experiment.folder.directory in needed,
+            )
+            for experiment in experiments
+        ]
+
+    unfinished = {e.teacher for e, state in zip(experiments, states(set())) if not state.complete}
+    return states(unfinished)
+
+
+def slim_path(experiment: Experiment, runs: Path) -> Path:
+    """Where the slim copy of a run belongs: `<runs>/<method>/<run>`."""
+    return runs / Path(*experiment.folder.directory.parts[-2:])
+
+
+def describe(experiments: list[Experiment], states: list[State]) -> str:
+    """The runs and their states as a table."""
+    rows = [
+        (experiment.label, state.text, experiment.folder.directory) for experiment, state in zip(experiments, states)
+    ]
+    table = pd.DataFrame(rows, columns=["run", "state", "folder"], index=range(1, len(rows) + 1))
+    return table.to_string(justify="left", formatters={name: _left(table[name]) for name in table})
+
+
+def _left(column: pd.Series):
+    width = column.astype(str).str.len().max()
+    return lambda value: f"{value!s:{width}}"
 
 
 def publish(folder: RunFolder, slim: Path) -> None:
