@@ -7,6 +7,7 @@ into the run's folder and prints a table, with the paper's numbers beside ours w
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 
 import pandas as pd
@@ -52,8 +53,20 @@ def evaluate(folder: RunFolder, split: str, checkpoint: str, records_dir: Path |
     except tf.errors.DataLossError:
         corrupt = records.find_corrupt_shard(info.shard_paths(split))
         raise InputError(f"{corrupt} is corrupt: delete it and run data_prep/make_tfrecords.py again") from None
+    return write_results(folder, videos, made_from)
+
+
+def write_results(folder: RunFolder, videos: VideoLogits, made_from: Mapping[str, object]) -> dict:
+    """Writes the files of an evaluation, `results.json` last; returns what that holds.
+
+    Args:
+        folder: of the run.
+        videos: what its networks say about a split.
+        made_from: `split`, and what else tells this evaluation from others.
+    """
+    run = folder.load()
     results = {**summarize(run, videos), **made_from}
-    results_path, predictions_path, confusion_path = _paths(folder, split)
+    results_path, predictions_path, confusion_path = _paths(folder, results["split"])
     write_text(predictions_path, _predictions(run, videos).to_csv(index=False))
     write_text(confusion_path, _confusions(run, videos).to_csv(index=False))
     write_text(results_path, json.dumps(results, indent=1, ensure_ascii=False) + "\n")
