@@ -153,7 +153,7 @@ _BAR = "{desc}: {percentage:3.0f}%|{bar}| {elapsed}, {remaining} left"
 def _cost(experiment: Experiment, epochs: int) -> float:
     """Work that is left in a run after some epochs, in epochs of one network on all videos; at least its evaluation."""
     config = experiment.config
-    return max(config.epochs - epochs, 1) * len(config.modalities) * getattr(config, "train_fraction", 1)
+    return max(config.epochs - epochs, 1) * len(config.modalities) * config.train_fraction
 
 
 def run_one(experiment: Experiment, runs: Path) -> str | None:

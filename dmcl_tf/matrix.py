@@ -57,7 +57,7 @@ class Experiment:
         records: folder of the records.
         checkpoint: that is evaluated, "best" or "last".
         commands: of its stages, train and evaluate.
-        teacher: folder of the run that it learns from, if any.
+        teacher: the run that it learns from, if any.
     """
 
     label: str
@@ -66,7 +66,7 @@ class Experiment:
     records: Path
     checkpoint: str
     commands: dict[str, list[str]]
-    teacher: Path | None
+    teacher: Experiment | None
 
 
 def check_entries(flag: str, entries: Sequence[str]) -> None:
@@ -94,6 +94,8 @@ def default_methods() -> tuple[str, ...]:
 def make_matrix(dataset: str, selection: Selection, arguments: list[str]) -> list[Experiment]:
     """The runs in their order: all methods of the first seed, with all videos and then with fewer, then the next seed.
 
+    A run that another learns from is among them, before it.
+
     Args:
         dataset: its name.
         selection: the runs.
@@ -109,7 +111,9 @@ def make_matrix(dataset: str, selection: Selection, arguments: list[str]) -> lis
                 every_seed, every_fraction = entry in selection.every_seed, entry in selection.every_fraction
                 if (index == 0 or every_seed) and (fraction == 1 or every_fraction):
                     experiment = _experiment(dataset, entry, seed, fraction, selection, arguments)
-                    experiments.setdefault(experiment.folder.directory, experiment)
+                    for each in (experiment.teacher, experiment):
+                        if each:
+                            experiments.setdefault(each.folder.directory, each)
     return list(experiments.values())
 
 
@@ -122,8 +126,9 @@ def _experiment(
     chosen += [f"--train_fraction={fraction:g}"] if fraction != 1 else []
     teacher, learning = None, []
     if method == TWO_STEP:
-        teacher = _experiment(dataset, BASELINE, seed, fraction, selection, arguments).folder.directory
-        learning = [f"--teacher_run={teacher}", f"--teacher_modalities={','.join(selection.teachers)}"]
+        of_same_recipe = ":".join([BASELINE, *([recipe] if recipe else [])])
+        teacher = _experiment(dataset, of_same_recipe, seed, fraction, selection, arguments)
+        learning = [f"--teacher_run={teacher.folder.directory}", f"--teacher_modalities={','.join(selection.teachers)}"]
         learning += [f"--modalities={selection.student}"]
     given = [*arguments, f"--method={method}", *chosen, *learning]
 

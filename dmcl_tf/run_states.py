@@ -74,7 +74,7 @@ def find_states(experiments: list[Experiment], runs: Path) -> list[State]:
     """How far each run is. One that an unfinished run learns from must be there with its weights."""
     infos = {experiment.records: load_info(experiment.records) for experiment in experiments}
 
-    def states(needed: set[Path | None]) -> list[State]:
+    def states(needed: set[Path]) -> list[State]:
         return [
             find_state(
                 experiment,
@@ -85,8 +85,8 @@ def find_states(experiments: list[Experiment], runs: Path) -> list[State]:
             for experiment in experiments
         ]
 
-    unfinished = {e.teacher for e, state in zip(experiments, states(set())) if not state.complete}
-    return states(unfinished)
+    unfinished = [run for run, state in zip(experiments, states(set())) if not state.complete]
+    return states({run.teacher.folder.directory for run in unfinished if run.teacher})
 
 
 def slim_path(experiment: Experiment, runs: Path) -> Path:

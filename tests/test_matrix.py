@@ -53,22 +53,39 @@ def test_some_methods_run_with_every_seed():
     assert [run.label for run in runs] == ["independent seed 5", "dmcl seed 5", "dmcl seed 6"]
 
 
-def test_shares_of_the_training_videos(monkeypatch):
-    asked = []
-    selection = matrix.Selection(("independent", "dmcl"), ("dmcl",), (0, 1), (0.25, 1.0), ("dmcl",), ("depth",), "rgb")
-    monkeypatch.setattr(matrix, "_experiment", lambda *arguments: asked.append(arguments[1:4]) or _Nothing())
-    matrix.make_matrix("nwucla", selection, [])
-    assert asked == [
-        ("independent", 0, 1.0),
-        ("dmcl", 0, 1.0),
-        ("dmcl", 0, 0.25),
-        ("dmcl", 1, 1.0),
-        ("dmcl", 1, 0.25),
+def test_shares_of_the_training_videos():
+    runs = make("--methods=independent,dmcl", "--all_seeds=dmcl", "--seeds=0,1", "--all_fractions=dmcl")
+    assert [(run.label, run.config.train_fraction) for run in runs] == [
+        ("independent seed 0", 1),
+        ("dmcl seed 0", 1),
+        ("dmcl seed 0 50 %", 0.5),
+        ("dmcl seed 0 25 %", 0.25),
+        ("dmcl seed 1", 1),
+        ("dmcl seed 1 50 %", 0.5),
+        ("dmcl seed 1 25 %", 0.25),
     ]
+    assert runs[2].folder.directory.name == "authors-compact-seed0-train_fraction_0.5"
 
 
-class _Nothing:
-    folder = matrix.RunFolder(matrix.Path("run"))
+@pytest.mark.parametrize("methods", ["generalized_distillation", "generalized_distillation,independent"])
+def test_the_teacher_is_the_independent_run_of_the_same_seed_and_goes_first(methods):
+    teacher, student, *_ = make(f"--methods={methods}", "--seeds=4", "--teacher_modalities=depth,flow")
+    assert (teacher.label, student.label) == ("independent seed 4", "generalized_distillation seed 4")
+    assert student.teacher == teacher
+    assert student.config.teacher_run == str(teacher.folder.directory)
+    assert (student.config.teacher_modalities, student.config.modalities) == (("depth", "flow"), ("rgb",))
+    assert student.config.distillation_weight == 0.5  # the method's own
+    expected = "authors-compact-seed4-modalities_rgb-teacher_modalities_depth+flow"
+    assert student.folder.directory.name == expected
+
+
+def test_the_teacher_has_the_recipe_of_the_student():
+    teacher, student = make("--methods=generalized_distillation:paper", "--seeds=0", "--train_fractions=1")
+    assert (teacher.label, teacher.config.recipe, student.config.recipe) == (
+        "independent:paper seed 0",
+        "paper",
+        "paper",
+    )
 
 
 def test_commands_are_those_of_the_stages():

@@ -20,7 +20,7 @@ METHOD_NAMES = {
     "independent": "Independent",
     "smcl": "SMCL",
     "cmcl": "CMCL",
-    "cmcl_stochastic": "CMCL, random labels",
+    "cmcl_stochastic": "CMCL (random labels)",
     "random_teacher": "Random teacher",
     "mutual": "Mutual learning",
     "generalized_distillation": "Generalized distillation",
@@ -102,6 +102,14 @@ class RunCollection:
         """The variants of a method, by default those trained on all videos; None: on any share."""
         found = [variant for variant in self.variants if variant.config.method == method]
         return [v for v in found if fraction is None or v.config.train_fraction == fraction]
+
+    def by_fraction(self) -> list[list[Variant]]:
+        """The variants that differ in nothing but the share of the training videos, where there are several."""
+        groups: dict[str, list[Variant]] = {}
+        for variant in self.variants:
+            same = dataclasses.replace(variant.config, train_fraction=1.0)
+            groups.setdefault(json.dumps(_key(same), sort_keys=True), []).append(variant)
+        return [members for members in groups.values() if len(members) > 1]
 
 
 def load_runs(directory: Path) -> RunCollection:
@@ -264,10 +272,10 @@ def _label(config: Config, configs: Sequence[Config]) -> str:
     """Method and recipe, the share of videos, modalities where they are fewer, and settings that others have not."""
     parts = [METHOD_NAMES.get(config.method, config.method)]
     if config.teacher_modalities:
-        parts.append(f"{'+'.join(config.teacher_modalities)} → {'+'.join(config.modalities)}")
+        parts.append(f"{'+'.join(config.teacher_modalities)} → {'+'.join(config.modalities)}".replace("rgb", "RGB"))
     elif len(config.modalities) < max(len(other.modalities) for other in configs):
         parts.append("+".join(config.modalities))
-    parts.append(f"{config.recipe} recipe" if config.recipe != "paper" else "paper's recipe")
+    parts.append({"authors": "authors' recipe", "paper": "paper's recipe"}.get(config.recipe, config.recipe))
     if config.train_fraction != 1:
         parts.append(f"{100 * config.train_fraction:g} % of the videos")
     alike = [c for c in configs if (c.method, c.recipe) == (config.method, config.recipe)]
