@@ -16,10 +16,19 @@ bash run.sh help                   this text
 
 Flags go to the stages that know them; complete stages are skipped, and the same command continues what was
 interrupted. Some flags:
-  --method=dmcl|independent        what is trained
+  --method=dmcl                    what is trained:
+      independent                  every network learns from the labels alone
+      dmcl                         the network that is best at a sample, its winner, teaches the others
+      random_teacher               DMCL with a teacher drawn at random for each sample
+      mutual                       every network learns from all the others (deep mutual learning)
+      smcl                         only the winner learns the label
+      cmcl                         one network learns the label, the others to predict all classes alike
+      cmcl_stochastic              one network learns the label, the others random labels
+      generalized_distillation     networks learn from those of a finished run: --teacher_run=checkpoints/…
   --recipe=authors|paper           settings of the authors' code, or of the paper
   --scale=paper|compact            full size, or a small version for machines without a GPU
   --seed=0                         seed of weights, order and augmentation
+  --train_fraction=0.25            a part of the training videos, the same of every class
   --train_views=1,2 --test_view=3  the cross-view protocol
 All of them: .venv/bin/python -m dmcl_tf.train --help (likewise evaluate, export) and
 .venv/bin/python data_prep/make_tfrecords.py --help

@@ -1,7 +1,21 @@
 """Trains an ensemble: `python -m dmcl_tf.train --records=data/demo/records/80 --scale=compact`.
 
 A run lives in checkpoints/<data set>/<method>/<run>; the same command continues it after an interruption. Settings
-that are not given come from --recipe and --scale.
+that are not given come from --recipe and --scale. Methods:
+
+  independent               every network learns from the labels alone
+  dmcl                      the network that is best at a sample, its winner, teaches the others
+  random_teacher            DMCL with a teacher drawn at random for each sample
+  mutual                    every network learns from all the others (deep mutual learning)
+  smcl                      only the winner learns the label
+  cmcl                      one network learns the label, the others to predict all classes alike (--beta)
+  cmcl_stochastic           one network learns the label, the others random labels (--beta)
+  generalized_distillation  networks learn from those of a finished run, which may see other modalities
+                            (--teacher_run, --teacher_modalities)
+
+For example, a student of RGB and a teacher of depth:
+--method=generalized_distillation --modalities=rgb --teacher_run=checkpoints/demo/independent/authors-compact-seed0
+--teacher_modalities=depth
 """
 
 from __future__ import annotations
@@ -18,6 +32,7 @@ from dmcl_tf import records, training
 from dmcl_tf.config import Config, resolve
 from dmcl_tf.errors import InputError, run_script
 from dmcl_tf.run_folder import Run, RunFolder
+from dmcl_tf.teacher import Teacher
 
 _DEFINE = {
     int: flags.DEFINE_integer,
@@ -39,7 +54,10 @@ def define_flags(flag_values: flags.FlagValues = flags.FLAGS) -> None:
         "run_name", None, "name of the run; default: <recipe>-<scale>-seed<seed>", flag_values=flag_values
     )
     flags.DEFINE_float(
-        "lambda", None, "λ of Eq. 3: label weight 1-λ and distillation weight λ for the losers", flag_values=flag_values
+        "lambda",
+        None,
+        "λ of Eq. 3: label weight 1-λ and distillation weight λ, for losers and students",
+        flag_values=flag_values,
     )
     types = typing.get_type_hints(Config)
     for field in dataclasses.fields(Config):
@@ -63,6 +81,8 @@ def config_from_flags(flag_values: flags.FlagValues = flags.FLAGS) -> Config:
             given[name] = tuple(value)
     if "decay_epochs" in given:
         given["decay_epochs"] = _integers("decay_epochs", given["decay_epochs"])
+    if given.get("teacher_run"):
+        given["teacher_run"] = os.path.relpath(given["teacher_run"])
     weight = flag_values["lambda"].value
     if weight is not None:
         if not 0 <= weight <= 1:
@@ -92,7 +112,9 @@ def main() -> None:
     strategy = tf.distribute.MirroredStrategy()
     training.check(config, info, strategy)  # before there is a folder: a corrected setting makes another run of it
     folder = RunFolder(Path(flags.FLAGS.checkpoints) / run_path(info.dataset, config, flags.FLAGS.run_name))
-    folder.create_or_match(Run(info.dataset, os.path.relpath(directory), info.class_names, config))
+    teacher = Teacher.of(config)
+    identity = teacher.identity() if teacher else None
+    folder.create_or_match(Run(info.dataset, os.path.relpath(directory), info.class_names, config, identity))
     print(f"run: {folder.directory}")
     training.train(config, info, folder, strategy)
 
