@@ -51,7 +51,7 @@ def all_tables(collection: RunCollection, random_features: pd.DataFrame | None) 
     short = [name for name in ("rgb", "sum", "oracle") if name in names]
     tables = [
         _accuracies("Table 1: multiple choice learning", dataset, on_all, _MCL, short),
-        random_features_table(random_features),
+        random_features_table(dataset, random_features),
         _accuracies("Table 3: the choice of the teacher", dataset, on_all, _TEACHERS, names),
         privileged_information(collection, dataset, on_all),
         _accuracies("All methods", dataset, on_all, None, [*names, "sum_probabilities"], with_paper=False),
@@ -99,11 +99,11 @@ def _published(published: Mapping[str, float], name: str) -> str:
     return f"{published[name]:.2f}" if name in published else "–"
 
 
-def random_features_table(features: pd.DataFrame | None) -> Table | None:
+def random_features_table(dataset: str, features: pd.DataFrame | None) -> Table | None:
     """Table 2: k-NN accuracy of features of untrained networks."""
     if features is None:
         return None
-    published = paper.random_features()
+    published = paper.random_features() if dataset == "nwucla" else {}
     rows = []
     for (mode, modality), group in features.groupby(["batch_norm", "modality"], sort=False):
         row = {"Modality": _column(modality), "Batch normalisation": mode, "Seeds": str(group["seed"].nunique())}
@@ -112,7 +112,7 @@ def random_features_table(features: pd.DataFrame | None) -> Table | None:
             row[f"k = {k}, paper"] = _published(published.get(modality, {}), k)
         rows.append(row)
     note = "Accuracy in percent of k-NN on pooled features of freshly initialised networks, mean ± standard deviation "
-    note += "over initialisations. The paper's are of NW-UCLA."
+    note += "over initialisations."
     return Table("Table 2: random features", note, pd.DataFrame(rows))
 
 
