@@ -9,7 +9,7 @@ export DATA_ROOT="${DATA_ROOT:-data}"
 usage() {
   cat <<'HELP'
 bash run.sh demo                   the demo data set: prepare, train, evaluate, export; a few minutes on two cores
-bash run.sh test [flags]           ruff, then pytest with the flags
+bash run.sh test [flags]           ruff, then pytest with the flags, on up to four cores
 bash run.sh nwucla [flags]         the paper's experiment on data/nwucla/multiview_action
 bash run.sh nwucla STAGE [flags]   one stage of it: prepare, train, evaluate or export
 bash run.sh help                   this text
@@ -69,7 +69,8 @@ case "${1:-help}" in
     prepare_environment
     "$VENV/bin/ruff" check .
     "$VENV/bin/ruff" format --check .
-    exec "$VENV/bin/python" -m pytest "$@"
+    # a file's tests share what they prepare, so files are dealt out whole
+    exec "$VENV/bin/python" -m pytest --numprocesses=auto --maxprocesses=4 --dist=loadfile "$@"
     ;;
   *)
     prepare_environment
