@@ -12,6 +12,8 @@ bash run.sh demo                   the demo data set: prepare, train, evaluate, 
 bash run.sh test [flags]           ruff, then pytest with the flags, on up to four cores
 bash run.sh nwucla [flags]         the paper's experiment on data/nwucla/multiview_action
 bash run.sh nwucla STAGE [flags]   one stage of it: prepare, train, evaluate or export
+bash run.sh experiments [flags]    all methods and seeds at compact scale, and a report; --dry_run lists the runs,
+                                   --help the flags
 bash run.sh help                   this text
 
 Flags go to the stages that know them; complete stages are skipped, and the same command continues what was
@@ -71,6 +73,11 @@ case "${1:-help}" in
     "$VENV/bin/ruff" format --check .
     # a file's tests share what they prepare, so files are dealt out whole
     exec "$VENV/bin/python" -m pytest --numprocesses=auto --maxprocesses=4 --dist=loadfile "$@"
+    ;;
+  experiments)
+    shift
+    prepare_environment
+    exec "$VENV/bin/python" -m dmcl_tf.experiments "$@"
     ;;
   *)
     prepare_environment
