@@ -27,7 +27,9 @@ class Config:
     frame_size: int = _setting(256, "height and width of the frames in the records, pixels")
     crop_size: int = _setting(224, "height and width of the network's input, pixels")
     clip_frames: int = _setting(8, "frames per clip, one from each of as many equal segments of the video")
-    train_fraction: float = _setting(1.0, "share of the training videos to train on, the same of every class")
+    train_fraction: float = _setting(
+        1.0, "share of the training videos to train on, the same of every class, drawn from the seed"
+    )
     # augmentation
     crop_jitter: float = _setting(8 / 256, "largest shift of the training crop, as a fraction of the frame size")
     crop_jitter_probability: float = _setting(0.5, "how often the training crop is shifted; else it is central")

@@ -14,9 +14,11 @@ import zlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import tensorflow as tf
+from tqdm import tqdm
 
 from dmcl_tf.errors import InputError
 
@@ -73,6 +75,11 @@ def parse_video(serialized: tf.Tensor, modalities: Iterable[str]) -> tuple[dict[
     )
 
 
+def parse_context(serialized: tf.Tensor) -> dict[str, tf.Tensor]:
+    """The context of one serialized video, as `parse_video` returns it, without its frames."""
+    return tf.io.parse_single_sequence_example(serialized, context_features=_CONTEXT)[0]
+
+
 def draw_clips(video_id: str, length: int, *, clips: int = 10, frames: int = 8) -> np.ndarray:
     """Draws the fixed clips by which a validation or test video is judged.
 
@@ -107,6 +114,28 @@ def find_corrupt_shard(paths: Iterable[Path | str]) -> Path | None:
         except tf.errors.DataLossError:
             return Path(path)
     return None
+
+
+class VideoContext(NamedTuple):
+    """What a record says about its video, without the frames."""
+
+    video_id: str
+    label: int
+    length: int
+
+
+def read_contexts(info: DatasetInfo, split: str) -> list[VideoContext]:
+    """Reads a split through, in the order of its records.
+
+    Raises:
+        InputError: a shard is missing or has another size.
+        tf.errors.DataLossError: a shard is corrupt.
+    """
+    videos = tf.data.TFRecordDataset([str(path) for path in info.shard_paths(split)])
+    contexts = videos.map(parse_context, num_parallel_calls=tf.data.AUTOTUNE).as_numpy_iterator()
+    total = sum(shard.videos for shard in info.shards[split])
+    progress = tqdm(contexts, total=total, desc=f"read {split} records", unit="video", leave=False, dynamic_ncols=True)
+    return [VideoContext(c["video_id"].decode(), int(c["label"]), int(c["length"])) for c in progress]
 
 
 @dataclass(frozen=True)

@@ -77,10 +77,10 @@ def train(config: Config, info: records.DatasetInfo, folder: RunFolder, strategy
         return
     recorder = EpochRecorder(config, info, folder, checkpoints, ensemble, first_epoch, steps)
     inputs = dataclasses.replace(config, modalities=_input_modalities(config, teacher))
-    dataset = input_pipeline.training_dataset(info, inputs, first_epoch).map(input_pipeline.encode_video_ids)
     try:
+        dataset = input_pipeline.training_dataset(info, inputs, first_epoch)
         ensemble.fit(
-            dataset,
+            dataset.map(input_pipeline.encode_video_ids),
             initial_epoch=first_epoch,
             epochs=config.epochs,
             steps_per_epoch=steps,

@@ -10,12 +10,11 @@ import numpy as np
 import pandas as pd
 import pytest
 import tensorflow as tf
-from absl import flags
 from objective_formulas import log_softmax, softmax
 from tiny import write_records
-from tiny_run import SETTINGS, noisy_frame, save_checkpoint, small_networks
+from tiny_run import SETTINGS, noisy_frame, run_training, save_checkpoint, small_networks
 
-from dmcl_tf import evaluate, input_pipeline, train
+from dmcl_tf import evaluate, input_pipeline
 from dmcl_tf.checkpoints import restore_ensemble
 from dmcl_tf.config import reported_accuracies, resolve
 from dmcl_tf.ensemble import make_ensemble
@@ -28,20 +27,6 @@ __all__ = ["small_networks"]  # acts on every test here
 
 VIDEOS = {"train": 4, "validation": 2, "test": 3}
 MODALITIES = ("rgb", "depth", "flow")
-TRAINING = {**SETTINGS, "batch_size": 4, "epochs": 3, "warmup_epochs": 0, "validate_every": 1, "value_range": "-1..1"}
-
-
-def run_training(info, checkpoints, **settings):
-    """Runs the script; returns the folder of the run."""
-    flag_values = flags.FlagValues()
-    train.define_flags(flag_values)
-    places = {"records": info.directory, "checkpoints": checkpoints}
-    given = [f"--{name}={value}" for name, value in {**places, **TRAINING, **settings}.items()]
-    flag_values(["train", *given])
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(flags, "FLAGS", flag_values)
-        train.main()
-    return RunFolder(Path(checkpoints) / info.dataset / settings["method"] / settings["run_name"])
 
 
 def student(info, checkpoints, teacher, **settings):
