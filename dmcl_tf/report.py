@@ -21,8 +21,9 @@ from dmcl_tf.errors import InputError, run_script
 from dmcl_tf.reporting import documents, pictures, plots, style
 from dmcl_tf.reporting.claims import all_claims
 from dmcl_tf.reporting.page import page
-from dmcl_tf.reporting.runs import RunCollection, load_runs
+from dmcl_tf.reporting.runs import load_runs
 from dmcl_tf.reporting.tables import all_tables, long_form
+from dmcl_tf.reporting.variants import RunCollection
 from dmcl_tf.run_folder import write_text
 
 _RANDOM_FEATURES = ("modality", "k", "seed", "batch_norm", "accuracy", "dataset", "width", "crop_size")

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 import pandas as pd
 
 from dmcl_tf.reporting.claims import Claim
-from dmcl_tf.reporting.runs import RunCollection
 from dmcl_tf.reporting.tables import Table
+from dmcl_tf.reporting.variants import RunCollection
 from dmcl_tf.reporting.verdicts import RULE, Comparison
 
 

@@ -9,7 +9,7 @@ import pandas as pd
 
 from dmcl_tf import paper
 from dmcl_tf.config import subset_names
-from dmcl_tf.reporting.runs import METHOD_NAMES, RunCollection, Variant
+from dmcl_tf.reporting.variants import METHOD_NAMES, RunCollection, Variant
 
 COLUMN_NAMES = {"rgb": "RGB", "depth": "Depth", "flow": "Flow", "sum": "Σ", "oracle": "Φ"}
 _MCL = ("independent", "smcl", "cmcl", "cmcl_stochastic", "dmcl")
