@@ -63,8 +63,7 @@ def evaluate(folder: RunFolder, split: str, checkpoint: str, records_dir: Path |
     try:
         videos = Evaluator(ensemble, info, run.config)(split)
     except tf.errors.DataLossError:
-        corrupt = records.find_corrupt_shard(info.shard_paths(split))
-        raise InputError(f"{corrupt} is corrupt: delete it and run data_prep/make_tfrecords.py again") from None
+        raise info.corruption(split) from None
     results = {**summarize(run, videos), **made_from}
     write_text(predictions_path, _predictions(run, videos).to_csv(index=False))
     write_text(confusion_path, _confusions(run, videos).to_csv(index=False))

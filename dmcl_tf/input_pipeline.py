@@ -84,8 +84,12 @@ def check_clip_frames(info: records.DatasetInfo, config: Config) -> None:
                 )
 
 
-def evaluation_dataset(info: records.DatasetInfo, config: Config, split: str, batch_size: int) -> tf.data.Dataset:
-    """A split in the order of its records, once, each video as its fixed clips, cropped centrally.
+def evaluation_dataset(
+    info: records.DatasetInfo, config: Config, split: str, batch_size: int, *, shuffle_buffer: int = 0
+) -> tf.data.Dataset:
+    """A split once, each video as its fixed clips, cropped centrally.
+
+    In the order of its records, or shuffled within a buffer of `shuffle_buffer` videos.
 
     Elements are dicts: `clips`, modality → (B, clips, T, H, W, 3) uint8, for `network_input`; `label`; `video_id`.
     """
@@ -96,6 +100,8 @@ def evaluation_dataset(info: records.DatasetInfo, config: Config, split: str, ba
         tf.lookup.KeyValueTensorInitializer(tf.constant(video_ids), tf.range(len(video_ids))), -1
     )
     videos = tf.data.TFRecordDataset([str(path) for path in info.shard_paths(split)])
+    if shuffle_buffer:
+        videos = videos.shuffle(shuffle_buffer, seed=0)
     videos = videos.map(
         lambda serialized: _evaluation_clips(serialized, config, clips, rows), num_parallel_calls=tf.data.AUTOTUNE
     )

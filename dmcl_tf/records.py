@@ -253,3 +253,8 @@ class DatasetInfo:
                 raise InputError(f"{path} {found}: delete it and run data_prep/make_tfrecords.py again")
             paths.append(path)
         return paths
+
+    def corruption(self, *splits: str) -> InputError:
+        """What to raise when reading some of the splits failed for wrong checksums: it names the shard."""
+        corrupt = find_corrupt_shard(path for split in splits for path in self.shard_paths(split))
+        return InputError(f"{corrupt} is corrupt: delete it and run data_prep/make_tfrecords.py again")

@@ -88,8 +88,7 @@ def train(config: Config, info: records.DatasetInfo, folder: RunFolder, strategy
             verbose=0,
         )
     except tf.errors.DataLossError:
-        corrupt = records.find_corrupt_shard(info.shard_paths("train") + info.shard_paths("validation"))
-        raise InputError(f"{corrupt} is corrupt: delete it and run data_prep/make_tfrecords.py again") from None
+        raise info.corruption("train", "validation") from None
     except tf.errors.InvalidArgumentError as error:
         if "non-finite loss" not in error.message:
             raise
