@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import zlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
@@ -44,6 +44,11 @@ class FrameSettings:
     depth: DepthSettings = field(default_factory=DepthSettings)
     depth_modalities: tuple[str, ...] = ("depth",)
     length_tolerance: float = 0.1
+
+    def describe_depth(self, modalities: Iterable[str]) -> dict[str, object] | None:
+        """Which of some modalities hold distances, and how these became 8 bits; None where none does."""
+        distances = [modality for modality in modalities if modality in self.depth_modalities]
+        return {"modalities": distances, **self.depth.to_json()} if distances else None
 
 
 @dataclass(frozen=True)

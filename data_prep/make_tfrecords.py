@@ -173,7 +173,7 @@ def describe(
         modalities=settings.modalities,
         frame_size=size,
         jpeg_quality=data.frames.quality,
-        depth=data.frames.depth.to_json() if set(settings.modalities) & set(data.frames.depth_modalities) else None,
+        depth=data.frames.describe_depth(settings.modalities),
         flow={**asdict(flow), "bound_in_pixels": bound_in_pixels(flow.bound, size, size)} if flow else None,
         counts={
             split: {name: sum(video.label == label for video in videos) for label, name in enumerate(class_names)}

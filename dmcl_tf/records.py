@@ -138,7 +138,7 @@ class DatasetInfo:
         versions: of the packages that made the records.
         skipped: `{"video_id", "reason"}` of each video left out.
         warnings: `{"video_id", "reason"}` of each peculiarity of a video that was kept.
-        depth: how distances became 8 bits: mode, near and far; None without depth.
+        depth: the modalities that hold distances, and how these became 8 bits; None without depth.
         groups: by split and video id, the group of each video whose accuracy is reported by group, such as "view 3".
         directory: where it was loaded from or saved to.
     """

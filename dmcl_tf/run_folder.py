@@ -14,6 +14,7 @@ import json
 import os
 import platform
 import subprocess
+from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
@@ -35,12 +36,14 @@ class Run:
         records: folder of its TFRecords, relative to the working directory where it lies below it.
         class_names: by label.
         config: every setting.
+        depth: how distances became 8 bits in the records; None without depth.
     """
 
     dataset: str
     records: str
     class_names: tuple[str, ...]
     config: Config
+    depth: Mapping[str, object] | None = None
 
     def settings(self) -> dict:
         """All that must be equal for a run to be the same one, as JSON values."""
@@ -82,6 +85,7 @@ class RunFolder:
             "dataset": run.dataset,
             "records": run.records,
             "class_names": list(run.class_names),
+            "depth": run.depth,
             "config": run.config.to_json(),
             "git_commit": _git_commit(),
             "python": platform.python_version(),
@@ -98,7 +102,8 @@ class RunFolder:
         record = self._read_config()
         try:
             config = Config.from_json(record["config"])
-            return Run(record["dataset"], record["records"], tuple(record["class_names"]), config)
+            class_names = tuple(record["class_names"])
+            return Run(record["dataset"], record["records"], class_names, config, record.get("depth"))
         except (KeyError, TypeError) as error:
             raise InputError(f"{self.config_path}: {error}; expected the settings of a run of this version") from None
 

@@ -92,7 +92,7 @@ def main() -> None:
     strategy = tf.distribute.MirroredStrategy()
     training.check(config, info, strategy)  # before there is a folder: a corrected setting makes another run of it
     folder = RunFolder(Path(flags.FLAGS.checkpoints) / run_path(info.dataset, config, flags.FLAGS.run_name))
-    folder.create_or_match(Run(info.dataset, os.path.relpath(directory), info.class_names, config))
+    folder.create_or_match(Run(info.dataset, os.path.relpath(directory), info.class_names, config, info.depth))
     print(f"run: {folder.directory}")
     training.train(config, info, folder, strategy)
 

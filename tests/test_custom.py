@@ -198,7 +198,7 @@ def test_records_of_the_columns_and_of_flow_from_one_of_them(folder, capsys):
     info = make(folder, "--flow_from=depth")
     assert info.modalities == ("rgb", "depth", "flow")
     assert info.flow["source"] == "depth"
-    assert info.depth == {"mode": "as_is"}
+    assert info.depth == {"modalities": ["depth"], "mode": "as_is"}
     assert info.counts["train"] == {"sit": 1, "wave": 1}
     assert [entry["video_id"] for entry in info.skipped] == ["x"]
     assert "skipped: " in capsys.readouterr().out
@@ -244,6 +244,7 @@ def test_where_no_video_can_be_used_the_first_reason_is_given(folder):
     with pytest.raises(InputError, match=r"no video can be used; the first: .*0\.png: an image of 16 bits per pixel"):
         make(folder)
     assert make(folder, "--depth_mode=clip_mm", "--depth_far=4000").depth == {
+        "modalities": ["depth"],
         "mode": "clip_mm",
         "near": 500.0,
         "far": 4000.0,
