@@ -23,7 +23,7 @@ from absl import flags
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from data_prep.datasets.base import Skipped
-from data_prep.extract_frames import read_video_file
+from data_prep.extract_video import read_video_file
 from data_prep.files import atomic_path, is_partial, record_settings, remove, write_json
 from data_prep.frames import encode_jpeg, read_image
 from data_prep.optical_flow import (
@@ -51,13 +51,14 @@ class ExtractedFlow:
 
 
 def extract_video_flow(folder: Path, *, settings: FlowSettings) -> ExtractedFlow | Skipped:
-    """Writes `folder/flow`, unless it already has as many images as `folder/rgb`.
+    """Writes `folder/flow`, unless it already has as many images as the folder of the source modality.
 
     Frames by which a short video was padded get its last flow, as the authors pad each modality by itself.
     """
-    images = sorted((folder / "rgb").glob("*.jpg"))
+    source = folder / settings.source
+    images = sorted(source.glob("*.jpg"))
     if not images:
-        return Skipped(folder.name, f"{folder / 'rgb'}: no .jpg frames there")
+        return Skipped(folder.name, f"{source}: no .jpg frames there")
     if len(list((folder / "flow").glob("*.jpg"))) == len(images):
         return ExtractedFlow(folder.name, 0)
     remove(folder / "flow")
@@ -67,7 +68,7 @@ def extract_video_flow(folder: Path, *, settings: FlowSettings) -> ExtractedFlow
     except InputError as error:
         return Skipped(folder.name, str(error))
     if len({frame.shape for frame in frames}) > 1:
-        return Skipped(folder.name, f"{folder / 'rgb'}: the frames differ in size")
+        return Skipped(folder.name, f"{source}: the frames differ in size")
     bound = bound_in_pixels(settings.bound, *frames[0].shape)
     with atomic_path(folder / "flow") as unfinished:
         unfinished.mkdir()
@@ -91,7 +92,7 @@ def extract_flow(frames_dir: Path, video_ids: Sequence[str], settings: FlowSetti
     """Computes the flow of many videos in parallel processes; prints and records the throughput.
 
     Returns:
-        The videos that have no readable RGB frames.
+        The videos that have no readable frames of the source modality.
 
     Raises:
         InputError: `frames_dir` holds flow made with other settings.

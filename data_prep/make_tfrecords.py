@@ -21,19 +21,20 @@ from absl import flags
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from data_prep import dataset_flags
 from data_prep import extract_flow as extract_flow_script
 from data_prep import extract_frames as extract_frames_script
+from data_prep.dataset_flags import define_dataset_flags, read_dataset_flags
 from data_prep.datasets.base import Skipped, Video
 from data_prep.extract_flow import define_flow_flags, extract_flow, flow_settings_from_flags
 from data_prep.extract_frames import (
     DataSettings,
-    ExtractedVideo,
     define_data_flags,
     extract_frames,
-    fingerprint,
     list_raw_videos,
     report_left_out,
 )
+from data_prep.extract_video import ExtractedVideo, fingerprint
 from data_prep.optical_flow import FlowSettings, bound_in_pixels
 from data_prep.plan import Plan
 from dmcl_tf.errors import InputError, run_script
@@ -41,6 +42,8 @@ from dmcl_tf.errors import InputError, run_script
 # Every worker process imports this script anew: TensorFlow, and modules that need it, are imported where they are used.
 if TYPE_CHECKING:
     from dmcl_tf.records import DatasetInfo, Shard
+
+_SHOWN = 5  # skipped videos whose reasons are printed; all are written down
 
 
 @dataclass(frozen=True)
@@ -99,7 +102,13 @@ def check_splits(settings: RecordSettings, splits: Mapping[str, Sequence[Video |
     """
     protocol = ", ".join(f"{name}={value}" for name, value in settings.protocol.items())
     warnings = []
+    if not splits["validation"]:
+        warnings.append(
+            Skipped("validation split", "there are no validation videos: the last epoch counts as the best")
+        )
     for split, videos in splits.items():
+        if split == "validation" and not videos:
+            continue
         present = {video.label for video in videos}
         for label, name in enumerate(settings.data.dataset.class_names):
             if label in present:
@@ -107,11 +116,11 @@ def check_splits(settings: RecordSettings, splits: Mapping[str, Sequence[Video |
             reason = f"the {split} split ({protocol}) has no video of class {name!r}"
             if split == "train":
                 raise InputError(
-                    f"{settings.data.data_dir}: {reason}; training needs every class: complete the download"
+                    f"{settings.data.data_dir}: {reason}; training needs every class: complete the raw data"
                 )
             warnings.append(Skipped(f"{split} split", reason))
     if not splits["test"]:
-        raise InputError(f"{settings.data.data_dir}: the test split ({protocol}) has no videos; complete the download")
+        raise InputError(f"{settings.data.data_dir}: the test split ({protocol}) has no videos; complete the raw data")
     return warnings
 
 
@@ -121,9 +130,7 @@ def check_modalities(settings: RecordSettings, videos: Iterable[Video]) -> None:
     Raises:
         InputError: the data set has no such modality.
     """
-    available = set.intersection(*(set(video.sources) for video in videos))
-    if "rgb" in available:
-        available.add("flow")
+    available = {"flow"}.union(set.intersection(*(set(video.sources) for video in videos)))
     for modality in settings.modalities:
         if modality not in available:
             raise InputError(
@@ -132,11 +139,22 @@ def check_modalities(settings: RecordSettings, videos: Iterable[Video]) -> None:
             )
 
 
+def group_videos(
+    settings: RecordSettings, splits: Mapping[str, Sequence[ExtractedVideo]], videos: Mapping[str, Video]
+) -> dict[str, dict[str, str]]:
+    """Returns the group of each test video, by split and video id; nothing where the data set has no groups."""
+    group = settings.data.dataset.group
+    if not group:
+        return {}
+    return {"test": {video.video_id: group(videos[video.video_id]) for video in splits["test"]}}
+
+
 def describe(
     settings: RecordSettings,
     splits: Mapping[str, Sequence[ExtractedVideo]],
     shards: Mapping[str, Shard],
     report: Mapping[str, Sequence[Mapping[str, str]]],
+    groups: Mapping[str, Mapping[str, str]],
 ) -> DatasetInfo:
     """Returns what `dataset.json` says of these records."""
     import tensorflow as tf
@@ -155,6 +173,7 @@ def describe(
         modalities=settings.modalities,
         frame_size=size,
         jpeg_quality=data.frames.quality,
+        depth=data.frames.describe_depth(settings.modalities),
         flow={**asdict(flow), "bound_in_pixels": bound_in_pixels(flow.bound, size, size)} if flow else None,
         counts={
             split: {name: sum(video.label == label for video in videos) for label, name in enumerate(class_names)}
@@ -175,6 +194,7 @@ def describe(
         },
         skipped=_relative(report["skipped"], data),
         warnings=_relative(report["warnings"], data),
+        groups=groups,
     )
 
 
@@ -199,6 +219,8 @@ def print_summary(output: Path) -> None:
     print(f"{'all':{width}}" + "".join(f"{sum(counts.values()):12d}" for counts in info.counts.values()))
     print(f"{info.title}: {', '.join(info.modalities)} at {info.frame_size}² pixels in {output}")
     if info.skipped or info.warnings:
+        for entry in info.skipped[:_SHOWN]:
+            print(f"skipped: {entry['reason']}")
         print(
             f"{len(info.skipped)} videos skipped, {len(info.warnings)} warnings about kept ones: "
             f"listed in {output / 'dataset.json'}"
@@ -239,6 +261,8 @@ def make_records(settings: RecordSettings) -> None:
     if settings.flow:
         left_out += extract_flow(data.frames_dir, sorted(extracted), settings.flow, workers=data.workers)
     unusable = {video.video_id for video in left_out}
+    if len(unusable) == len(videos):
+        raise InputError(f"{data.data_dir}: no video can be used; the first: {left_out[0].reason}")
     usable = {
         split: [extracted[video.video_id] for video in members if video.video_id not in unusable]
         for split, members in splits.items()
@@ -261,7 +285,7 @@ def make_records(settings: RecordSettings) -> None:
     about_used = replace(listing, warnings=tuple(entry for entry in listing.warnings if entry.video_id in videos))
     report = report_left_out(about_used, extracted.values(), left_out)
     report["warnings"] += [asdict(warning) for warning in check_splits(settings, usable)]
-    describe(settings, usable, written, report).save(output)
+    describe(settings, usable, written, report, group_videos(settings, usable, videos)).save(output)
     print_summary(output)
 
 
@@ -271,17 +295,13 @@ def define_flags(flag_values: flags.FlagValues = flags.FLAGS) -> None:
     flags.DEFINE_string("output", None, "Where the records go [<data_dir>/records/<size>].", flag_values=flag_values)
     flags.DEFINE_list(
         "modalities",
-        ["rgb", "depth", "flow"],
-        "What each record holds, separated by commas. Flow is computed from rgb, and only where it is named.",
-        flag_values=flag_values,
-    )
-    flags.DEFINE_list(
-        "train_views",
         None,
-        "Cross-view protocol: the views to train on; validation videos are drawn from them [1,2].",
+        "What each record holds, separated by commas. Flow that the data set does not have is computed, and only where "
+        "it is named [rgb,depth,flow; own data: the columns of the CSV file, and flow where --flow_from is given].",
         flag_values=flag_values,
     )
-    flags.DEFINE_integer("test_view", None, "Cross-view protocol: the view to test on [3].", flag_values=flag_values)
+    flags.DEFINE_string("flow_from", None, "The modality that flow is computed from [rgb].", flag_values=flag_values)
+    define_dataset_flags("protocol", flag_values)
     flags.DEFINE_integer(
         "videos_per_shard",
         64,
@@ -304,7 +324,11 @@ def define_flags(flag_values: flags.FlagValues = flags.FLAGS) -> None:
         flag_values=flag_values,
     )
     define_flow_flags(flag_values)
-    for module in (extract_frames_script, extract_flow_script):  # for --help, which lists a module's own flags
+    for module in (
+        dataset_flags,
+        extract_frames_script,
+        extract_flow_script,
+    ):  # for --help, which lists a module's own flags
         flags.adopt_module_key_flags(module, flag_values)
 
 
@@ -315,23 +339,32 @@ def settings_from_flags(values: flags.FlagValues) -> RecordSettings:
         InputError: a list holds something else than it should.
     """
     data = DataSettings.from_flags(values)
-    modalities = tuple(values.modalities)
-    if not modalities or len(set(modalities)) < len(modalities):
+    recorded = data.dataset.recorded
+    default = data.dataset.modalities
+    if values.flow_from and "flow" not in default:
+        default = (*default, "flow")
+    modalities = default if values.modalities is None else tuple(values.modalities)
+    if not modalities or "" in modalities or len(set(modalities)) < len(modalities):
         raise InputError(f"--modalities={','.join(modalities)}: expected different names, separated by commas")
-    protocol = dict(data.dataset.protocol)
-    if values.train_views is not None:
-        if not all(view.isdecimal() for view in values.train_views):
-            raise InputError(f"--train_views={','.join(values.train_views)}: expected numbers, separated by commas")
-        protocol["train_views"] = tuple(sorted({int(view) for view in values.train_views}))
-    if values.test_view is not None:
-        protocol["test_view"] = values.test_view
+    flow_from = values.flow_from or "rgb"
+    computes_flow = "flow" in modalities and "flow" not in recorded
+    if computes_flow and flow_from not in recorded:
+        raise InputError(
+            f"flow cannot be computed from {flow_from!r}, which {data.dataset.title} do not have: give --flow_from="
+            f"{'|'.join(recorded)}"
+        )
     preset = "fast" if data.scale == "compact" else "default"
+    flow = None
+    if computes_flow:
+        flow = replace(flow_settings_from_flags(values, default_preset=preset), source=flow_from)
+    # data sets that share a folder do not share their records
+    prefix = f"{data.dataset.name}-" if data.dataset.family else ""
     return RecordSettings(
         data=data,
-        output=Path(values.output or data.data_dir / "records" / str(data.frames.size)),
-        protocol=protocol,
+        output=Path(values.output or data.data_dir / "records" / f"{prefix}{data.frames.size}"),
+        protocol=read_dataset_flags("protocol", data.dataset, values),
         modalities=modalities,
-        flow=flow_settings_from_flags(values, default_preset=preset) if "flow" in modalities else None,
+        flow=flow,
         videos_per_shard=values.videos_per_shard,
         limit=values.limit,
         origin=values.origin or data.dataset.title,

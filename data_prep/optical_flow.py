@@ -72,6 +72,7 @@ class FlowSettings:
         bound: largest displacement kept, in pixels of a 256-pixel frame; it scales with the frame size.
         quality: of the JPEG files, 1 … 100.
         encoding: of the channels, see `encode_flow`.
+        source: the modality that it is computed from.
     """
 
     algorithm: str = "tvl1"
@@ -80,6 +81,7 @@ class FlowSettings:
     bound: float = 20.0
     quality: int = 95
     encoding: str = "uv_magnitude"
+    source: str = "rgb"
 
 
 def bound_in_pixels(bound: float, height: int, width: int) -> float:

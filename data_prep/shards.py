@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import tensorflow as tf
 
-from data_prep.extract_frames import ExtractedVideo
+from data_prep.extract_video import ExtractedVideo
 from data_prep.files import atomic_path
 from data_prep.parallel import run_parallel
 from data_prep.plan import recorded_shards

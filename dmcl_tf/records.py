@@ -167,6 +167,8 @@ class DatasetInfo:
         versions: of the packages that made the records.
         skipped: `{"video_id", "reason"}` of each video left out.
         warnings: `{"video_id", "reason"}` of each peculiarity of a video that was kept.
+        depth: the modalities that hold distances, and how these became 8 bits; None without depth.
+        groups: by split and video id, the group of each video whose accuracy is reported by group, such as "view 3".
         directory: where it was loaded from or saved to.
     """
 
@@ -185,6 +187,8 @@ class DatasetInfo:
     versions: Mapping[str, str]
     skipped: tuple[Mapping[str, str], ...] = ()
     warnings: tuple[Mapping[str, str], ...] = ()
+    depth: Mapping[str, object] | None = None
+    groups: Mapping[str, Mapping[str, str]] = dataclasses.field(default_factory=dict)
     directory: Path | None = None
 
     def save(self, directory: Path) -> DatasetInfo:

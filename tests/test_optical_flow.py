@@ -13,9 +13,9 @@ import tensorflow as tf
 from absl import flags
 
 from data_prep import extract_flow as script
-from data_prep.datasets.base import ImageSequence, Skipped, Video
+from data_prep.datasets.base import Skipped, Video
 from data_prep.demo_skeletons import demo_clips
-from data_prep.extract_frames import FrameSettings, extract_video
+from data_prep.extract_video import FrameSettings, extract_video
 from data_prep.frames import encode_jpeg, read_image
 from data_prep.optical_flow import (
     ALGORITHMS,
@@ -29,6 +29,7 @@ from data_prep.optical_flow import (
     make_tvl1,
 )
 from data_prep.rendering.clip import render, stage, true_flow
+from data_prep.sources import ImageSequence
 from dmcl_tf.errors import InputError
 
 ROOT = Path(__file__).resolve().parents[1]
