@@ -24,7 +24,11 @@ def training_dataset(info: records.DatasetInfo, config: Config, first_epoch: int
 
     Elements are dicts: `clips`, modality → (B, T, H, W, 3) float32; `label`, (B,) int64; `video_id`, (B,) strings.
     With a `train_fraction` below 1 the records are read through once here, for the names of its videos.
+
+    Raises:
+        InputError: a shard is not what it should be, or flow is to be negated that has no channel u.
     """
+    check_negation(info, config)
     paths = [str(path) for path in info.shard_paths("train")]
     chosen = None
     if config.train_fraction < 1:
@@ -51,6 +55,22 @@ def training_dataset(info: records.DatasetInfo, config: Config, first_epoch: int
 
     epochs = tf.data.Dataset.range(first_epoch, config.epochs)
     return epochs.flat_map(epoch_dataset).prefetch(tf.data.AUTOTUNE)
+
+
+def check_negation(info: records.DatasetInfo, config: Config) -> None:
+    """Checks that the first channel of flow is u where `config.negate_flow` asks for the opposite sign.
+
+    Raises:
+        InputError: it is not, or may not be.
+    """
+    if not (config.negate_flow and "flow" in config.modalities and info.flow):
+        return
+    encoding = info.flow.get("encoding")
+    if encoding not in ("uv_magnitude", "uv"):
+        raise InputError(
+            f"{info.directory}: its flow is encoded as {encoding or 'nobody knows what'}, so --negate_flow cannot "
+            "negate u: leave it out, or make records with --flow_encoding=uv_magnitude"
+        )
 
 
 def steps_per_epoch(info: records.DatasetInfo, config: Config) -> int:

@@ -1,7 +1,7 @@
 """Runs a data set through its stages: `python -m dmcl_tf.stages nwucla [prepare|train|evaluate|export] [flags]`.
 
 Every flag goes to the stages that know it, and each stage skips what is already complete. Without a stage, all four
-run in turn. Data are under $DATA_ROOT/<data set>, by default data/<data set>.
+run in turn. Data are under $DATA_ROOT, by default data, in a folder of the data set's or its family's name.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import difflib
 import os
 import subprocess
 import sys
+from collections.abc import Collection
 from pathlib import Path
 
 from absl import flags
@@ -17,6 +18,7 @@ from absl import flags
 from data_prep import make_tfrecords
 from data_prep.datasets import DATASETS
 from dmcl_tf import evaluate, export, train
+from dmcl_tf.config import Config
 from dmcl_tf.errors import InputError
 
 STAGES = {
@@ -24,20 +26,6 @@ STAGES = {
     "train": (train, ["-m", "dmcl_tf.train"]),
     "evaluate": (evaluate, ["-m", "dmcl_tf.evaluate"]),
     "export": (export, ["-m", "dmcl_tf.export"]),
-}
-
-# The demo data set is small and made to be over in a few minutes: about 300 steps, of clips in few colours.
-DATASET_FLAGS = {
-    "demo": [
-        "--scale=compact",
-        "--frame_size=64",
-        "--crop_size=56",
-        "--epochs=32",
-        "--warmup_epochs=2",
-        "--batch_norm_momentum=0.9",
-        "--color_probability=0",
-        "--validate_every=8",
-    ],
 }
 
 
@@ -81,16 +69,33 @@ def present(values: flags.FlagValues) -> list[str]:
     return [values[name].serialize() for name in values if values[name].present]
 
 
-def commands(dataset: str, stages: list[str], arguments: list[str]) -> list[list[str]]:
-    """The command line of each stage, with the folders of one stage handed to the next.
+def prepared(arguments: list[str]) -> make_tfrecords.RecordSettings:
+    """What the stage `prepare` makes of its command line."""
+    return make_tfrecords.settings_from_flags(parse("prepare", arguments)[0])
+
+
+def stage_flags(dataset: str, arguments: list[str], stages: Collection[str] = tuple(STAGES)) -> dict[str, list[str]]:
+    """The flags of every stage, with the folders of one stage handed to the next.
+
+    Args:
+        dataset: its name.
+        arguments: flags of any of the stages.
+        stages: that are to run.
 
     Raises:
         InputError: for an unknown argument or an impossible value.
     """
-    data_dir = Path(os.environ.get("DATA_ROOT", "data")) / dataset
-    arguments = [*DATASET_FLAGS.get(dataset, []), *arguments]
+    description = DATASETS[dataset]
+    data_dir = Path(os.environ.get("DATA_ROOT", "data")) / description.folder
+    arguments = [*description.default_flags, *arguments]
     parsed = {stage: parse(stage, arguments) for stage in STAGES}
     check_known(arguments, parsed)
+
+    prepare = [f"--dataset={dataset}", f"--data_dir={data_dir}"]
+    modalities = prepared([*prepare, *present(parsed["prepare"][0])]).modalities
+    if parsed["train"][0]["modalities"].value is None and modalities != Config.modalities:
+        arguments.append(f"--modalities={','.join(modalities)}")
+        parsed = {stage: parse(stage, arguments) for stage in STAGES}
     config = train.config_from_flags(parsed["train"][0])
     size = parsed["prepare"][0]["size"]
     if "train" in stages and size.present and size.value != config.frame_size:
@@ -99,9 +104,8 @@ def commands(dataset: str, stages: list[str], arguments: list[str]) -> list[list
             f"--frame_size={size.value} instead, which goes for all stages, and a --crop_size that fits"
         )
 
-    prepare = [f"--dataset={dataset}", f"--data_dir={data_dir}", f"--size={config.frame_size}"]
-    given = {"prepare": [*prepare, *present(parsed["prepare"][0])]}
-    records = make_tfrecords.settings_from_flags(parse("prepare", given["prepare"])[0]).output
+    given = {"prepare": [*prepare, f"--size={config.frame_size}", *present(parsed["prepare"][0])]}
+    records = prepared(given["prepare"]).output
     given["train"] = [f"--records={records}", *present(parsed["train"][0])]
     values = parse("train", given["train"])[0]
     run_dir = Path(values["checkpoints"].value) / train.run_path(dataset, config, values["run_name"].value)
@@ -109,24 +113,44 @@ def commands(dataset: str, stages: list[str], arguments: list[str]) -> list[list
         given[stage] = [f"--run_dir={run_dir}", *present(parsed[stage][0])]
     if not any(parsed["evaluate"][0][name].present for name in ("run_dir", "records")):
         given["evaluate"].append(f"--records={records}")
-    return [[sys.executable, *STAGES[stage][1], *given[stage]] for stage in stages]
+    return given
+
+
+def command(stage: str, arguments: list[str]) -> list[str]:
+    """The command line of a stage with these flags."""
+    return [sys.executable, *STAGES[stage][1], *arguments]
+
+
+def commands(dataset: str, stages: list[str], arguments: list[str]) -> list[list[str]]:
+    """The command line of each stage; arguments and errors as of `stage_flags`."""
+    given = stage_flags(dataset, arguments, stages)
+    return [command(stage, given[stage]) for stage in stages]
+
+
+def check_dataset(name: str) -> None:
+    """Checks that there is such a data set.
+
+    Raises:
+        InputError: where there is none; the message suggests the nearest name.
+    """
+    if name not in DATASETS:
+        close = difflib.get_close_matches(name, DATASETS, n=1)
+        hint = f"; did you mean {close[0]}?" if close else "; then a stage and flags, or neither"
+        raise InputError(f"{name!r}: expected a data set, one of {', '.join(DATASETS)}{hint}")
 
 
 def main(arguments: list[str]) -> int:
     """Runs the stages; returns the exit status of the first that failed, else 0."""
     dataset, *rest = arguments or [""]
-    if dataset not in DATASETS:
-        close = difflib.get_close_matches(dataset, DATASETS, n=1)
-        hint = f"; did you mean {close[0]}?" if close else "; then a stage and flags, or neither"
-        raise InputError(f"{dataset!r}: expected a data set, one of {', '.join(DATASETS)}{hint}")
+    check_dataset(dataset)
     stages = list(STAGES)
     if rest and not rest[0].startswith("-"):
         if rest[0] not in STAGES:
             raise InputError(f"unknown stage {rest[0]!r}: expected one of {', '.join(STAGES)}")
         stages = [rest.pop(0)]
-    for stage, command in zip(stages, commands(dataset, stages, rest)):
+    for stage, line in zip(stages, commands(dataset, stages, rest)):
         print(f"\n== {dataset}: {stage} ==", flush=True)
-        status = subprocess.run(command, check=False).returncode
+        status = subprocess.run(line, check=False).returncode
         if status:
             return status if status > 0 else 128 - status  # ended by a signal: as shells report it
     return 0

@@ -84,7 +84,9 @@ def main() -> None:
     folder = RunFolder(Path(flags.FLAGS.checkpoints) / run_path(info.dataset, config, flags.FLAGS.run_name))
     teacher = Teacher.of(config)
     identity = teacher.identity() if teacher else None
-    folder.create_or_match(Run(info.dataset, os.path.relpath(directory), info.class_names, config, identity))
+    folder.create_or_match(
+        Run(info.dataset, os.path.relpath(directory), info.class_names, config, identity, info.depth)
+    )
     print(f"run: {folder.directory}")
     training.train(config, info, folder, strategy)
 
