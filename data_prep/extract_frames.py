@@ -8,11 +8,9 @@ raw files have not changed are kept, so the same command continues an interrupte
 
 from __future__ import annotations
 
-import json
 import sys
-import zlib
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -20,120 +18,33 @@ from absl import flags
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from data_prep import dataset_flags
+from data_prep.dataset_flags import define_dataset_flags, read_dataset_flags
 from data_prep.datasets import DATASETS
 from data_prep.datasets.base import Dataset, Listing, Skipped, Video
-from data_prep.files import atomic_path, record_settings, remove, write_json
-from data_prep.frames import encode_jpeg, read_image, resize
-from data_prep.parallel import default_workers, run_parallel
+from data_prep.depth import MODES, DepthSettings
+from data_prep.extract_video import ExtractedVideo, FrameSettings, extract_video
+from data_prep.files import record_settings, remove, write_json
+from data_prep.parallel import Run, default_workers, run_parallel
 from dmcl_tf.errors import InputError, run_script
 
-MINIMUM_FRAMES = 9  # shorter videos repeat their last frame, as the authors do
 SCALES = {"paper": 256, "compact": 80}
 _SETTINGS_FILE = "frames.json"
-_VIDEO_FILE = "video.json"
-
-
-@dataclass(frozen=True)
-class FrameSettings:
-    """How frames are made.
-
-    Attributes:
-        dataset: name of the data set.
-        size: height and width in pixels.
-        quality: JPEG quality, 1 … 100.
-        interpolation: the method, for the record.
-    """
-
-    dataset: str
-    size: int
-    quality: int = 95
-    interpolation: str = "area"
-
-
-@dataclass(frozen=True)
-class ExtractedVideo:
-    """What a folder of frames holds, as its `video.json` says.
-
-    Attributes:
-        video_id: its folder's name.
-        label: 0 … number of classes - 1.
-        frames: moments that the raw video has, before a short one is padded.
-        length: files of each modality.
-        fingerprint: of the raw files, see `fingerprint`.
-        warnings: each file that could not be read.
-    """
-
-    video_id: str
-    label: int
-    frames: int
-    length: int
-    fingerprint: str
-    warnings: tuple[str, ...] = ()
-
-
-def fingerprint(video: Video) -> str:
-    """Returns a checksum of the names and sizes of a video's raw files: it changes when one is downloaded again."""
-    checksum = zlib.crc32(str(video.label).encode())
-    for modality, source in sorted(video.sources.items()):
-        for path in source.paths:
-            size = path.stat().st_size if path.is_file() else -1
-            checksum = zlib.crc32(f"{modality}/{path.name}:{size}\n".encode(), checksum)
-    return f"{checksum:08x}"
-
-
-def read_video_file(folder: Path) -> ExtractedVideo | None:
-    """Reads the `video.json` of a folder of frames; None where there is none."""
-    try:
-        content = json.loads((folder / _VIDEO_FILE).read_text(encoding="utf-8"))
-        return ExtractedVideo(**{**content, "warnings": tuple(content["warnings"])})
-    except FileNotFoundError:
-        return None
-    except (ValueError, TypeError, KeyError) as error:
-        raise InputError(f"{folder / _VIDEO_FILE} is damaged ({error}); delete the folder {folder}") from error
-
-
-def extract_video(video: Video, *, frames_dir: Path, settings: FrameSettings) -> ExtractedVideo | Skipped:
-    """Writes `frames_dir/<video_id>`, unless it is complete and the raw files are those it was made from.
-
-    A moment whose image cannot be read in one modality is left out of all of them, so that they stay aligned.
-    """
-    folder = frames_dir / video.video_id
-    current = fingerprint(video)
-    existing = read_video_file(folder)
-    if existing and existing.fingerprint == current:
-        return existing
-    remove(folder)
-    modalities = list(video.sources)
-    moments: list[list[bytes]] = []
-    warnings: list[str] = []
-    for paths in zip(*(video.sources[modality].paths for modality in modalities)):
-        try:
-            images = [read_image(path) for path in paths]
-        except InputError as error:
-            warnings.append(f"{error}; its frame is left out")
-        else:
-            moments.append([encode_jpeg(resize(image, settings.size), settings.quality) for image in images])
-    if not moments:
-        return Skipped(video.video_id, f"no frame can be read; the first: {warnings[0]}")
-    length = max(len(moments), MINIMUM_FRAMES)
-    result = ExtractedVideo(video.video_id, video.label, len(moments), length, current, tuple(warnings))
-    with atomic_path(folder) as unfinished:
-        for position, modality in enumerate(modalities):
-            (unfinished / modality).mkdir(parents=True)
-            for index in range(length):
-                content = moments[min(index, len(moments) - 1)][position]
-                (unfinished / modality / f"{index:06d}.jpg").write_bytes(content)
-        write_json(unfinished / _VIDEO_FILE, asdict(result))
-    return result
 
 
 def extract_frames(
-    videos: Sequence[Video], frames_dir: Path, settings: FrameSettings, *, workers: int
+    videos: Sequence[Video],
+    frames_dir: Path,
+    settings: FrameSettings,
+    *,
+    workers: int,
+    description: str = "frames",
+    run: Run = run_parallel,
 ) -> tuple[dict[str, ExtractedVideo], list[Skipped]]:
     """Extracts many videos in parallel processes.
 
     Returns:
-        What was extracted, now or before, by video id; and the videos of which no frame can be read.
+        What was extracted, now or before, by video id; and the videos that cannot be used.
 
     Raises:
         InputError: `frames_dir` holds frames made with other settings.
@@ -142,11 +53,13 @@ def extract_frames(
     record_settings(frames_dir / _SETTINGS_FILE, asdict(settings), remedy)
     extracted, skipped = {}, []
     work = partial(extract_video, frames_dir=frames_dir, settings=settings)
-    for result in run_parallel(work, videos, workers=workers, description="frames"):
+    for result in run(work, videos, workers=workers, description=description):
         if isinstance(result, Skipped):
             skipped.append(result)
         else:
             extracted[result.video_id] = result
+    if videos and not extracted:  # so that other settings may be tried at once
+        remove(frames_dir / _SETTINGS_FILE)
     return extracted, sorted(skipped, key=lambda video: video.video_id)
 
 
@@ -168,7 +81,10 @@ def list_raw_videos(dataset: Dataset, data_dir: Path, *, workers: int) -> Listin
 def define_data_flags(flag_values: flags.FlagValues) -> None:
     """Flags that every script shares which starts from a raw data set."""
     flags.DEFINE_enum("dataset", "demo", list(DATASETS), "The data set.", flag_values=flag_values)
-    flags.DEFINE_string("data_dir", None, "Where its raw files are [data/<dataset>].", flag_values=flag_values)
+    folders = dict.fromkeys(f"data/{dataset.folder}" for dataset in DATASETS.values())
+    flags.DEFINE_string("data_dir", None, f"Where its raw files are [{', '.join(folders)}].", flag_values=flag_values)
+    define_dataset_flags("options", flag_values)
+    flags.adopt_module_key_flags(dataset_flags, flag_values)  # for --help, which lists a module's own flags
     flags.DEFINE_enum(
         "scale",
         None,
@@ -183,6 +99,37 @@ def define_data_flags(flag_values: flags.FlagValues) -> None:
     flags.DEFINE_integer("jpeg_quality", 95, "Quality of the stored frames.", 1, 100, flag_values=flag_values)
     flags.DEFINE_string(
         "frames_dir", None, "Where the resized frames are kept [<data_dir>/frames/<size>].", flag_values=flag_values
+    )
+    flags.DEFINE_enum(
+        "depth_mode",
+        None,
+        list(MODES),
+        "How depth becomes 8 bits: as it is; millimetres from --depth_near to --depth_far, clipped (clip_mm); from the "
+        "nearest to the farthest reading of each clip (per_clip); or clip_mm in colours (jet). Readings become 16 … "
+        "255, and 0 stays no reading [clip_mm for NTU RGB+D, else as_is].",
+        flag_values=flag_values,
+    )
+    for name, text in (("near", "nearest"), ("far", "farthest")):
+        flags.DEFINE_float(
+            f"depth_{name}",
+            None,
+            f"clip_mm and jet: the {text} distance in millimetres [{getattr(DepthSettings, name):g}].",
+            0.0,
+            flag_values=flag_values,
+        )
+    flags.DEFINE_list(
+        "depth_modalities",
+        ["depth"],
+        "The modalities that hold distances, to which --depth_mode applies.",
+        flag_values=flag_values,
+    )
+    flags.DEFINE_float(
+        "length_tolerance",
+        FrameSettings.length_tolerance,
+        "How much the modalities of a video may differ in length: a share of the longest (below 1; one frame at "
+        "least), or frames (1 and more). Within it they are aligned on the shortest, else the video is skipped.",
+        0.0,
+        flag_values=flag_values,
     )
     flags.DEFINE_integer("workers", None, "Parallel processes [one per core].", 1, flag_values=flag_values)
 
@@ -200,19 +147,41 @@ class DataSettings:
 
     @classmethod
     def from_flags(cls, values: flags.FlagValues) -> DataSettings:
-        """Reads the flags."""
+        """Reads the flags.
+
+        Raises:
+            InputError: one that the data set does not have, or whose value it cannot use.
+        """
         dataset = DATASETS[values.dataset]
-        data_dir = Path(values.data_dir or f"data/{dataset.name}")
+        options = read_dataset_flags("options", dataset, values)
+        if dataset.configure:
+            dataset = dataset.configure(**options)
+        data_dir = Path(values.data_dir or f"data/{dataset.folder}")
         scale = values.scale or dataset.scale
         size = values.size or SCALES[scale]
         return cls(
             dataset=dataset,
             data_dir=data_dir,
             frames_dir=Path(values.frames_dir or data_dir / "frames" / str(size)),
-            frames=FrameSettings(dataset.name, size, values.jpeg_quality),
+            frames=FrameSettings(
+                dataset.folder,
+                size,
+                values.jpeg_quality,
+                depth=_depth_settings(dataset, values),
+                depth_modalities=tuple(values.depth_modalities),
+                length_tolerance=values.length_tolerance,
+            ),
             scale=scale,
             workers=values.workers or default_workers(),
         )
+
+
+def _depth_settings(dataset: Dataset, values: flags.FlagValues) -> DepthSettings:
+    given = {name: values[f"depth_{name}"].value for name in ("mode", "near", "far")}
+    depth = replace(dataset.depth, **{name: value for name, value in given.items() if value is not None})
+    if not depth.near < depth.far:
+        raise InputError(f"--depth_near={depth.near:g} --depth_far={depth.far:g}: expected near below far")
+    return depth
 
 
 def define_flags(flag_values: flags.FlagValues = flags.FLAGS) -> None:
@@ -238,9 +207,12 @@ def main() -> None:
 def report_left_out(
     listing: Listing, extracted: Iterable[ExtractedVideo], unreadable: Sequence[Skipped]
 ) -> dict[str, list[dict[str, str]]]:
-    """Returns the skipped videos and the warnings about kept ones, each `{"video_id", "reason"}`, by video id."""
+    """Returns what was left out, each `{"video_id", "reason"}`, by video id.
+
+    Under `skipped` are whole videos, excluded ones included, under `warnings` the peculiarities of kept ones.
+    """
     unread = [Skipped(video.video_id, reason) for video in extracted for reason in video.warnings]
-    lists = {"skipped": [*listing.skipped, *unreadable], "warnings": [*listing.warnings, *unread]}
+    lists = {"skipped": [*listing.skipped, *listing.excluded, *unreadable], "warnings": [*listing.warnings, *unread]}
     return {
         name: [asdict(entry) for entry in sorted(entries, key=lambda entry: (entry.video_id, entry.reason))]
         for name, entries in lists.items()

@@ -51,21 +51,26 @@ def evaluate(folder: RunFolder, split: str, checkpoint: str, records_dir: Path |
     try:
         videos = Evaluator(ensemble, info, run.config)(split)
     except tf.errors.DataLossError:
-        corrupt = records.find_corrupt_shard(info.shard_paths(split))
-        raise InputError(f"{corrupt} is corrupt: delete it and run data_prep/make_tfrecords.py again") from None
-    return write_results(folder, videos, made_from)
+        raise info.corruption(split) from None
+    return write_results(folder, videos, made_from, info.groups.get(split, {}))
 
 
-def write_results(folder: RunFolder, videos: VideoLogits, made_from: Mapping[str, object]) -> dict:
+def write_results(
+    folder: RunFolder, videos: VideoLogits, made_from: Mapping[str, object], groups: Mapping[str, str]
+) -> dict:
     """Writes the files of an evaluation, `results.json` last; returns what that holds.
 
     Args:
         folder: of the run.
         videos: what its networks say about a split.
         made_from: `split`, and what else tells this evaluation from others.
+        groups: of the videos, by video id; empty where there is but one.
     """
     run = folder.load()
     results = {**summarize(run, videos), **made_from}
+    by_group = group_accuracies(run, videos, groups)
+    if by_group:
+        results["groups"] = by_group
     results_path, predictions_path, confusion_path = _paths(folder, results["split"])
     write_text(predictions_path, _predictions(run, videos).to_csv(index=False))
     write_text(confusion_path, _confusions(run, videos).to_csv(index=False))
@@ -122,11 +127,37 @@ def summarize(run: Run, videos: VideoLogits) -> dict:
     }
 
 
+def group_accuracies(run: Run, videos: VideoLogits, groups: Mapping[str, str]) -> dict[str, dict]:
+    """Accuracies of each group of videos, such as a test view, and their mean; empty unless there are two or more.
+
+    Args:
+        run: of the networks.
+        videos: their logits.
+        groups: the group of every video.
+
+    Returns:
+        `{"videos": …, "accuracy": …}` by group; under `mean` the average over the groups, each counting the same.
+    """
+    names = sorted(set(groups.values()))
+    if len(names) < 2:
+        return {}
+    result = {}
+    for name in names:
+        members = [row for row, video_id in enumerate(videos.video_ids) if groups[video_id] == name]
+        scores = accuracy.accuracies(videos.logits[:, members], videos.labels[members], run.config.modalities)
+        result[name] = {"videos": len(members), "accuracy": scores}
+    scores = [result[name]["accuracy"] for name in names]
+    mean = {key: sum(score[key] for score in scores) / len(scores) for key in scores[0]}
+    return {**result, "mean": {"videos": len(videos.video_ids), "accuracy": mean}}
+
+
 def table(results: dict) -> str:
-    """The accuracies for people, the paper's beside ours for the same data set, method and modalities."""
+    """The accuracies for people: of all videos, of each group of them, and the paper's for the same experiment."""
     scores = {**results["accuracy"]}
     rows = {**{name: value for name, value in scores.items() if name != "subsets"}, **scores["subsets"]}
     columns = {"accuracy %": [f"{value:.2f}" for value in rows.values()]}
+    for name, group in results.get("groups", {}).items():
+        columns[f"{name} %"] = [f"{group['accuracy'][row]:.2f}" for row in rows]
     published = paper.reported(results["dataset"], results["method"], results["config"]["modalities"])
     if published and results["split"] == "test":
         columns["paper %"] = [f"{published[name]:.2f}" if name in published else "" for name in rows]

@@ -24,7 +24,11 @@ def training_dataset(info: records.DatasetInfo, config: Config, first_epoch: int
 
     Elements are dicts: `clips`, modality → (B, T, H, W, 3) float32; `label`, (B,) int64; `video_id`, (B,) strings.
     With a `train_fraction` below 1 the records are read through once here, for the names of its videos.
+
+    Raises:
+        InputError: a shard is not what it should be, or flow is to be negated that has no channel u.
     """
+    check_negation(info, config)
     paths = [str(path) for path in info.shard_paths("train")]
     chosen = None
     if config.train_fraction < 1:
@@ -51,6 +55,22 @@ def training_dataset(info: records.DatasetInfo, config: Config, first_epoch: int
 
     epochs = tf.data.Dataset.range(first_epoch, config.epochs)
     return epochs.flat_map(epoch_dataset).prefetch(tf.data.AUTOTUNE)
+
+
+def check_negation(info: records.DatasetInfo, config: Config) -> None:
+    """Checks that the first channel of flow is u where `config.negate_flow` asks for the opposite sign.
+
+    Raises:
+        InputError: it is not, or may not be.
+    """
+    if not (config.negate_flow and "flow" in config.modalities and info.flow):
+        return
+    encoding = info.flow.get("encoding")
+    if encoding not in ("uv_magnitude", "uv"):
+        raise InputError(
+            f"{info.directory}: its flow is encoded as {encoding or 'nobody knows what'}, so --negate_flow cannot "
+            "negate u: leave it out, or make records with --flow_encoding=uv_magnitude"
+        )
 
 
 def steps_per_epoch(info: records.DatasetInfo, config: Config) -> int:
@@ -84,8 +104,12 @@ def check_clip_frames(info: records.DatasetInfo, config: Config) -> None:
                 )
 
 
-def evaluation_dataset(info: records.DatasetInfo, config: Config, split: str, batch_size: int) -> tf.data.Dataset:
-    """A split in the order of its records, once, each video as its fixed clips, cropped centrally.
+def evaluation_dataset(
+    info: records.DatasetInfo, config: Config, split: str, batch_size: int, *, shuffle_buffer: int = 0
+) -> tf.data.Dataset:
+    """A split once, each video as its fixed clips, cropped centrally.
+
+    In the order of its records, or shuffled within a buffer of `shuffle_buffer` videos.
 
     Elements are dicts: `clips`, modality → (B, clips, T, H, W, 3) uint8, for `network_input`; `label`; `video_id`.
     """
@@ -96,6 +120,8 @@ def evaluation_dataset(info: records.DatasetInfo, config: Config, split: str, ba
         tf.lookup.KeyValueTensorInitializer(tf.constant(video_ids), tf.range(len(video_ids))), -1
     )
     videos = tf.data.TFRecordDataset([str(path) for path in info.shard_paths(split)])
+    if shuffle_buffer:
+        videos = videos.shuffle(shuffle_buffer, seed=0)
     videos = videos.map(
         lambda serialized: _evaluation_clips(serialized, config, clips, rows), num_parallel_calls=tf.data.AUTOTUNE
     )

@@ -160,13 +160,18 @@ class DatasetInfo:
         modalities: the feature lists of every record.
         frame_size: height and width of every frame in pixels.
         jpeg_quality: of every frame.
-        flow: algorithm, preset, parameters, bound and encoding of the optical flow; None without flow.
+        flow: algorithm, preset, parameters, bound and encoding of the optical flow; for flow that came with the data
+            set the algorithm "given" and its encoding where it is known; None without flow.
         counts: videos by split and class name.
         shards: the files of each split.
         clips: by split (validation and test) and video id, the `(clips, frames)` indices of `draw_clips`.
         versions: of the packages that made the records.
         skipped: `{"video_id", "reason"}` of each video left out.
         warnings: `{"video_id", "reason"}` of each peculiarity of a video that was kept.
+        depth: the modalities that hold distances, and how these became 8 bits; None without depth.
+        groups: by split and video id, the group of each video whose accuracy is reported by group, such as "view 3".
+        apart: by split and video id, what no test video may share with the others by the protocol, such as "subject 5";
+            empty where the protocol keeps nothing apart.
         directory: where it was loaded from or saved to.
     """
 
@@ -185,6 +190,9 @@ class DatasetInfo:
     versions: Mapping[str, str]
     skipped: tuple[Mapping[str, str], ...] = ()
     warnings: tuple[Mapping[str, str], ...] = ()
+    depth: Mapping[str, object] | None = None
+    groups: Mapping[str, Mapping[str, str]] = dataclasses.field(default_factory=dict)
+    apart: Mapping[str, Mapping[str, str]] = dataclasses.field(default_factory=dict)
     directory: Path | None = None
 
     def save(self, directory: Path) -> DatasetInfo:
@@ -195,8 +203,12 @@ class DatasetInfo:
         text = json.dumps(content, indent=1, ensure_ascii=False)
         text = re.sub(r"\[[\s\d,]+\]", lambda match: re.sub(r"\s+", " ", match[0]), text)  # each clip on one line
         partial = path.with_name(path.name + ".partial")
-        partial.write_text(text + "\n", encoding="utf-8")
-        os.replace(partial, path)
+        try:
+            partial.write_text(text + "\n", encoding="utf-8")
+            os.replace(partial, path)
+        except BaseException:
+            partial.unlink(missing_ok=True)
+            raise
         return dataclasses.replace(self, directory=Path(directory))
 
     @classmethod
@@ -253,3 +265,8 @@ class DatasetInfo:
                 raise InputError(f"{path} {found}: delete it and run data_prep/make_tfrecords.py again")
             paths.append(path)
         return paths
+
+    def corruption(self, *splits: str) -> InputError:
+        """What to raise when reading some of the splits failed for wrong checksums: it names the shard."""
+        corrupt = find_corrupt_shard(path for split in splits for path in self.shard_paths(split))
+        return InputError(f"{corrupt} is corrupt: delete it and run data_prep/make_tfrecords.py again")

@@ -37,6 +37,7 @@ class Run:
         class_names: by label.
         config: every setting.
         teacher: what tells the weights of its teacher from others, `Teacher.identity`; None without a teacher.
+        depth: how distances became 8 bits in the records; None without depth.
     """
 
     dataset: str
@@ -44,6 +45,7 @@ class Run:
     class_names: tuple[str, ...]
     config: Config
     teacher: Mapping[str, object] | None = None
+    depth: Mapping[str, object] | None = None
 
     def settings(self) -> dict:
         """All that must be equal for a run to be the same one, as JSON values."""
@@ -85,6 +87,7 @@ class RunFolder:
             "dataset": run.dataset,
             "records": run.records,
             "class_names": list(run.class_names),
+            "depth": run.depth,
             "config": run.config.to_json(),
             "teacher": run.teacher,
             "git_commit": _git_commit(),
@@ -103,7 +106,8 @@ class RunFolder:
         try:
             config = Config.from_json(record["config"])
             class_names = tuple(record["class_names"])
-            return Run(record["dataset"], record["records"], class_names, config, record.get("teacher"))
+            given = {name: record.get(name) for name in ("teacher", "depth")}
+            return Run(record["dataset"], record["records"], class_names, config, **given)
         except (KeyError, TypeError) as error:
             raise InputError(f"{self.config_path}: {error}; expected the settings of a run of this version") from None
 

@@ -1,7 +1,7 @@
 """Runs a data set through its stages: `python -m dmcl_tf.stages nwucla [prepare|train|evaluate|export] [flags]`.
 
 Every flag goes to the stages that know it, and each stage skips what is already complete. Without a stage, all four
-run in turn. Data are under $DATA_ROOT/<data set>, by default data/<data set>.
+run in turn. Data are under $DATA_ROOT, by default data, in a folder of the data set's or its family's name.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from absl import flags
 from data_prep import make_tfrecords
 from data_prep.datasets import DATASETS
 from dmcl_tf import evaluate, export, train
+from dmcl_tf.config import Config
 from dmcl_tf.errors import InputError
 
 STAGES = {
@@ -25,20 +26,6 @@ STAGES = {
     "train": (train, ["-m", "dmcl_tf.train"]),
     "evaluate": (evaluate, ["-m", "dmcl_tf.evaluate"]),
     "export": (export, ["-m", "dmcl_tf.export"]),
-}
-
-# The demo data set is small and made to be over in a few minutes: about 300 steps, of clips in few colours.
-DATASET_FLAGS = {
-    "demo": [
-        "--scale=compact",
-        "--frame_size=64",
-        "--crop_size=56",
-        "--epochs=32",
-        "--warmup_epochs=2",
-        "--batch_norm_momentum=0.9",
-        "--color_probability=0",
-        "--validate_every=8",
-    ],
 }
 
 
@@ -82,6 +69,11 @@ def present(values: flags.FlagValues) -> list[str]:
     return [values[name].serialize() for name in values if values[name].present]
 
 
+def prepared(arguments: list[str]) -> make_tfrecords.RecordSettings:
+    """What the stage `prepare` makes of its command line."""
+    return make_tfrecords.settings_from_flags(parse("prepare", arguments)[0])
+
+
 def stage_flags(dataset: str, arguments: list[str], stages: Collection[str] = tuple(STAGES)) -> dict[str, list[str]]:
     """The flags of every stage, with the folders of one stage handed to the next.
 
@@ -93,10 +85,17 @@ def stage_flags(dataset: str, arguments: list[str], stages: Collection[str] = tu
     Raises:
         InputError: for an unknown argument or an impossible value.
     """
-    data_dir = Path(os.environ.get("DATA_ROOT", "data")) / dataset
-    arguments = [*DATASET_FLAGS.get(dataset, []), *arguments]
+    description = DATASETS[dataset]
+    data_dir = Path(os.environ.get("DATA_ROOT", "data")) / description.folder
+    arguments = [*description.default_flags, *arguments]
     parsed = {stage: parse(stage, arguments) for stage in STAGES}
     check_known(arguments, parsed)
+
+    prepare = [f"--dataset={dataset}", f"--data_dir={data_dir}"]
+    modalities = prepared([*prepare, *present(parsed["prepare"][0])]).modalities
+    if parsed["train"][0]["modalities"].value is None and modalities != Config.modalities:
+        arguments.append(f"--modalities={','.join(modalities)}")
+        parsed = {stage: parse(stage, arguments) for stage in STAGES}
     config = train.config_from_flags(parsed["train"][0])
     size = parsed["prepare"][0]["size"]
     if "train" in stages and size.present and size.value != config.frame_size:
@@ -105,9 +104,8 @@ def stage_flags(dataset: str, arguments: list[str], stages: Collection[str] = tu
             f"--frame_size={size.value} instead, which goes for all stages, and a --crop_size that fits"
         )
 
-    prepare = [f"--dataset={dataset}", f"--data_dir={data_dir}", f"--size={config.frame_size}"]
-    given = {"prepare": [*prepare, *present(parsed["prepare"][0])]}
-    records = make_tfrecords.settings_from_flags(parse("prepare", given["prepare"])[0]).output
+    given = {"prepare": [*prepare, f"--size={config.frame_size}", *present(parsed["prepare"][0])]}
+    records = prepared(given["prepare"]).output
     given["train"] = [f"--records={records}", *present(parsed["train"][0])]
     values = parse("train", given["train"])[0]
     run_dir = Path(values["checkpoints"].value) / train.run_path(dataset, config, values["run_name"].value)

@@ -88,8 +88,7 @@ def train(config: Config, info: records.DatasetInfo, folder: RunFolder, strategy
             verbose=0,
         )
     except tf.errors.DataLossError:
-        corrupt = records.find_corrupt_shard(info.shard_paths("train") + info.shard_paths("validation"))
-        raise InputError(f"{corrupt} is corrupt: delete it and run data_prep/make_tfrecords.py again") from None
+        raise info.corruption("train", "validation") from None
     except tf.errors.InvalidArgumentError as error:
         if "non-finite loss" not in error.message:
             raise
@@ -153,7 +152,10 @@ class EpochRecorder(keras.callbacks.Callback):
         self._progress.update()
 
     def on_epoch_end(self, epoch, logs=None):
-        """Validates every `validate_every` epochs, counted from the first, and after the last one."""
+        """Validates every `validate_every` epochs, counted from the first, and after the last one.
+
+        Without validation videos the last epoch counts as the best.
+        """
         rate = float(self._learning_rate((epoch + 1) * self._steps_per_epoch - 1))  # of the epoch's last step
         row = {"epoch": epoch, "learning_rate": rate, **{k: float(v) for k, v in (logs or {}).items()}}
         last = epoch == self._config.epochs - 1
@@ -164,6 +166,8 @@ class EpochRecorder(keras.callbacks.Callback):
             score = scores[self._config.select_by]
             if score >= self._checkpoints.best_accuracy():  # the later of two equals, as in the authors' code
                 self._checkpoints.save_best(epoch, score)
+        elif last:  # there are no validation videos to choose by
+            self._checkpoints.save_best(epoch, -1.0)
         self._rows.append(row)
         self._folder.write_history(pd.DataFrame(self._rows, columns=self._columns))
         self._checkpoints.save_last(epoch)

@@ -69,7 +69,7 @@ def write_run(
         "origin": "drawn",
         "config": config.to_json(),
     }
-    write_results(folder, VideoLogits([f"video-{n}" for n in range(videos)], labels, logits), made_from)
+    write_results(folder, VideoLogits([f"video-{n}" for n in range(videos)], labels, logits), made_from, {})
     return folder
 
 

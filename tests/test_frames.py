@@ -9,9 +9,11 @@ import cv2
 import numpy as np
 import pytest
 
-from data_prep.datasets.base import ImageSequence, Skipped, Video
-from data_prep.extract_frames import FrameSettings, extract_frames, extract_video, read_video_file
+from data_prep.datasets.base import Skipped, Video
+from data_prep.extract_frames import extract_frames
+from data_prep.extract_video import FrameSettings, extract_video, read_video_file
 from data_prep.frames import encode_jpeg, read_image, resize
+from data_prep.sources import ImageSequence
 from dmcl_tf.errors import InputError
 
 SETTINGS = FrameSettings("nwucla", 16)
@@ -60,7 +62,7 @@ def thumbnailed(content):
         (lambda content: content[: len(content) // 2] + bytes(len(content) // 2), "the JPEG is cut off"),
         (lambda content: content[:3], "the JPEG is cut off"),
         (lambda content: thumbnailed(content)[:-200], "the JPEG is cut off"),
-        (lambda content: b"<html>404</html>", "not a JPEG image"),
+        (lambda content: b"<html>404</html>", "neither a JPEG nor a PNG image"),
         (lambda content: content[:2] + b"\xff\xda" + bytes(8) + b"\xff\xd9", "the JPEG cannot be decoded"),
     ],
 )
@@ -143,7 +145,7 @@ def test_a_video_without_a_readable_frame_is_skipped(tmp_path):
     assert isinstance(result, Skipped)
     assert "no frame can be read" in result.reason
     assert "rgb_0.jpg: the file is empty" in result.reason
-    assert not (tmp_path / "frames").exists()
+    assert not list((tmp_path / "frames").iterdir())
 
 
 def test_complete_videos_are_kept_and_left_overs_of_an_interruption_replaced(tmp_path):

@@ -6,8 +6,9 @@ from pathlib import Path
 import pytest
 
 from data_prep.datasets import DATASETS
-from data_prep.datasets.base import ImageSequence, Video
+from data_prep.datasets.base import Video
 from data_prep.datasets.nwucla import ACTIONS, list_videos, split_videos
+from data_prep.sources import ImageSequence
 from dmcl_tf.errors import InputError
 
 
@@ -142,14 +143,3 @@ def test_the_demo_is_read_as_nwucla_is_after_rendering_it(tmp_path, monkeypatch,
     assert {len(video.sources["rgb"].paths) for video in videos} == {2}
     assert demo.class_names == DATASETS["nwucla"].class_names
     assert DATASETS["nwucla"].generate is None
-
-
-@pytest.mark.parametrize("name", DATASETS)
-def test_every_data_set_describes_itself(name):
-    dataset = DATASETS[name]
-    assert dataset.name == name
-    assert dataset.title
-    assert dataset.how_to_get
-    assert len(set(dataset.class_names)) == len(dataset.class_names) > 1
-    videos = [video for video in make_videos(2) if video.label < len(dataset.class_names)]
-    assert dataset.split_videos(videos, **dataset.protocol).keys() == {"train", "validation", "test"}

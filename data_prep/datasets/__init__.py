@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from pathlib import Path
 
-from data_prep.datasets import nwucla
+from data_prep.datasets import custom, ntu, nwucla, uwa3dii
 from data_prep.datasets.base import Dataset
 
 
@@ -21,7 +21,21 @@ _DEMO = dataclasses.replace(
     title="demo data set (procedurally animated, rendered)",
     how_to_get="it is rendered: run python data_prep/make_tfrecords.py",
     scale="compact",
+    expected={"videos": 240},
+    # small, and made to be over in a few minutes: about 300 steps, of clips in few colours
+    default_flags=(
+        "--scale=compact",
+        "--frame_size=64",
+        "--crop_size=56",
+        "--epochs=32",
+        "--warmup_epochs=2",
+        "--batch_norm_momentum=0.9",
+        "--color_probability=0",
+        "--validate_every=8",
+    ),
     generate=_render_demo,
 )
 
-DATASETS: dict[str, Dataset] = {dataset.name: dataset for dataset in (_DEMO, nwucla.DATASET)}
+DATASETS: dict[str, Dataset] = {
+    dataset.name: dataset for dataset in (_DEMO, nwucla.DATASET, uwa3dii.DATASET, *ntu.DATASETS, custom.DATASET)
+}

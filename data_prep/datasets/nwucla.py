@@ -11,7 +11,8 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
-from data_prep.datasets.base import Dataset, ImageSequence, Listing, Skipped, Video, draw_validation
+from data_prep.datasets.base import Dataset, Listing, Setting, Skipped, Video, by_id, draw_validation
+from data_prep.sources import ImageSequence
 from dmcl_tf.errors import InputError
 
 ACTIONS = {
@@ -127,8 +128,12 @@ def split_videos(videos: Sequence[Video], *, train_views: Sequence[int], test_vi
         )
     in_views = [video for video in videos if video.view in train_views]
     train, validation = draw_validation(in_views, len(ACTIONS))
-    test = sorted((video for video in videos if video.view == test_view), key=lambda video: video.video_id)
+    test = by_id(video for video in videos if video.view == test_view)
     return {"train": train, "validation": validation, "test": test}
+
+
+def _view(video: Video, **_protocol: object) -> str:
+    return f"view {video.view}"
 
 
 DATASET = Dataset(
@@ -137,6 +142,11 @@ DATASET = Dataset(
     class_names=tuple(ACTIONS.values()),
     list_videos=list_videos,
     split_videos=split_videos,
-    protocol={"train_views": (1, 2), "test_view": 3},
+    protocol={
+        "train_views": Setting((1, 2), "Views to train on; validation videos are drawn from them."),
+        "test_view": Setting(3, "The view to test on."),
+    },
     how_to_get=HOW_TO_GET,
+    apart=_view,
+    expected={"videos": 1494},
 )
