@@ -115,7 +115,7 @@ def test_the_same_runs_give_the_same_report(written, tmp_path):
 def test_what_is_printed(written, tmp_path, capsys):
     report.report(written / "runs", tmp_path)
     output = capsys.readouterr().out
-    assert "nwucla · drawn · train views [1, 2], test view 3 · compact scale · 60 test videos × 10 clips" in output
+    assert "nwucla · drawn · train views 1 and 2, test view 3 · compact scale · 60 test videos × 10 clips" in output
     assert "1. DMCL's RGB network beats the independently trained one.\n   holds " in output
     assert f"without results: {written}/runs/mutual/0: no results.json; 8 of 8 epochs are trained" in output
 

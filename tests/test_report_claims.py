@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 import pytest
-from synthetic_runs import right_in, write_run
+from synthetic_runs import VIDEOS, right_in, write_run
 
 from dmcl_tf.reporting import claims, tables
 from dmcl_tf.reporting.runs import load_runs
@@ -221,6 +221,18 @@ def test_tables_have_means_deviations_runs_and_the_papers_numbers(tmp_path):
         "rgb+flow",
         "depth+flow",
         "rgb+depth+flow",
+    ]
+
+
+def test_groups_of_test_videos(tmp_path):
+    groups = {f"video-{n}": "view 3" if n < 40 else "view 4" for n in range(VIDEOS)}
+    for seed, rgb in enumerate((30, 34)):
+        write_run(tmp_path / str(seed), right(rgb, 30, 30), method="dmcl", seed=seed, groups=groups)
+    found = by_title(load_runs(tmp_path))["Groups of test videos"]
+    assert found[["Test videos", "Runs", "RGB"]].to_numpy().tolist() == [
+        ["view 3", "2", "80.00 ± 7.07"],
+        ["view 4", "2", "0.00 ± 0.00"],
+        ["mean", "2", "40.00 ± 3.54"],
     ]
 
 

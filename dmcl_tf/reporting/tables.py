@@ -55,6 +55,7 @@ def all_tables(collection: RunCollection, random_features: pd.DataFrame | None) 
         _accuracies("Table 3: the choice of the teacher", dataset, on_all, _TEACHERS, names),
         privileged_information(collection, dataset, on_all),
         _accuracies("All methods", dataset, on_all, None, [*names, "sum_probabilities"], with_paper=False),
+        by_group(on_all, names),
         subsets(on_all),
         fractions(collection, names),
     ]
@@ -155,6 +156,21 @@ def _comparison_row(method: str, trained: str, tested: str, published: float | N
         "Ours": ours,
         "Runs": runs,
     }
+
+
+def by_group(variants: Sequence[Variant], names: Sequence[str]) -> Table | None:
+    """Accuracy on each group of test videos, such as a view, where the data set has several, and their mean."""
+    rows = []
+    for variant in variants:
+        runs = [run.results["groups"] for run in variant.runs.values() if "groups" in run.results]
+        for group in runs[0] if runs else ():
+            row = {"Method": variant.label, "Test videos": group, "Runs": str(len(runs))}
+            for name in names:
+                values = pd.Series([groups[group]["accuracy"].get(name) for groups in runs], dtype=float)
+                row[_column(name)] = mean_and_deviation(values)
+            rows.append(row)
+    note = "Accuracy in percent on groups of the test videos; in their mean each group counts the same."
+    return Table("Groups of test videos", note, pd.DataFrame(rows)) if rows else None
 
 
 def subsets(variants: Sequence[Variant]) -> Table:
