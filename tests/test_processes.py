@@ -23,7 +23,7 @@ def test_success_has_no_reason_and_errors_are_shown(capsys):
 
 
 def test_characters_that_come_in_pieces_are_whole(capsys):
-    text = "import sys, time; write = sys.stderr.buffer.raw.write; "
+    text = "import sys, time; write = sys.stderr.buffer.write; "
     text += "write(b'\\xe2\\x96'); time.sleep(0.3); write(b'\\x88')"
     assert run_command(script(text)) is None
     assert capsys.readouterr().err == "█"
