@@ -30,7 +30,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from benchmarks.turns import Step, machine, print_ratio, print_turns, take_turns
 from data_prep import frames as frame_tools
 from data_prep.demo_skeletons import demo_clip_ids, demo_skeletons
-from data_prep.optical_flow import FlowSettings, bound_in_pixels, encode_flow
+from data_prep.flow.encoding import bound_in_pixels, encode_flow
+from data_prep.flow.settings import FlowSettings
 from data_prep.rendering.clip import render, stage, true_flow
 from dmcl_tf import augmentation, input_pipeline, records
 from dmcl_tf.config import Config

@@ -3,15 +3,16 @@
     python data_prep/extract_flow.py --frames_dir=data/nwucla/frames/256
 
 adds `<video_id>/flow/000000.jpg …` to each `<video_id>/rgb/*.jpg`, equally many. The channels, as a decoder to red,
-green, blue gives them, are u, v and magnitude (`optical_flow.encode_flow`). Any folder of that layout will do.
-Complete videos are kept, so the same command continues an interrupted run.
+green, blue gives them, are those of `flow.encoding.encode_flow`: u, v and magnitude unless --flow_encoding says
+otherwise. Any folder of that layout will do. Complete videos are kept, so the same command continues an interrupted
+run.
 """
 
 from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from functools import partial
 from pathlib import Path
@@ -25,17 +26,11 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from data_prep.datasets.base import Skipped
 from data_prep.extract_video import read_video_file
 from data_prep.files import atomic_path, is_partial, record_settings, remove, write_json
+from data_prep.flow.algorithms import ALGORITHMS, PRESETS, TVL1Parameters, compute_flow
+from data_prep.flow.encoding import ENCODINGS, bound_in_pixels, encode_flow
+from data_prep.flow.settings import FlowSettings, preset_settings
 from data_prep.frames import encode_jpeg, read_image
-from data_prep.optical_flow import (
-    ALGORITHMS,
-    PRESETS,
-    FlowSettings,
-    TVL1Parameters,
-    bound_in_pixels,
-    compute_flow,
-    encode_flow,
-)
-from data_prep.parallel import default_workers, run_parallel
+from data_prep.parallel import Run, default_workers, run_parallel
 from dmcl_tf.errors import InputError, run_script
 
 _SETTINGS_FILE = "flow.json"
@@ -73,8 +68,9 @@ def extract_video_flow(folder: Path, *, settings: FlowSettings) -> ExtractedFlow
     with atomic_path(folder / "flow") as unfinished:
         unfinished.mkdir()
         content = b""
-        for index, flow in enumerate(compute_flow(frames, ALGORITHMS[settings.algorithm](settings.parameters))):
-            blue_green_red = encode_flow(flow, bound)[..., ::-1]
+        algorithm = ALGORITHMS[settings.algorithm].make(settings.parameters)
+        for index, flow in enumerate(compute_flow(frames, algorithm)):
+            blue_green_red = encode_flow(flow, bound, settings.encoding)[..., ::-1]
             # halved chroma would blur u and v, which are independent channels here
             content = encode_jpeg(np.ascontiguousarray(blue_green_red), settings.quality, full_chroma=True)
             (unfinished / images[index].name).write_bytes(content)
@@ -88,7 +84,9 @@ def _read_grey(path: Path) -> np.ndarray:
     return image if image.ndim == 2 else cv2.cvtColor(image, cv2.COLOR_BGR2GRAY)
 
 
-def extract_flow(frames_dir: Path, video_ids: Sequence[str], settings: FlowSettings, *, workers: int) -> list[Skipped]:
+def extract_flow(
+    frames_dir: Path, video_ids: Sequence[str], settings: FlowSettings, *, workers: int, run: Run = run_parallel
+) -> list[Skipped]:
     """Computes the flow of many videos in parallel processes; prints and records the throughput.
 
     Returns:
@@ -102,11 +100,12 @@ def extract_flow(frames_dir: Path, video_ids: Sequence[str], settings: FlowSetti
     start = time.monotonic()
     work = partial(extract_video_flow, settings=settings)
     folders = [frames_dir / video_id for video_id in video_ids]
-    results = list(run_parallel(work, folders, workers=workers, description="optical flow"))
+    results = list(run(work, folders, workers=workers, description="optical flow"))
     seconds = time.monotonic() - start
     computed = sum(result.computed for result in results if isinstance(result, ExtractedFlow))
     if computed:
         throughput = {
+            "algorithm": settings.algorithm,
             "preset": settings.preset,
             "flow_fields": computed,
             "seconds": round(seconds, 2),
@@ -115,7 +114,7 @@ def extract_flow(frames_dir: Path, video_ids: Sequence[str], settings: FlowSetti
         }
         write_json(frames_dir / _THROUGHPUT_FILE, throughput)
         print(
-            f"optical flow ({settings.preset}): {computed} frame pairs in {seconds:.1f} s = "
+            f"optical flow ({settings.algorithm}, {settings.preset}): {computed} frame pairs in {seconds:.1f} s = "
             f"{computed / seconds:.1f} per second with {workers} processes"
         )
     skipped = (result for result in results if isinstance(result, Skipped))
@@ -140,11 +139,34 @@ _HELP = {
 def define_flow_flags(flag_values: flags.FlagValues) -> None:
     """Flags of every script that computes flow."""
     flags.DEFINE_enum(
+        "flow_algorithm",
+        FlowSettings.algorithm,
+        list(ALGORITHMS),
+        "How optical flow is computed: TV-L1, dense inverse search (the fastest), Farnebäck's method, or a variational "
+        "method in the manner of Liu et al., which the paper used.",
+        flag_values=flag_values,
+    )
+    flags.DEFINE_enum(
         "flow_preset",
         None,
-        list(PRESETS),
-        "TV-L1's parameters: OpenCV's (default), or several times faster at nearly the same accuracy (fast). The "
-        "--tvl1_… flags override single ones [default; make_tfrecords.py takes fast at --scale=compact].",
+        PRESETS,
+        "The algorithm's parameters: its authors' or OpenCV's (default), or several times faster at nearly the same "
+        "accuracy (fast) [default; make_tfrecords.py takes fast at --scale=compact].",
+        flag_values=flag_values,
+    )
+    flags.DEFINE_list(
+        "flow_parameters",
+        [],
+        "Single parameters instead of the preset's, as name=value, separated by commas, e.g. "
+        "--flow_algorithm=brox_liu --flow_parameters=alpha=0.03,outer_iterations=3; flow.json lists them all.",
+        flag_values=flag_values,
+    )
+    flags.DEFINE_enum(
+        "flow_encoding",
+        FlowSettings.encoding,
+        list(ENCODINGS),
+        "The three channels of a flow image: u, v and magnitude; u, v and a constant; or direction and magnitude as a "
+        "colour. Flow that comes with a data set is taken as it is; give what it is encoded as.",
         flag_values=flag_values,
     )
     flags.DEFINE_float(
@@ -168,19 +190,44 @@ def define_flow_flags(flag_values: flags.FlagValues) -> None:
 
 
 def flow_settings_from_flags(values: flags.FlagValues, *, default_preset: str) -> FlowSettings:
-    """Returns the preset's parameters, single ones overridden by flags."""
-    preset = values.flow_preset or default_preset
-    given = {field.name: values[f"tvl1_{field.name.rstrip('_')}"].value for field in fields(TVL1Parameters)}
-    overridden = {
-        name: type(getattr(PRESETS[preset], name))(value) for name, value in given.items() if value is not None
-    }
-    parameters = replace(PRESETS[preset], **overridden)
-    return FlowSettings(
-        preset=preset,
-        parameters=asdict(parameters),
+    """Returns the preset's parameters, single ones overridden by flags.
+
+    Raises:
+        InputError: a parameter that the algorithm does not have, or a value that is none.
+    """
+    settings = preset_settings(
+        values.flow_algorithm,
+        values.flow_preset or default_preset,
         bound=values.flow_bound,
         quality=values.jpeg_quality,
+        encoding=values.flow_encoding,
     )
+    parameters = dict(settings.parameters)
+    for name, value in _given_parameters(values):
+        if name not in parameters:
+            raise InputError(
+                f"--flow_algorithm={settings.algorithm} has no parameter {name!r}; it has {', '.join(parameters)}"
+            )
+        kind = type(parameters[name])
+        try:
+            parameters[name] = kind(value)
+        except ValueError:
+            expected = "a whole number" if kind is int else "a number"
+            raise InputError(f"--flow_parameters={name}={value}: expected {expected}") from None
+    return replace(settings, parameters=parameters)
+
+
+def _given_parameters(values: flags.FlagValues) -> Iterator[tuple[str, object]]:
+    """Yields name and value of each single parameter that flags give."""
+    for name in (parameter.name for parameter in fields(TVL1Parameters)):
+        value = values[f"tvl1_{name.rstrip('_')}"].value
+        if value is not None:
+            if values.flow_algorithm != "tvl1":
+                raise InputError(f"--tvl1_{name.rstrip('_')} goes with --flow_algorithm=tvl1 alone")
+            yield name, value
+    for text in values.flow_parameters:
+        name, _, value = text.partition("=")
+        yield name, value
 
 
 def define_flags(flag_values: flags.FlagValues = flags.FLAGS) -> None:

@@ -25,7 +25,7 @@ from data_prep.datasets.base import Dataset, Listing, Skipped, Video
 from data_prep.depth import MODES, DepthSettings
 from data_prep.extract_video import ExtractedVideo, FrameSettings, extract_video
 from data_prep.files import record_settings, remove, write_json
-from data_prep.parallel import default_workers, run_parallel
+from data_prep.parallel import Run, default_workers, run_parallel
 from dmcl_tf.errors import InputError, run_script
 
 SCALES = {"paper": 256, "compact": 80}
@@ -33,7 +33,13 @@ _SETTINGS_FILE = "frames.json"
 
 
 def extract_frames(
-    videos: Sequence[Video], frames_dir: Path, settings: FrameSettings, *, workers: int
+    videos: Sequence[Video],
+    frames_dir: Path,
+    settings: FrameSettings,
+    *,
+    workers: int,
+    description: str = "frames",
+    run: Run = run_parallel,
 ) -> tuple[dict[str, ExtractedVideo], list[Skipped]]:
     """Extracts many videos in parallel processes.
 
@@ -47,12 +53,12 @@ def extract_frames(
     record_settings(frames_dir / _SETTINGS_FILE, asdict(settings), remedy)
     extracted, skipped = {}, []
     work = partial(extract_video, frames_dir=frames_dir, settings=settings)
-    for result in run_parallel(work, videos, workers=workers, description="frames"):
+    for result in run(work, videos, workers=workers, description=description):
         if isinstance(result, Skipped):
             skipped.append(result)
         else:
             extracted[result.video_id] = result
-    if not extracted:  # so that other settings may be tried at once
+    if videos and not extracted:  # so that other settings may be tried at once
         remove(frames_dir / _SETTINGS_FILE)
     return extracted, sorted(skipped, key=lambda video: video.video_id)
 

@@ -13,8 +13,9 @@ import numpy as np
 from data_prep.alignment import AlignedReader
 from data_prep.datasets.base import Skipped, Video
 from data_prep.depth import DepthSettings, encode_depth, reading_range
-from data_prep.files import atomic_path, remove, write_json
+from data_prep.files import atomic_path, discard, is_partial, remove, write_json
 from data_prep.frames import encode_jpeg, resize
+from data_prep.given_flow import accept_given_flow
 from data_prep.sources import Frame, Source
 from dmcl_tf.errors import InputError
 
@@ -103,12 +104,24 @@ def read_video_file(folder: Path) -> ExtractedVideo | None:
         raise InputError(f"{folder / _VIDEO_FILE} is damaged ({error}); delete the folder {folder}") from error
 
 
+def remove_frames(folder: Path) -> None:
+    """Removes the frames of a video, of all modalities, and leaves what its `video.json` says."""
+    for path in list(folder.iterdir()) if folder.is_dir() else ():
+        if is_partial(path):
+            remove(path)
+        elif path.is_dir():
+            discard(path)
+
+
 def extract_video(video: Video, *, frames_dir: Path, settings: FrameSettings) -> ExtractedVideo | Skipped:
-    """Writes `frames_dir/<video_id>`, unless it is complete and the raw files are those it was made from."""
+    """Writes `frames_dir/<video_id>`, unless it is complete and the raw files are those it was made from.
+
+    A folder whose frames were removed, see `remove_frames`, is made again.
+    """
     folder = frames_dir / video.video_id
     current = fingerprint(video)
     existing = read_video_file(folder)
-    if existing and existing.fingerprint == current:
+    if existing and existing.fingerprint == current and all((folder / modality).is_dir() for modality in video.sources):
         return existing
     remove(folder)
     try:
@@ -122,15 +135,20 @@ def extract_video(video: Video, *, frames_dir: Path, settings: FrameSettings) ->
 
 def _write_frames(video: Video, folder: Path, settings: FrameSettings, current: str) -> ExtractedVideo:
     """Writes the frames into `folder/<modality>`, one moment after the other."""
-    encoders = {modality: FrameEncoder(modality, source, settings) for modality, source in video.sources.items()}
+    sources = accept_given_flow(video.sources)
+    encoders = {modality: FrameEncoder(modality, source, settings) for modality, source in sources.items()}
     for modality in encoders:
         (folder / modality).mkdir(parents=True)
-    reader = AlignedReader(video.sources, settings.length_tolerance)
+    reader = AlignedReader(sources, settings.length_tolerance)
     contents: dict[str, bytes] = {}
     count = 0
     for moment in reader:
         images = {modality: encoders[modality](frame) for modality, frame in moment.items()}
-        contents = {modality: encode_jpeg(image, settings.quality) for modality, image in images.items()}
+        contents = {
+            # halved chroma would blur u and v, which are independent channels
+            modality: encode_jpeg(image, settings.quality, full_chroma=modality == "flow")
+            for modality, image in images.items()
+        }
         _write_moment(folder, count, contents)
         count += 1
     length = max(count, MINIMUM_FRAMES)

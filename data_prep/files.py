@@ -27,8 +27,10 @@ def atomic_path(final: Path) -> Iterator[Path]:
     try:
         yield partial
         os.replace(partial, final)
-    except BaseException:
+    except BaseException as error:
         remove(partial)
+        if isinstance(error, OSError) and error.filename is None:
+            error.filename = str(final)  # writing to an open file fails without saying which
         raise
 
 
@@ -38,6 +40,15 @@ def remove(path: Path) -> None:
         shutil.rmtree(path)
     else:
         path.unlink(missing_ok=True)
+
+
+def discard(folder: Path) -> None:
+    """Removes a folder; where that is interrupted, what is left of it does not bear its name."""
+    if folder.is_dir():
+        partial = folder.with_name(folder.name + _PARTIAL)
+        remove(partial)
+        os.replace(folder, partial)
+        remove(partial)
 
 
 def is_partial(path: Path) -> bool:

@@ -31,15 +31,23 @@ def read_image(path: Path) -> np.ndarray:
         content = Path(path).read_bytes()
     except OSError as error:
         raise InputError(f"{path}: {error.strerror or error}; download it again") from error
-    kind = _kind(path, content)
+    try:
+        return decode_image(content)
+    except InputError as error:
+        raise InputError(f"{path}: {error}; download it again") from None
+
+
+def decode_image(content: bytes) -> np.ndarray:
+    """As `read_image`, of a file's content; the message of its `InputError` says what is wrong, not where."""
+    kind = _kind(content)
     if kind == "JPEG" and not _is_complete_jpeg(content):
-        raise InputError(f"{path}: the JPEG is cut off; download it again")
+        raise InputError("the JPEG is cut off")
     if kind == "PNG" and not _is_complete_png(content):
-        raise InputError(f"{path}: the PNG is cut off or damaged; download it again")
+        raise InputError("the PNG is cut off or damaged")
     flags = cv2.IMREAD_ANYCOLOR if kind == "JPEG" else cv2.IMREAD_UNCHANGED
     image = cv2.imdecode(np.frombuffer(content, np.uint8), flags)
     if image is None:
-        raise InputError(f"{path}: the {kind} cannot be decoded; download it again")
+        raise InputError(f"the {kind} cannot be decoded")
     return image[..., :3] if image.ndim == 3 else image
 
 
@@ -47,19 +55,21 @@ def check_header(path: Path) -> None:
     """Checks that a file is there and begins like a JPEG or PNG, without decoding it; raises `InputError` if not."""
     try:
         with Path(path).open("rb") as file:
-            _kind(path, file.read(len(_PNG)))
+            _kind(file.read(len(_PNG)))
     except OSError as error:
         raise InputError(f"{path}: {error.strerror or error}; download it again") from error
+    except InputError as error:
+        raise InputError(f"{path}: {error}; download it again") from None
 
 
-def _kind(path: Path, content: bytes) -> str:
+def _kind(content: bytes) -> str:
     if not content:
-        raise InputError(f"{path}: the file is empty; download it again")
+        raise InputError("the file is empty")
     if content.startswith(_JPEG):
         return "JPEG"
     if content.startswith(_PNG):
         return "PNG"
-    raise InputError(f"{path}: neither a JPEG nor a PNG image; download it again")
+    raise InputError("neither a JPEG nor a PNG image")
 
 
 def _is_complete_jpeg(content: bytes) -> bool:

@@ -8,20 +8,16 @@ Whatever is complete is kept, so the same command continues an interrupted run a
 
 from __future__ import annotations
 
-import platform
 import sys
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-import cv2
-import numpy as np
 from absl import flags
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from data_prep import dataset_flags
+from data_prep import dataset_flags, disk
 from data_prep import extract_flow as extract_flow_script
 from data_prep import extract_frames as extract_frames_script
 from data_prep.dataset_flags import define_dataset_flags, read_dataset_flags
@@ -34,197 +30,12 @@ from data_prep.extract_frames import (
     list_raw_videos,
     report_left_out,
 )
-from data_prep.extract_video import ExtractedVideo, fingerprint
-from data_prep.optical_flow import FlowSettings, bound_in_pixels
+from data_prep.extract_video import ExtractedVideo, fingerprint, read_video_file, remove_frames
+from data_prep.flow.settings import FlowSettings, GivenFlowSettings
 from data_prep.plan import Plan
+from data_prep.record_settings import RecordSettings
+from data_prep.splits import check_modalities, check_splits, split_videos
 from dmcl_tf.errors import InputError, run_script
-
-# Every worker process imports this script anew: TensorFlow, and modules that need it, are imported where they are used.
-if TYPE_CHECKING:
-    from dmcl_tf.records import DatasetInfo, Shard
-
-_SHOWN = 5  # skipped videos whose reasons are printed; all are written down
-
-
-@dataclass(frozen=True)
-class RecordSettings:
-    """What records are made of, and where."""
-
-    data: DataSettings
-    output: Path
-    protocol: Mapping[str, object]
-    modalities: tuple[str, ...]
-    flow: FlowSettings | None
-    videos_per_shard: int
-    limit: int
-    origin: str
-
-    def to_json(self) -> dict[str, object]:
-        """Every setting that shapes the records."""
-        return {
-            "dataset": self.data.dataset.name,
-            "origin": self.origin,
-            "protocol": dict(self.protocol),
-            "modalities": self.modalities,
-            "frames": asdict(self.data.frames),
-            "flow": asdict(self.flow) if self.flow else None,
-            "videos_per_shard": self.videos_per_shard,
-            "limit": self.limit,
-        }
-
-
-def split_videos(settings: RecordSettings, videos: Sequence[Video]) -> dict[str, list[Video]]:
-    """Splits videos by the protocol; with a limit, keeps the first ones of each class.
-
-    Raises:
-        InputError: an impossible protocol.
-    """
-    splits = settings.data.dataset.split_videos(videos, **settings.protocol)
-    if settings.limit:
-        return {split: _first_of_each_class(members, settings.limit) for split, members in splits.items()}
-    return splits
-
-
-def _first_of_each_class(videos: Sequence[Video], limit: int) -> list[Video]:
-    kept: dict[int, list[Video]] = {}
-    for video in videos:
-        members = kept.setdefault(video.label, [])
-        if len(members) < limit:
-            members.append(video)
-    return [video for members in kept.values() for video in members]
-
-
-def check_splits(settings: RecordSettings, splits: Mapping[str, Sequence[Video | ExtractedVideo]]) -> list[Skipped]:
-    """Returns a warning for each class that validation or test lacks.
-
-    Raises:
-        InputError: the training split lacks a class, or the test split is empty.
-    """
-    protocol = ", ".join(f"{name}={value}" for name, value in settings.protocol.items())
-    warnings = []
-    if not splits["validation"]:
-        warnings.append(
-            Skipped("validation split", "there are no validation videos: the last epoch counts as the best")
-        )
-    for split, videos in splits.items():
-        if split == "validation" and not videos:
-            continue
-        present = {video.label for video in videos}
-        for label, name in enumerate(settings.data.dataset.class_names):
-            if label in present:
-                continue
-            reason = f"the {split} split ({protocol}) has no video of class {name!r}"
-            if split == "train":
-                raise InputError(
-                    f"{settings.data.data_dir}: {reason}; training needs every class: complete the raw data"
-                )
-            warnings.append(Skipped(f"{split} split", reason))
-    if not splits["test"]:
-        raise InputError(f"{settings.data.data_dir}: the test split ({protocol}) has no videos; complete the raw data")
-    return warnings
-
-
-def check_modalities(settings: RecordSettings, videos: Iterable[Video]) -> None:
-    """Checks that every modality asked for is recorded, or is flow and can be computed.
-
-    Raises:
-        InputError: the data set has no such modality.
-    """
-    available = {"flow"}.union(set.intersection(*(set(video.sources) for video in videos)))
-    for modality in settings.modalities:
-        if modality not in available:
-            raise InputError(
-                f"--modalities={','.join(settings.modalities)}: {settings.data.dataset.title} has no {modality!r}; "
-                f"expected some of {', '.join(sorted(available))}"
-            )
-
-
-def group_videos(
-    settings: RecordSettings, splits: Mapping[str, Sequence[ExtractedVideo]], videos: Mapping[str, Video]
-) -> dict[str, dict[str, str]]:
-    """Returns the group of each test video, by split and video id; nothing where the data set has no groups."""
-    group = settings.data.dataset.group
-    if not group:
-        return {}
-    return {"test": {video.video_id: group(videos[video.video_id]) for video in splits["test"]}}
-
-
-def describe(
-    settings: RecordSettings,
-    splits: Mapping[str, Sequence[ExtractedVideo]],
-    shards: Mapping[str, Shard],
-    report: Mapping[str, Sequence[Mapping[str, str]]],
-    groups: Mapping[str, Mapping[str, str]],
-) -> DatasetInfo:
-    """Returns what `dataset.json` says of these records."""
-    import tensorflow as tf
-
-    from dmcl_tf.records import DatasetInfo, draw_clips
-
-    data, flow = settings.data, settings.flow
-    size = data.frames.size
-    class_names = data.dataset.class_names
-    return DatasetInfo(
-        dataset=data.dataset.name,
-        title=data.dataset.title,
-        origin=settings.origin,
-        protocol=settings.protocol,
-        class_names=class_names,
-        modalities=settings.modalities,
-        frame_size=size,
-        jpeg_quality=data.frames.quality,
-        depth=data.frames.describe_depth(settings.modalities),
-        flow={**asdict(flow), "bound_in_pixels": bound_in_pixels(flow.bound, size, size)} if flow else None,
-        counts={
-            split: {name: sum(video.label == label for video in videos) for label, name in enumerate(class_names)}
-            for split, videos in splits.items()
-        },
-        shards={
-            split: tuple(shard for name, shard in shards.items() if name.startswith(f"{split}-")) for split in splits
-        },
-        clips={
-            split: {video.video_id: draw_clips(video.video_id, video.length).tolist() for video in splits[split]}
-            for split in ("validation", "test")
-        },
-        versions={
-            "python": platform.python_version(),
-            "tensorflow": tf.__version__,
-            "numpy": np.__version__,
-            "opencv": cv2.__version__,
-        },
-        skipped=_relative(report["skipped"], data),
-        warnings=_relative(report["warnings"], data),
-        groups=groups,
-    )
-
-
-def _relative(report: Sequence[Mapping[str, str]], data: DataSettings) -> tuple[dict[str, str], ...]:
-    """Names files relative to the data, so that the description does not depend on where they are."""
-
-    def shorten(reason: str) -> str:
-        return reason.replace(f"{data.frames_dir}/", "").replace(f"{data.data_dir}/", "")
-
-    return tuple({**entry, "reason": shorten(entry["reason"])} for entry in report)
-
-
-def print_summary(output: Path) -> None:
-    """Prints the videos per split and class, and what was left out."""
-    from dmcl_tf.records import DatasetInfo
-
-    info = DatasetInfo.load(output)
-    width = max(len(name) for name in (*info.class_names, "all"))
-    print(f"{'':{width}}" + "".join(f"{split:>12}" for split in info.counts))
-    for name in info.class_names:
-        print(f"{name:{width}}" + "".join(f"{counts[name]:12d}" for counts in info.counts.values()))
-    print(f"{'all':{width}}" + "".join(f"{sum(counts.values()):12d}" for counts in info.counts.values()))
-    print(f"{info.title}: {', '.join(info.modalities)} at {info.frame_size}² pixels in {output}")
-    if info.skipped or info.warnings:
-        for entry in info.skipped[:_SHOWN]:
-            print(f"skipped {entry['video_id']}: {entry['reason']}")
-        print(
-            f"{len(info.skipped)} videos skipped, {len(info.warnings)} warnings about kept ones: "
-            f"listed in {output / 'dataset.json'}"
-        )
 
 
 def make_records(settings: RecordSettings) -> None:
@@ -241,7 +52,7 @@ def make_records(settings: RecordSettings) -> None:
         if begun and begun.is_complete(output):
             begun.check_settings(output, settings.to_json())
             print(f"the records are complete, so they are kept although the raw data cannot be read ({error})")
-            print_summary(output)
+            _print_summary(output)
             return
         raise
     splits = split_videos(settings, listing.videos)
@@ -253,13 +64,20 @@ def make_records(settings: RecordSettings) -> None:
         begun.check_settings(output, settings.to_json())
         begun.check_sources(output, sources)
         if begun.is_complete(output):
-            print_summary(output)
+            if not settings.keep_frames:  # in case that their removal was interrupted
+                for video_id in videos:
+                    remove_frames(data.frames_dir / video_id)
+            _print_summary(output)
             return
+    # here, as they take TensorFlow: every worker process imports this script anew, and bad settings end before it
+    from data_prep.description import describe, group_videos
     from data_prep.shards import plan_shards, write_shards
 
-    extracted, left_out = extract_frames(list(videos.values()), data.frames_dir, data.frames, workers=data.workers)
-    if settings.flow:
-        left_out += extract_flow(data.frames_dir, sorted(extracted), settings.flow, workers=data.workers)
+    kept = complete_videos(settings, begun, sources)
+    missing = [video for video_id, video in videos.items() if video_id not in kept]
+    check_disk(settings, missing)
+    extracted, left_out = make_frames(settings, missing)
+    extracted.update(kept)
     unusable = {video.video_id for video in left_out}
     if len(unusable) == len(videos):
         raise InputError(f"{data.data_dir}: no video can be used; the first: {left_out[0].reason}")
@@ -280,12 +98,70 @@ def make_records(settings: RecordSettings) -> None:
         output=output,
         modalities=settings.modalities,
         size=data.frames.size,
-        workers=data.workers,
+        workers=min(data.workers, settings.max_open),
+        keep_frames=settings.keep_frames,
+        run=settings.run(at_once=settings.max_open),
     )
     about_used = replace(listing, warnings=tuple(entry for entry in listing.warnings if entry.video_id in videos))
     report = report_left_out(about_used, extracted.values(), left_out)
     report["warnings"] += [asdict(warning) for warning in check_splits(settings, usable)]
     describe(settings, usable, written, report, group_videos(settings, usable, videos)).save(output)
+    _print_summary(output)
+
+
+def complete_videos(
+    settings: RecordSettings, begun: Plan | None, sources: Mapping[str, str]
+) -> dict[str, ExtractedVideo]:
+    """Returns the videos whose shards an interrupted run completed: their frames are no longer needed."""
+    stored = {
+        video_id: read_video_file(settings.data.frames_dir / video_id)
+        for video_id in (begun.complete_videos(settings.output) if begun else ())
+    }
+    return {video_id: video for video_id, video in stored.items() if video and video.fingerprint == sources[video_id]}
+
+
+def check_disk(settings: RecordSettings, videos: Sequence[Video]) -> None:
+    """Predicts the disk space that the work will take, from the frames of a few of the videos, which are kept.
+
+    Raises:
+        InputError: it is not there.
+    """
+    data = settings.data
+    sampled, _ = extract_frames(
+        disk.sample(videos), data.frames_dir, data.frames, workers=1, description="frames of a sample"
+    )
+    if not sampled:
+        return
+    computed = {"flow": settings.flow.source} if isinstance(settings.flow, FlowSettings) else {}
+    sizes = [
+        disk.measure(data.frames_dir / video_id, video, settings.modalities, computed)
+        for video_id, video in sampled.items()
+    ]
+    folders = [data.frames_dir / video.video_id for video in videos]
+    lacking = [folder for folder in folders if not all((folder / name).is_dir() for name in settings.modalities)]
+    need = disk.predict(
+        sizes,
+        to_extract=len(lacking),
+        to_record=len(videos),
+        at_once=None if settings.keep_frames else settings.max_open * settings.videos_per_shard,
+    )
+    disk.check_space({data.frames_dir: need.frames, settings.output: need.record}, ignore=settings.ignore_disk_space)
+
+
+def make_frames(settings: RecordSettings, videos: Sequence[Video]) -> tuple[dict[str, ExtractedVideo], list[Skipped]]:
+    """Makes frames and, where it is computed, flow; returns what was made and which videos cannot be used."""
+    data = settings.data
+    extracted, left_out = extract_frames(videos, data.frames_dir, data.frames, workers=data.workers, run=settings.run())
+    if isinstance(settings.flow, FlowSettings):
+        left_out += extract_flow(
+            data.frames_dir, sorted(extracted), settings.flow, workers=data.workers, run=settings.run()
+        )
+    return extracted, left_out
+
+
+def _print_summary(output: Path) -> None:
+    from data_prep.description import print_summary
+
     print_summary(output)
 
 
@@ -323,12 +199,36 @@ def define_flags(flag_values: flags.FlagValues = flags.FLAGS) -> None:
         "the data set].",
         flag_values=flag_values,
     )
+    flags.DEFINE_boolean(
+        "keep_frames",
+        True,
+        "Keep the frames of a video once its shard is complete; without them, records of another protocol start anew.",
+        flag_values=flag_values,
+    )
+    flags.DEFINE_integer(
+        "max_open", None, "Shards that are written at once, at most [--workers].", 1, flag_values=flag_values
+    )
+    flags.DEFINE_boolean(
+        "ignore_disk_space", False, "Begin although the disk seems to be too small.", flag_values=flag_values
+    )
+    flags.DEFINE_enum(
+        "runner",
+        "local",
+        ["local", "beam"],
+        "Where frames, flow and records are made: in processes on this machine, or as an Apache Beam pipeline, on "
+        "Dataflow, Flink or Spark; its workers must see the same folders. Needs requirements-beam.txt.",
+        flag_values=flag_values,
+    )
+    flags.DEFINE_string(
+        "beam_options",
+        "",
+        "Beam's pipeline options, e.g. --beam_options='--runner=FlinkRunner --flink_master=host:8081' [run on this "
+        "machine].",
+        flag_values=flag_values,
+    )
     define_flow_flags(flag_values)
-    for module in (
-        dataset_flags,
-        extract_frames_script,
-        extract_flow_script,
-    ):  # for --help, which lists a module's own flags
+    # for --help, which lists a module's own flags
+    for module in (dataset_flags, extract_frames_script, extract_flow_script):
         flags.adopt_module_key_flags(module, flag_values)
 
 
@@ -339,24 +239,12 @@ def settings_from_flags(values: flags.FlagValues) -> RecordSettings:
         InputError: a list holds something else than it should.
     """
     data = DataSettings.from_flags(values)
-    recorded = data.dataset.recorded
     default = data.dataset.modalities
     if values.flow_from and "flow" not in default:
         default = (*default, "flow")
     modalities = default if values.modalities is None else tuple(values.modalities)
     if not modalities or "" in modalities or len(set(modalities)) < len(modalities):
         raise InputError(f"--modalities={','.join(modalities)}: expected different names, separated by commas")
-    flow_from = values.flow_from or "rgb"
-    computes_flow = "flow" in modalities and "flow" not in recorded
-    if computes_flow and flow_from not in recorded:
-        raise InputError(
-            f"flow cannot be computed from {flow_from!r}, which {data.dataset.title} do not have: give --flow_from="
-            f"{'|'.join(recorded)}"
-        )
-    preset = "fast" if data.scale == "compact" else "default"
-    flow = None
-    if computes_flow:
-        flow = replace(flow_settings_from_flags(values, default_preset=preset), source=flow_from)
     # data sets that share a folder do not share their records
     prefix = f"{data.dataset.name}-" if data.dataset.family else ""
     return RecordSettings(
@@ -364,11 +252,33 @@ def settings_from_flags(values: flags.FlagValues) -> RecordSettings:
         output=Path(values.output or data.data_dir / "records" / f"{prefix}{data.frames.size}"),
         protocol=read_dataset_flags("protocol", data.dataset, values),
         modalities=modalities,
-        flow=flow,
+        flow=_flow_from_flags(values, data, modalities),
         videos_per_shard=values.videos_per_shard,
         limit=values.limit,
         origin=values.origin or data.dataset.title,
+        keep_frames=values.keep_frames,
+        max_open=values.max_open or data.workers,
+        ignore_disk_space=values.ignore_disk_space,
+        beam_options=values.beam_options if values.runner == "beam" else None,
     )
+
+
+def _flow_from_flags(
+    values: flags.FlagValues, data: DataSettings, modalities: tuple[str, ...]
+) -> FlowSettings | GivenFlowSettings | None:
+    recorded = data.dataset.recorded
+    if "flow" not in modalities:
+        return None
+    if "flow" in recorded:
+        return GivenFlowSettings(values.flow_encoding if values["flow_encoding"].present else None)
+    source = values.flow_from or "rgb"
+    if source not in recorded:
+        raise InputError(
+            f"flow cannot be computed from {source!r}, which {data.dataset.title} do not have: give --flow_from="
+            f"{'|'.join(recorded)}"
+        )
+    preset = "fast" if data.scale == "compact" else "default"
+    return replace(flow_settings_from_flags(values, default_preset=preset), source=source)
 
 
 def main() -> None:

@@ -7,13 +7,19 @@ import os
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sized
 from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
 from typing import TypeVar
 
 import cv2
 from tqdm import tqdm
 
+from dmcl_tf.errors import InputError
+
 Item = TypeVar("Item")
 Result = TypeVar("Result")
+
+# how one function is run over many items: `run_parallel`, or a function that is called like it
+Run = Callable[..., Iterator]
 
 _TASKS_PER_WORKER = 4  # queued ahead: enough to keep workers busy, few enough to bound memory
 
@@ -51,6 +57,9 @@ def run_parallel(
         workers: number of processes; 1 runs in this process.
         description: the progress bar's label.
         unit: what one item is called in the progress bar.
+
+    Raises:
+        InputError: a process was killed from outside, as systems do when memory runs out.
     """
     total = len(items) if isinstance(items, Sized) else None
     with tqdm(total=total, desc=description, unit=unit, dynamic_ncols=True) as progress:
@@ -81,6 +90,11 @@ def run_parallel(
                     for future in done:
                         yield future.result()
                         progress.update()
+            except BrokenProcessPool:
+                raise InputError(
+                    f"{description}: a process was killed, perhaps for lack of memory: run the same command again, "
+                    "with fewer --workers"
+                ) from None
             finally:
                 for future in pending:
                     future.cancel()

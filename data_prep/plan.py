@@ -69,13 +69,27 @@ class Plan:
             f"gone since, for example {min([*new, *changed, *gone])}): {_remedy(output)}"
         )
 
+    def complete_videos(self, output: Path) -> set[str]:
+        """The videos of the shards that are there, each of its size where that is recorded."""
+        recorded = recorded_shards(output)
+        return {
+            video_id
+            for name, video_ids in self.shards.items()
+            if is_complete_shard(output / name, recorded.get(name))
+            for video_id in video_ids
+        }
+
     def is_complete(self, output: Path) -> bool:
         """Whether `dataset.json` and every shard are there, each of its recorded size."""
         recorded = recorded_shards(output)
         return recorded.keys() == self.shards.keys() and all(
-            (output / name).is_file() and (output / name).stat().st_size == shard.bytes
-            for name, shard in recorded.items()
+            is_complete_shard(output / name, shard) for name, shard in recorded.items()
         )
+
+
+def is_complete_shard(path: Path, recorded: Shard | None) -> bool:
+    """Whether a shard is there, of its recorded size where `dataset.json` was written before."""
+    return path.is_file() and (recorded is None or path.stat().st_size == recorded.bytes)
 
 
 def _remedy(output: Path) -> str:

@@ -9,10 +9,10 @@ from pathlib import Path
 import numpy as np
 import tensorflow as tf
 
-from data_prep.extract_video import ExtractedVideo
+from data_prep.extract_video import ExtractedVideo, remove_frames
 from data_prep.files import atomic_path
-from data_prep.parallel import run_parallel
-from data_prep.plan import recorded_shards
+from data_prep.parallel import Run, run_parallel
+from data_prep.plan import is_complete_shard, recorded_shards
 from dmcl_tf.errors import InputError
 from dmcl_tf.records import Shard, encode_video, shard_name
 
@@ -40,6 +40,25 @@ def plan_shards(
     return shards
 
 
+def video_record(video: ExtractedVideo, *, frames_dir: Path, modalities: Sequence[str], size: int) -> bytes:
+    """Returns the serialized record of one video, from its stored frames.
+
+    Raises:
+        InputError: a stored frame is missing.
+    """
+    folder = frames_dir / video.video_id
+    try:
+        frames = {
+            modality: [(folder / modality / f"{index:06d}.jpg").read_bytes() for index in range(video.length)]
+            for modality in modalities
+        }
+    except OSError as error:
+        raise InputError(
+            f"{error.filename}: {error.strerror}; delete the folder {folder} and run the same command again"
+        ) from error
+    return encode_video(video.video_id, video.label, size, size, frames)
+
+
 def write_shard(
     shard: tuple[str, Sequence[ExtractedVideo]],
     *,
@@ -47,8 +66,11 @@ def write_shard(
     output: Path,
     modalities: Sequence[str],
     size: int,
+    keep_frames: bool = True,
 ) -> Shard:
-    """Writes one shard, given by name and videos, from the stored frames as they are.
+    """Writes one shard, given by name and videos, from the stored frames as they are; one video is held at a time.
+
+    Frames that are not to be kept are removed once the shard is complete.
 
     Raises:
         InputError: a stored frame is missing.
@@ -56,17 +78,10 @@ def write_shard(
     name, videos = shard
     with atomic_path(output / name) as unfinished, tf.io.TFRecordWriter(str(unfinished)) as writer:
         for video in videos:
-            folder = frames_dir / video.video_id
-            try:
-                frames = {
-                    modality: [(folder / modality / f"{index:06d}.jpg").read_bytes() for index in range(video.length)]
-                    for modality in modalities
-                }
-            except OSError as error:
-                raise InputError(
-                    f"{error.filename}: {error.strerror}; delete the folder {folder} and run the same command again"
-                ) from error
-            writer.write(encode_video(video.video_id, video.label, size, size, frames))
+            writer.write(video_record(video, frames_dir=frames_dir, modalities=modalities, size=size))
+    if not keep_frames:
+        for video in videos:
+            remove_frames(frames_dir / video.video_id)
     return Shard(name, len(videos), (output / name).stat().st_size)
 
 
@@ -78,6 +93,8 @@ def write_shards(
     modalities: Sequence[str],
     size: int,
     workers: int,
+    keep_frames: bool = True,
+    run: Run = run_parallel,
 ) -> dict[str, Shard]:
     """Writes the shards that are not there yet, and again those whose size is not the recorded one.
 
@@ -87,7 +104,9 @@ def write_shards(
         output: where the shards go.
         modalities: the feature lists of each record.
         size: height and width of the stored frames.
-        workers: number of processes.
+        workers: shards that are written at once.
+        keep_frames: whether frames stay when their shard is complete.
+        run: how the work is run.
 
     Returns:
         All shards by name, in the order given.
@@ -96,13 +115,22 @@ def write_shards(
     written, missing = {}, []
     for name, videos in shards.items():
         path = output / name
-        size_now = path.stat().st_size if path.is_file() else None
-        if size_now is None or (name in recorded and recorded[name].bytes != size_now):
-            missing.append((name, videos))
+        if is_complete_shard(path, recorded.get(name)):
+            written[name] = Shard(name, len(videos), path.stat().st_size)
+            if not keep_frames:  # in case that their removal was interrupted
+                for video in videos:
+                    remove_frames(frames_dir / video.video_id)
         else:
-            written[name] = Shard(name, len(videos), size_now)
-    work = partial(write_shard, frames_dir=frames_dir, output=output, modalities=modalities, size=size)
+            missing.append((name, videos))
+    work = partial(
+        write_shard,
+        frames_dir=frames_dir,
+        output=output,
+        modalities=modalities,
+        size=size,
+        keep_frames=keep_frames,
+    )
     processes = workers if len(missing) > _SHARDS_WORTH_A_PROCESS * workers else 1
-    for shard in run_parallel(work, missing, workers=processes, description="records", unit="shard"):
+    for shard in run(work, missing, workers=processes, description="records", unit="shard"):
         written[shard.name] = shard
     return {name: written[name] for name in shards}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import sys
 from collections.abc import Callable
 
@@ -15,8 +16,15 @@ class InputError(Exception):
     """
 
 
+def is_disk_full(error: Exception) -> bool:
+    """Whether an exception says that there is no space left, be it Python's or TensorFlow's."""
+    if isinstance(error, OSError):
+        return error.errno in (errno.ENOSPC, errno.EDQUOT)
+    return "No space left on device" in str(error)
+
+
 def run_script(main: Callable[[], None]) -> None:
-    """Parses the command line and runs `main()`; an `InputError` prints one line and exits with status 2."""
+    """Parses the command line and runs `main()`; an `InputError` or a full disk prints one line: exit status 2."""
 
     def checked_main(arguments: list[str]) -> None:
         try:
@@ -25,6 +33,15 @@ def run_script(main: Callable[[], None]) -> None:
             main()
         except InputError as error:
             print(f"error: {error}", file=sys.stderr)
+            sys.exit(2)
+        except Exception as error:
+            if not is_disk_full(error):
+                raise
+            where = getattr(error, "filename", None) or str(error).split(";")[0]
+            print(
+                f"error: {where}: the disk is full; free some space and run the same command again, it continues",
+                file=sys.stderr,
+            )
             sys.exit(2)
         except KeyboardInterrupt:
             print("stopped: the same command continues", file=sys.stderr)

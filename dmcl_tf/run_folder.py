@@ -1,7 +1,7 @@
 """The folder of a training run: its configuration, history, checkpoints and results.
 
 checkpoints/<data set>/<method>/<run>/
-    config.json       every setting, the records, package versions, git commit
+    config.json       every setting, the records, the teacher's weights, package versions, git commit
     history.csv       one row per epoch
     tensorboard/      the same figures for TensorBoard
     last/, best/      checkpoints: to continue from, and of the best validation accuracy
@@ -36,6 +36,7 @@ class Run:
         records: folder of its TFRecords, relative to the working directory where it lies below it.
         class_names: by label.
         config: every setting.
+        teacher: what tells the weights of its teacher from others, `Teacher.identity`; None without a teacher.
         depth: how distances became 8 bits in the records; None without depth.
     """
 
@@ -43,11 +44,12 @@ class Run:
     records: str
     class_names: tuple[str, ...]
     config: Config
+    teacher: Mapping[str, object] | None = None
     depth: Mapping[str, object] | None = None
 
     def settings(self) -> dict:
         """All that must be equal for a run to be the same one, as JSON values."""
-        return {"dataset": self.dataset, "records": self.records, **self.config.to_json()}
+        return {"dataset": self.dataset, "records": self.records, "teacher": self.teacher, **self.config.to_json()}
 
 
 @dataclass(frozen=True)
@@ -87,6 +89,7 @@ class RunFolder:
             "class_names": list(run.class_names),
             "depth": run.depth,
             "config": run.config.to_json(),
+            "teacher": run.teacher,
             "git_commit": _git_commit(),
             "python": platform.python_version(),
             "versions": {name: _version(name) for name in _PACKAGES},
@@ -103,7 +106,8 @@ class RunFolder:
         try:
             config = Config.from_json(record["config"])
             class_names = tuple(record["class_names"])
-            return Run(record["dataset"], record["records"], class_names, config, record.get("depth"))
+            given = {name: record.get(name) for name in ("teacher", "depth")}
+            return Run(record["dataset"], record["records"], class_names, config, **given)
         except (KeyError, TypeError) as error:
             raise InputError(f"{self.config_path}: {error}; expected the settings of a run of this version") from None
 

@@ -8,6 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from data_prep.flow.algorithms import ALGORITHMS
+from data_prep.flow.encoding import ENCODINGS
+
 ROOT = Path(__file__).resolve().parents[1]
 SMALL_NETWORKS = ("--size=32", "--width=2", "--batch=2", "--rounds=1", "--seconds=0.05", "--precisions=float32")
 
@@ -77,13 +80,22 @@ def test_convolution():
         ("normalisation, rank 5 float32", "normalisation, rank 4 float32"),
     ]
     assert_table(lines, [name for pair in pairs for name in pair], pairs)
+    (difference,) = (line.rsplit(" ", 1)[1] for line in lines if line.startswith("gradients of the two"))
+    assert float(difference) < 1e-3
 
 
 def test_optical_flow():
-    lines = run("optical_flow.py", "--size=32", "--clips=1", "--pairs_per_clip=1", "--rounds=1")
-    table = {line.split()[0]: line.split()[1:] for line in lines if line.startswith(("default", "fast"))}
-    assert set(table) == {"default", "fast"}
-    assert all(len(values) == 6 and np.isfinite(list(map(float, values))).all() for values in table.values())
+    lines = run("optical_flow.py", "--size=32", "--clips=2", "--pairs_per_clip=1", "--rounds=1")
+    for name, algorithm in ALGORITHMS.items():
+        for preset in algorithm.presets:
+            (line,) = (line for line in lines if line.startswith(f"{name} {preset} "))
+            rate, *errors = map(float, line.split()[2:])
+            assert rate > 0
+            assert len(errors) == 4
+            assert 0 < errors[0] < 2
+    for encoding in ENCODINGS:
+        (line,) = (line for line in lines if line.startswith(f"{encoding} "))
+        assert all(0 < float(word) < 1 for word in line.split()[1:])
 
 
 def test_operations_of_the_convolutions_are_counted():

@@ -117,6 +117,17 @@ def test_mirrored_flow_is_negated_only_on_demand(info):
     assert set(mirrored) == {True, False}
 
 
+@pytest.mark.parametrize(("flow", "fits"), [({"encoding": "uv"}, True), ({"encoding": "hsv"}, False), ({}, True)])
+def test_only_flow_with_a_channel_u_can_be_negated(info, flow, fits):
+    info = dataclasses.replace(info, flow=flow or None)
+    input_pipeline.check_negation(info, make_config())
+    if fits:
+        input_pipeline.check_negation(info, make_config(negate_flow=True))
+    else:
+        with pytest.raises(InputError, match="encoded as hsv, so --negate_flow cannot"):
+            input_pipeline.training_dataset(info, make_config(negate_flow=True))
+
+
 def test_values_from_minus_one_to_one(info):
     plain, scaled = (
         batches(info, make_config(value_range=value, modalities=("rgb",)), 3) for value in ("0..255", "-1..1")

@@ -114,6 +114,11 @@ def test_records_hold_the_stored_frames_and_the_fixed_clips(finished):
                 assert info.clips[split][video_id] == records.draw_clips(video_id, 10).tolist()
     assert len(seen) == 30
     assert set(info.clips) == {"validation", "test"}
+    assert {split: set(views.values()) for split, views in info.apart.items()} == {
+        "train": {"view 1", "view 2"},
+        "validation": {"view 1", "view 2"},
+        "test": {"view 3"},
+    }
 
 
 def test_repeating_gives_the_same_bytes_and_keeps_what_is_complete(finished, raw, tmp_path, capfd):

@@ -76,6 +76,8 @@ class Dataset:
         modalities: what records hold unless `--modalities` says otherwise; flow that is not recorded is computed.
         depth: how depth becomes 8 bits unless flags say otherwise.
         group: of a test video; where there are several, accuracies are reported for each and averaged over them.
+        apart: `apart(video, **protocol)` → what no test video may share with the others by the protocol, such as
+            "subject 5"; None where the protocol keeps nothing apart.
         expected: published numbers of videos, by "videos" for all, or by class name, or "view 1" and the like.
         scale: the frame size it is meant for unless `--scale` says otherwise: `paper` (256²) or `compact` (80²).
         default_flags: of all stages, before those that the user gives.
@@ -97,6 +99,7 @@ class Dataset:
     modalities: tuple[str, ...] = ("rgb", "depth", "flow")
     depth: DepthSettings = field(default_factory=DepthSettings)
     group: Callable[[Video], str] | None = None
+    apart: Callable[..., str] | None = None
     expected: Mapping[str, int] = field(default_factory=dict)
     scale: str = "paper"
     default_flags: tuple[str, ...] = ()

@@ -115,7 +115,7 @@ def split_videos(
     trained = {
         "cross_subject": lambda video: video.subject in train_subjects,
         "cross_view": lambda video: video.view in TRAIN_CAMERAS,
-        "cross_setup": lambda video: int(_NAME.fullmatch(video.video_id)[1]) % 2 == 0,
+        "cross_setup": lambda video: _setup(video) % 2 == 0,
     }[protocol]
     train, validation = draw_validation(
         [video for video in videos if trained(video)], actions, per_class=VALIDATION_PER_CLASS
@@ -148,6 +148,18 @@ def draw_subset(videos: Sequence[Video], num_classes: int, subset: int) -> list[
     return chosen
 
 
+def _setup(video: Video) -> int:
+    return int(_NAME.fullmatch(video.video_id)[1])
+
+
+def _apart(video: Video, *, protocol: str, **_protocol: object) -> str:
+    return {
+        "cross_subject": f"subject {video.subject}",
+        "cross_view": f"view {video.view}",
+        "cross_setup": f"setup {_setup(video)}",
+    }[protocol]
+
+
 def _dataset(name: str, title: str, actions: int, protocols: tuple[str, ...], **protocol: Setting) -> Dataset:
     help_text = "How NTU RGB+D is split: by subjects, by cameras (60 classes) or by setups (120 classes)."
     per_class = {action: 948 if label < 60 else 960 for label, action in enumerate(ACTIONS[:actions])}
@@ -160,6 +172,7 @@ def _dataset(name: str, title: str, actions: int, protocols: tuple[str, ...], **
         split_videos=partial(split_videos, actions=actions),
         protocol={"protocol": Setting("cross_subject", help_text, protocols), **protocol},
         how_to_get=HOW_TO_GET,
+        apart=_apart,
         family="ntu",
         depth=DepthSettings("clip_mm"),
         expected={"videos": total, **{f"view {camera}": total // 3 for camera in (1, 2, 3)}, **per_class},

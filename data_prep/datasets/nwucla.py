@@ -135,6 +135,10 @@ def split_videos(videos: Sequence[Video], *, train_views: Sequence[int], test_vi
     return {"train": train, "validation": validation, "test": test}
 
 
+def _view(video: Video, **_protocol: object) -> str:
+    return f"view {video.view}"
+
+
 DATASET = Dataset(
     name="nwucla",
     title="NW-UCLA",
@@ -146,5 +150,6 @@ DATASET = Dataset(
         "test_view": Setting(3, "The view to test on."),
     },
     how_to_get=HOW_TO_GET,
+    apart=_view,
     expected={"videos": 1494},
 )

@@ -156,7 +156,7 @@ def split_videos(videos: Sequence[Video], *, train_views: Sequence[int]) -> dict
     return {"train": train, "validation": validation, "test": test}
 
 
-def _view(video: Video) -> str:
+def _view(video: Video, **_protocol: object) -> str:
     return f"view {video.view}"
 
 
@@ -171,6 +171,7 @@ DATASET = Dataset(
     },
     how_to_get=HOW_TO_GET,
     group=_view,
+    apart=_view,
     # 1,075 videos are published, of which five are unpaired
     expected={"videos": 1075 - len(UNPAIRED)},
 )

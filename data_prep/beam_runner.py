@@ -1,0 +1,119 @@
+"""One function over many videos as an Apache Beam pipeline, so that a data set can go to Dataflow, Flink or Spark.
+
+The function is the one that `parallel.run_parallel` runs: it reads and writes files, skips what is complete and returns
+little. All workers must therefore see the same folders (NFS, Lustre, a mounted bucket) under the same names, and have
+this repository and its requirements, for example in their container image. As on one machine, what was interrupted goes
+on with the same command, and the files come out the same.
+"""
+
+from __future__ import annotations
+
+import base64
+import pickle
+import shlex
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import TypeVar
+
+import cv2
+
+from dmcl_tf.errors import InputError, is_disk_full
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+
+def import_beam():
+    """Imports Beam, which is needed here alone.
+
+    Raises:
+        InputError: it is not installed.
+    """
+    try:
+        import apache_beam
+    except ImportError as error:
+        raise InputError(f"--runner=beam needs Apache Beam ({error}): pip install -r requirements-beam.txt") from None
+    return apache_beam
+
+
+def run_beam(
+    function: Callable[[Item], Result],
+    items: Sequence[Item],
+    *,
+    workers: int,
+    description: str,
+    unit: str = "video",
+    options: str,
+    exchange: Path,
+    at_once: int | None = None,
+) -> Iterator[Result]:
+    """Yields `function(item)` for every item, as `run_parallel` does, once the pipeline is done.
+
+    Args:
+        function: a module-level function (or `functools.partial` of one).
+        items: the work.
+        workers: ignored, as `options` say how many there are.
+        description: what the pipeline is called.
+        unit: what one item is called.
+        options: Beam's pipeline options, as on a command line.
+        exchange: a folder that all workers see, for the results.
+        at_once: at most so many items are in work at the same time; None leaves that to the runner.
+
+    Raises:
+        InputError: Beam is not installed or knows an option not, or the function raised it.
+    """
+    beam = import_beam()
+    if not items:
+        return
+    print(f"{description}: {len(items)} {unit}s as a Beam pipeline", flush=True)
+    groups = [items[start::at_once] for start in range(min(at_once, len(items)))] if at_once else [[i] for i in items]
+    exchange.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=exchange, prefix="beam-") as folder:
+        prefix = str(Path(folder) / "results")
+        pipeline_options = beam.options.pipeline_options.PipelineOptions(shlex.split(options))
+        with beam.Pipeline(options=pipeline_options) as pipeline:
+            _ = (
+                pipeline
+                | "items" >> beam.Create([_to_text(group) for group in groups])
+                | "spread" >> beam.Reshuffle()
+                | description >> beam.FlatMap(_call_all, function=_to_text(function))
+                | "results" >> beam.io.WriteToText(prefix)
+            )
+        for path in sorted(Path(folder).glob("results*")):
+            for line in path.read_text(encoding="ascii").splitlines():
+                result = _from_text(line)
+                if isinstance(result, _Failure):
+                    raise result.error
+                yield result
+
+
+class _Failure:
+    """An exception that the user should see as one line, on its way through the pipeline."""
+
+    def __init__(self, error: Exception) -> None:
+        self.error = error
+
+
+def _call_all(group: str, *, function: str) -> Iterator[str]:
+    """Yields the result of each item of a group, as text."""
+    cv2.setNumThreads(1)  # the runner has a process for every core
+    call = _from_text(function)
+    for item in _from_text(group):
+        try:
+            result = call(item)
+        except InputError as error:
+            result = _Failure(error)
+        except Exception as error:
+            if not is_disk_full(error):
+                raise
+            result = _Failure(error)
+        yield _to_text(result)
+
+
+def _to_text(value: object) -> str:
+    return base64.b64encode(pickle.dumps(value)).decode("ascii")
+
+
+def _from_text(text: str) -> object:
+    return pickle.loads(base64.b64decode(text))

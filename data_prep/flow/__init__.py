@@ -1,0 +1,1 @@
+"""Optical flow between consecutive frames, and its encoding as three-channel images. Pure functions."""

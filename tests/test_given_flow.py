@@ -1,0 +1,112 @@
+"""Flow that comes with a data set: taken as it is, counted, checked and recorded."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+import pytest
+import tensorflow as tf
+from absl import flags
+
+from data_prep import make_tfrecords as script
+from data_prep.datasets.base import Skipped, Video
+from data_prep.extract_video import FrameSettings, extract_video
+from data_prep.flow.encoding import decode_flow, encode_flow
+from data_prep.frames import encode_jpeg, read_image
+from data_prep.given_flow import accept_given_flow
+from data_prep.sources import ImageFolder
+from dmcl_tf import records
+from dmcl_tf.errors import InputError
+
+SIZE = 24
+SETTINGS = FrameSettings("custom", SIZE)
+
+
+def flow_image(index):
+    flow = np.zeros((SIZE, SIZE, 2), np.float32)
+    flow[4:20, 4:20] = (1 + 0.25 * index, -1)
+    return encode_flow(flow, 5)[..., ::-1].copy()
+
+
+def write_images(folder, images):
+    folder.mkdir(parents=True)
+    for index, image in enumerate(images):
+        (folder / f"{index}.png").write_bytes(cv2.imencode(".png", image)[1].tobytes())
+    return ImageFolder(folder)
+
+
+def make_video(root, frames=12, flows=12, edit=None):
+    random = np.random.RandomState(0)
+    images = [flow_image(index) for index in range(flows)]
+    if edit:
+        images[3] = edit(images[3])
+    rgb = write_images(root / "rgb", [random.randint(0, 256, (SIZE, SIZE, 3), np.uint8) for _ in range(frames)])
+    return Video("clip", 0, {"rgb": rgb, "flow": write_images(root / "flow", images)})
+
+
+@pytest.mark.parametrize("flows", [12, 11])
+def test_as_many_images_as_frames_or_one_fewer(tmp_path, flows):
+    result = extract_video(make_video(tmp_path, flows=flows), frames_dir=tmp_path / "frames", settings=SETTINGS)
+    assert (result.frames, result.warnings) == (12, ())
+    folder = tmp_path / "frames/clip/flow"
+    stored = [path.read_bytes() for path in sorted(folder.iterdir())]
+    expected = [encode_jpeg(flow_image(min(index, flows - 1)), 95, full_chroma=True) for index in range(12)]
+    assert stored == expected
+    flow = decode_flow(read_image(folder / "000004.jpg")[..., ::-1], 5)
+    np.testing.assert_allclose(np.median(flow[6:18, 6:18], axis=(0, 1)), [2, -1], atol=0.05)
+
+
+@pytest.mark.parametrize("flows", [10, 13])
+def test_another_number_is_refused(tmp_path, flows):
+    result = extract_video(make_video(tmp_path, flows=flows), frames_dir=tmp_path / "frames", settings=SETTINGS)
+    assert isinstance(result, Skipped)
+    assert f"{flows} flow images for 12 frames of rgb; expected as many, or one fewer" in result.reason
+    assert str(tmp_path / "flow") in result.reason
+
+
+@pytest.mark.parametrize(
+    ("edit", "reason"),
+    [
+        (lambda image: image[..., 0], "3.png: a grey image; flow images have three channels"),
+        (lambda image: image[:20], "3.png: of 24×20 pixels, but the first flow image is of 24×24"),
+    ],
+)
+def test_images_that_are_no_flow_are_left_out_and_named(tmp_path, edit, reason):
+    result = extract_video(make_video(tmp_path, edit=edit), frames_dir=tmp_path / "frames", settings=SETTINGS)
+    assert result.frames == 11
+    assert reason in result.warnings[0]
+
+
+def test_videos_without_flow_stay_as_they_are(tmp_path):
+    sources = {"rgb": make_video(tmp_path).sources["rgb"]}
+    assert accept_given_flow(sources) == sources
+
+
+def make(tmp_path, *arguments):
+    values = flags.FlagValues()
+    script.define_flags(values)
+    common = (f"--videos={tmp_path / 'videos.csv'}", f"--data_dir={tmp_path}", f"--size={SIZE}", "--workers=1")
+    values(["make_tfrecords", "--dataset=custom", *common, *arguments])
+    chosen = script.settings_from_flags(values)
+    script.make_records(chosen)
+    return records.DatasetInfo.load(chosen.output)
+
+
+def test_it_goes_into_the_records_and_is_said_to_be_given(tmp_path):
+    lines = ["video_id,label,split,rgb,flow"]
+    for label in ("wave", "clap"):
+        for split in ("train", "test"):
+            make_video(tmp_path / f"{label}_{split}", flows=11)
+            lines.append(f"{label}_{split},{label},{split},{label}_{split}/rgb,{label}_{split}/flow")
+    (tmp_path / "videos.csv").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    info = make(tmp_path)
+    assert info.modalities == ("rgb", "flow")
+    assert info.flow == {"algorithm": "given", "encoding": None}
+    serialized = next(iter(tf.data.TFRecordDataset(str(info.shard_paths("test")[0]))))
+    _, frames = records.parse_video(serialized, info.modalities)
+    assert frames["flow"].shape == (12,)
+    assert frames["flow"].numpy()[0] == encode_jpeg(flow_image(0), 95, full_chroma=True)
+    with pytest.raises(InputError, match=r'flow\.encoding=null, but flow.encoding="uv" is asked for'):
+        make(tmp_path, "--flow_encoding=uv")
+    named = make(tmp_path, "--flow_encoding=uv", f"--output={tmp_path / 'named'}")
+    assert named.flow == {"algorithm": "given", "encoding": "uv"}
