@@ -134,6 +134,14 @@ def test_without_the_data_it_says_how_to_get_them(checkout, tmp_path, dataset):
         assert text in error
 
 
+def test_experiments_have_a_command_of_their_own(checkout, tmp_path):
+    python, log = make_interpreter(tmp_path)
+    done = run(checkout, "experiments", "--help", PYTHON=python)
+    assert done.returncode == 0, done.stderr
+    assert log()[-1] == "-m dmcl_tf.experiments --help"
+    assert "--all_seeds" in done.stdout
+
+
 def test_an_unknown_command(checkout, tmp_path):
     python, _ = make_interpreter(tmp_path)
     done = run(checkout, "nwcla", PYTHON=python)
