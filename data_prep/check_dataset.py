@@ -26,6 +26,7 @@ from data_prep.alignment import AlignedReader, allowed_difference
 from data_prep.datasets.base import Dataset, Listing, Skipped, Video
 from data_prep.extract_frames import DataSettings, define_data_flags, list_videos
 from data_prep.extract_video import FrameEncoder, FrameSettings, peculiarities
+from data_prep.given_flow import accept_given_flow
 from data_prep.parallel import run_parallel
 from dmcl_tf.errors import InputError, run_script
 
@@ -35,7 +36,8 @@ def check_headers(video: Video, *, settings: FrameSettings) -> list[Skipped]:
     problems = [problem for source in video.sources.values() for problem in source.problems()]
     if not problems:
         try:
-            lengths = {modality: source.declared_length() for modality, source in video.sources.items()}
+            sources = accept_given_flow(video.sources)
+            lengths = {modality: source.declared_length() for modality, source in sources.items()}
         except InputError as error:
             return [Skipped(video.video_id, str(error))]
         known = [length for length in lengths.values() if length is not None]
@@ -48,10 +50,11 @@ def check_headers(video: Video, *, settings: FrameSettings) -> list[Skipped]:
 
 def check_frames(video: Video, *, settings: FrameSettings) -> list[Skipped]:
     """Decodes a video as extraction does, and returns a line for each thing that it would skip or warn of."""
-    reader = AlignedReader(video.sources, settings.length_tolerance)
-    problems, count = [], 0
+    problems, count, reader = [], 0, None
     try:
-        encoders = {modality: FrameEncoder(modality, source, settings) for modality, source in video.sources.items()}
+        sources = accept_given_flow(video.sources)
+        reader = AlignedReader(sources, settings.length_tolerance)
+        encoders = {modality: FrameEncoder(modality, source, settings) for modality, source in sources.items()}
         for moment in reader:
             for modality, frame in moment.items():
                 encoders[modality](frame)
@@ -60,7 +63,7 @@ def check_frames(video: Video, *, settings: FrameSettings) -> list[Skipped]:
     except InputError as error:
         problems = [str(error)]
     named = (problem if video.video_id in problem else f"{video.video_id}: {problem}" for problem in problems)
-    return [Skipped(video.video_id, problem) for problem in (*reader.warnings, *named)]
+    return [Skipped(video.video_id, problem) for problem in (*(reader.warnings if reader else ()), *named)]
 
 
 def check_videos(listing: Listing, settings: DataSettings, *, full: bool) -> list[Skipped]:

@@ -22,6 +22,7 @@ from absl import flags
 from data_prep.alignment import AlignedReader
 from data_prep.depth import DepthSettings
 from data_prep.extract_video import MINIMUM_FRAMES, FrameEncoder, FrameSettings
+from data_prep.given_flow import accept_given_flow
 from data_prep.sources import Source, open_source
 from dmcl_tf.accuracy import softmax
 from dmcl_tf.errors import InputError, run_script
@@ -66,6 +67,7 @@ def read_clips(
     Raises:
         InputError: a source cannot be read.
     """
+    sources = accept_given_flow(sources)
     moments = sum(1 for _ in AlignedReader(sources, settings.length_tolerance))
     drawn = draw_clips(name, max(moments, MINIMUM_FRAMES), clips=clips, frames=frames)
     indices = np.minimum(drawn, moments - 1)  # a short video repeats its last frame

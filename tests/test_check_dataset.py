@@ -119,6 +119,19 @@ def test_lengths_that_differ_are_found_by_headers(tmp_path, check):
     assert check(*arguments, "--length_tolerance=11")[0] == 0
 
 
+@pytest.mark.parametrize("depth", [[], ["--full"]])
+def test_flow_of_a_wrong_length_is_found(tmp_path, check, depth):
+    write_custom(tmp_path)
+    for index in range(5):
+        write_image(tmp_path / "flow" / f"{index}.png", np.zeros((24, 32, 3), np.uint8))
+    table = tmp_path / "videos.csv"
+    table.write_text(table.read_text().replace(",depth", ",flow"))
+    arguments = ("--dataset=custom", f"--videos={tmp_path}/videos.csv", f"--data_dir={tmp_path}", *depth)
+    status, text = check(*arguments)
+    assert status == 1
+    assert text.count("5 flow images for 9 frames of rgb; expected as many, or one fewer") == 3
+
+
 def test_the_wrong_depth_mode_is_found_by_decoding(tmp_path, check):
     write_ntu(tmp_path)
     status, text = check("--dataset=ntu60", f"--data_dir={tmp_path}", "--full", "--depth_mode=as_is")
