@@ -9,20 +9,37 @@ export DATA_ROOT="${DATA_ROOT:-data}"
 usage() {
   cat <<'HELP'
 bash run.sh demo                   the demo data set: prepare, train, evaluate, export; a few minutes on two cores
-bash run.sh test [flags]           ruff, then pytest with the flags
-bash run.sh nwucla [flags]         the paper's experiment on data/nwucla/multiview_action
-bash run.sh nwucla STAGE [flags]   one stage of it: prepare, train, evaluate or export
+bash run.sh test [flags]           ruff, then pytest with the flags, on up to four cores
+bash run.sh nwucla [flags]         the paper's experiment on NW-UCLA, in data/nwucla
+bash run.sh uwa3dii [flags]        the same on UWA3D Multiview Activity II, in data/uwa3dii
+bash run.sh ntu60 [flags]          the same on NTU RGB+D 60, in data/ntu; likewise ntu120 and ntu120mini
+bash run.sh custom --videos=CSV    the same on your own videos, which the CSV file lists
+bash run.sh DATASET STAGE [flags]  one stage of it: prepare, train, evaluate or export
+bash run.sh experiments [flags]    all methods and seeds at compact scale, and a report; --dry_run lists the runs,
+                                   --help the flags
 bash run.sh help                   this text
 
 Flags go to the stages that know them; complete stages are skipped, and the same command continues what was
 interrupted. Some flags:
-  --method=dmcl|independent        what is trained
+  --method=dmcl                    what is trained:
+      independent                  every network learns from the labels alone
+      dmcl                         the network that is best at a sample, its winner, teaches the others
+      random_teacher               DMCL with a teacher drawn at random for each sample
+      mutual                       every network learns from all the others (deep mutual learning)
+      smcl                         only the winner learns the label
+      cmcl                         one network learns the label, the others to predict all classes alike
+      cmcl_stochastic              one network learns the label, the others random labels
+      generalized_distillation     networks learn from those of a finished run: --teacher_run=checkpoints/…
   --recipe=authors|paper           settings of the authors' code, or of the paper
   --scale=paper|compact            full size, or a small version for machines without a GPU
   --seed=0                         seed of weights, order and augmentation
-  --train_views=1,2 --test_view=3  the cross-view protocol
+  --train_fraction=0.25            a part of the training videos, the same of every class
+  --train_views=1,2 --test_view=3  the cross-view protocol of NW-UCLA; UWA3DII tests on all other views
+  --protocol=cross_subject         of NTU RGB+D; or cross_view (60), cross_setup (120)
+  --depth_mode=as_is|clip_mm|…     how depth becomes 8 bits
 All of them: .venv/bin/python -m dmcl_tf.train --help (likewise evaluate, export) and
-.venv/bin/python data_prep/make_tfrecords.py --help
+.venv/bin/python data_prep/make_tfrecords.py --help. Raw data can be checked before any work, with
+.venv/bin/python data_prep/check_dataset.py --dataset=… --data_dir=…
 
 Environment: PYTHON, the interpreter (python3); VENV, where packages are installed (.venv); DATA_ROOT, the folder
 that holds the data sets (data).
@@ -60,7 +77,13 @@ case "${1:-help}" in
     prepare_environment
     "$VENV/bin/ruff" check .
     "$VENV/bin/ruff" format --check .
-    exec "$VENV/bin/python" -m pytest "$@"
+    # a file's tests share what they prepare, so files are dealt out whole
+    exec "$VENV/bin/python" -m pytest --numprocesses=auto --maxprocesses=4 --dist=loadfile "$@"
+    ;;
+  experiments)
+    shift
+    prepare_environment
+    exec "$VENV/bin/python" -m dmcl_tf.experiments "$@"
     ;;
   *)
     prepare_environment

@@ -59,7 +59,7 @@ def describe(
         modalities=settings.modalities,
         frame_size=data.frames.size,
         jpeg_quality=data.frames.quality,
-        depth=data.frames.depth.to_json() if set(settings.modalities) & set(data.frames.depth_modalities) else None,
+        depth=data.frames.describe_depth(settings.modalities),
         flow=_describe_flow(settings),
         counts={
             split: {name: sum(video.label == label for video in videos) for label, name in enumerate(class_names)}
@@ -111,7 +111,7 @@ def print_summary(output: Path) -> None:
     print(f"{info.title}: {', '.join(info.modalities)} at {info.frame_size}² pixels in {output}")
     if info.skipped or info.warnings:
         for entry in info.skipped[:_SHOWN]:
-            print(f"skipped: {entry['reason']}")
+            print(f"skipped {entry['video_id']}: {entry['reason']}")
         print(
             f"{len(info.skipped)} videos skipped, {len(info.warnings)} warnings about kept ones: "
             f"listed in {output / 'dataset.json'}"

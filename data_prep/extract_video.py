@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import zlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
@@ -46,6 +46,11 @@ class FrameSettings:
     depth_modalities: tuple[str, ...] = ("depth",)
     length_tolerance: float = 0.1
 
+    def describe_depth(self, modalities: Iterable[str]) -> dict[str, object] | None:
+        """Which of some modalities hold distances, and how these became 8 bits; None where none does."""
+        distances = [modality for modality in modalities if modality in self.depth_modalities]
+        return {"modalities": distances, **self.depth.to_json()} if distances else None
+
 
 @dataclass(frozen=True)
 class ExtractedVideo:
@@ -75,9 +80,17 @@ def fingerprint(video: Video) -> str:
     checksum = zlib.crc32(str(video.label).encode())
     for modality, source in sorted(video.sources.items()):
         for path in source.files:
-            size = path.stat().st_size if path.is_file() else -1
+            size = file_size(path)
             checksum = zlib.crc32(f"{modality}/{path.name}:{size}\n".encode(), checksum)
     return f"{checksum:08x}"
+
+
+def file_size(path: Path) -> int:
+    """Bytes of a file; -1 where there is none, or where it may not be seen."""
+    try:
+        return path.stat().st_size if path.is_file() else -1
+    except OSError:
+        return -1
 
 
 def read_video_file(folder: Path) -> ExtractedVideo | None:

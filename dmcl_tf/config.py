@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from dmcl_tf.errors import InputError
+from dmcl_tf.objectives import OBJECTIVES, settings_of, step_inputs
 
 
 def _setting(default, text: str, choices: tuple[str, ...] | None = None):
@@ -26,6 +27,9 @@ class Config:
     frame_size: int = _setting(256, "height and width of the frames in the records, pixels")
     crop_size: int = _setting(224, "height and width of the network's input, pixels")
     clip_frames: int = _setting(8, "frames per clip, one from each of as many equal segments of the video")
+    train_fraction: float = _setting(
+        1.0, "share of the training videos to train on, the same of every class, drawn from the seed"
+    )
     # augmentation
     crop_jitter: float = _setting(8 / 256, "largest shift of the training crop, as a fraction of the frame size")
     crop_jitter_probability: float = _setting(0.5, "how often the training crop is shifted; else it is central")
@@ -41,11 +45,20 @@ class Config:
         0.997, "share of the moving average that each step keeps; shorter runs need less"
     )
     # method
-    method: str = _setting("dmcl", "training objective", ("dmcl", "independent"))
+    method: str = _setting("dmcl", "training objective", tuple(OBJECTIVES))
     temperature: float = _setting(2.0, "temperature T of the soft targets")
-    loser_ground_truth_weight: float = _setting(1.0, "weight of the label in a loser's loss; --lambda sets it to 1-λ")
-    distillation_weight: float = _setting(1.0, "weight of the teacher in a loser's loss; --lambda sets it to λ")
+    loser_ground_truth_weight: float = _setting(
+        1.0, "weight of the label in the loss of a loser or a student; --lambda sets it to 1-λ"
+    )
+    distillation_weight: float = _setting(
+        1.0, "weight of the teacher in the loss of a loser or a student; --lambda sets it to λ"
+    )
     scale_by_temperature_squared: bool = _setting(True, "multiply the distillation term by T²")
+    beta: float = _setting(0.75, "weight β of the networks without the sample in cmcl and cmcl_stochastic")
+    teacher_run: str = _setting("", "folder of the finished run whose networks teach in generalized_distillation")
+    teacher_modalities: tuple[str, ...] = _setting(
+        (), "modalities of the teacher run that teach, by the mean of their logits; none given: all of them"
+    )
     # optimisation
     optimizer: str = _setting("sgd", "optimiser", ("sgd", "adam", "sgdw", "lamb"))
     learning_rate: float = _setting(0.00128, "learning rate after warm-up")
@@ -79,7 +92,9 @@ class Config:
         for name in shares:
             if not 0 <= getattr(self, name) <= 1:
                 raise InputError(f"--{name}={getattr(self, name)}: expected a value from 0 to 1")
-        weights = ("weight_decay", "loser_ground_truth_weight", "distillation_weight")
+        if not 0 < self.train_fraction <= 1:
+            raise InputError(f"--train_fraction={self.train_fraction}: expected a value above 0, up to 1")
+        weights = ("weight_decay", "loser_ground_truth_weight", "distillation_weight", "beta")
         for name in ("crop_jitter", *weights, "warmup_epochs", "seed"):
             if not getattr(self, name) >= 0:
                 raise InputError(f"--{name}={getattr(self, name)}: expected 0 or more")
@@ -91,6 +106,28 @@ class Config:
         if self.select_by not in reported:
             meant = _meant(self.select_by, reported)
             raise InputError(f"--select_by={self.select_by}: expected one of {', '.join(reported)}{meant}")
+        self._check_teacher()
+
+    def _check_teacher(self):
+        taught = "teacher_logits" in step_inputs(OBJECTIVES[self.method])
+        if taught and not self.teacher_run:
+            raise InputError(
+                f"--method={self.method} learns from a finished run: give its folder as --teacher_run, "
+                "checkpoints/<data set>/<method>/<run>"
+            )
+        if self.teacher_run and not taught:
+            learning = ", ".join(name for name, method in OBJECTIVES.items() if "teacher_logits" in step_inputs(method))
+            raise InputError(
+                f"--teacher_run={self.teacher_run}: --method={self.method} has no use for it, only {learning} has"
+            )
+        if self.teacher_modalities and not self.teacher_run:
+            raise InputError(f"--teacher_modalities={','.join(self.teacher_modalities)}: there is no --teacher_run")
+        if len(set(self.teacher_modalities)) < len(self.teacher_modalities):
+            raise InputError(f"--teacher_modalities={','.join(self.teacher_modalities)}: expected different names")
+
+    def objective_settings(self) -> dict[str, object]:
+        """The settings that the objective of `method` takes, by name."""
+        return {name: getattr(self, name) for name in settings_of(OBJECTIVES[self.method])}
 
     def to_json(self) -> dict:
         """The settings as JSON values."""
@@ -129,6 +166,11 @@ RECIPES: dict[str, dict] = {
     },
 }
 
+# What a method is not itself without. DMCL's weights of 1 and 1 are no 1-λ and λ.
+METHODS: dict[str, dict] = {
+    "generalized_distillation": {"loser_ground_truth_weight": 0.5, "distillation_weight": 0.5},
+}
+
 SCALES: dict[str, dict] = {
     "paper": {},
     "compact": {
@@ -145,7 +187,9 @@ SCALES: dict[str, dict] = {
 
 
 def resolve(recipe: str, scale: str, overrides: Mapping[str, object]) -> Config:
-    """The settings of a recipe at a scale: the scale's values go before the recipe's, `overrides` before both.
+    """The settings of a recipe at a scale for the method that `overrides` name.
+
+    The scale's values go before the recipe's, the method's before the scale's, `overrides` before all.
 
     Raises:
         InputError: for an unknown name or an impossible value.
@@ -153,7 +197,8 @@ def resolve(recipe: str, scale: str, overrides: Mapping[str, object]) -> Config:
     for flag, value, known in (("recipe", recipe, RECIPES), ("scale", scale, SCALES)):
         if value not in known:
             raise InputError(f"--{flag}={value}: expected one of {', '.join(known)}{_meant(value, known)}")
-    return Config(**{**RECIPES[recipe], **SCALES[scale], **overrides, "recipe": recipe, "scale": scale})
+    method = METHODS.get(overrides.get("method"), {})
+    return Config(**{**RECIPES[recipe], **SCALES[scale], **method, **overrides, "recipe": recipe, "scale": scale})
 
 
 def _meant(value: object, choices) -> str:

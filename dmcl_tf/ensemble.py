@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import partial
 
 import keras
 import tensorflow as tf
@@ -16,13 +17,18 @@ class ModalityEnsemble(keras.Model):
     """Networks of several modalities with a joint training step.
 
     A batch is a dict: `clips`, modality → (B, T, H, W, 3) float32; `label`, (B,) integers; `video_id`, of any
-    type, (B, …), for messages.
+    type, (B, …), for messages. Clips of other modalities are the teacher's, if there is one.
 
     Args:
         networks: modality → Keras model from clips (B, T, H, W, 3) to logits (B, C); the order breaks ties.
-        objective: `objective(logits (M, B, C), labels (B,))` → `objectives.Objective`.
+        objective: `objective(logits (M, B, C), labels (B,), …)` → `objectives.Objective`, of `objectives.OBJECTIVES`.
         weight_decay: w in w·Σv²/2, added to the loss over all kernels.
+        seed: of what the objective draws.
         name: of the model.
+
+    Attributes:
+        teacher: for an objective that asks for `teacher_logits`: a function from clips by modality to logits (B, C) of
+            frozen networks, which are no part of this model. None until it is set.
     """
 
     def __init__(
@@ -31,6 +37,7 @@ class ModalityEnsemble(keras.Model):
         objective: Callable[..., objectives.Objective],
         *,
         weight_decay: float = 0.0,
+        seed: int = 0,
         name: str = "modality_ensemble",
     ):
         super().__init__(name=name)
@@ -38,6 +45,8 @@ class ModalityEnsemble(keras.Model):
         self.modalities = tuple(networks)
         self.objective = objective
         self.weight_decay = weight_decay
+        self.seed = seed
+        self.teacher: Callable[[Mapping[str, tf.Tensor]], tf.Tensor] | None = None
         names = ["loss", *(f"{m}_{kind}" for kind in ("loss", "cross_entropy", "accuracy", "wins") for m in networks)]
         self.means = {name: keras.metrics.Mean(name=name) for name in names}
         self.built = True  # by its networks
@@ -50,8 +59,8 @@ class ModalityEnsemble(keras.Model):
         return {m: self.networks[m](inputs[m], training=training) for m in self.modalities if m in inputs}
 
     def stacked_logits(self, clips, training=False) -> tf.Tensor:
-        """Clips of all modalities → logits (M, B, C)."""
-        logits = self(clips, training=training)
+        """Clips of all modalities, and perhaps more → logits (M, B, C)."""
+        logits = self({modality: clips[modality] for modality in self.modalities}, training=training)
         return tf.stack([logits[modality] for modality in self.modalities])
 
     def train_step(self, batch):
@@ -64,9 +73,10 @@ class ModalityEnsemble(keras.Model):
             InvalidArgumentError: where the loss is not finite; the message holds the batch's video ids.
         """
         replicas = tf.distribute.get_strategy().num_replicas_in_sync
+        given = self._step_inputs(batch["clips"])
         with tf.GradientTape() as tape:
             logits = self.stacked_logits(batch["clips"], training=True)
-            objective = self.objective(logits, batch["label"])
+            objective = self.objective(logits, batch["label"], **given)
             loss = tf.reduce_sum(tf.reduce_mean(objective.loss, axis=1))
             is_finite = tf.reduce_all(tf.math.is_finite(loss))
             check = tf.debugging.Assert(is_finite, ["non-finite loss", batch["video_id"]], summarize=2**20)
@@ -80,12 +90,23 @@ class ModalityEnsemble(keras.Model):
     def test_step(self, batch):
         """Loss and accuracy of each network on a batch of clips, without training."""
         logits = self.stacked_logits(batch["clips"])
-        objective = self.objective(logits, batch["label"])
+        objective = self.objective(logits, batch["label"], **self._step_inputs(batch["clips"]))
         loss = tf.reduce_sum(tf.reduce_mean(objective.loss, axis=1))
         return self._report(loss, objective, logits, batch["label"])
 
     def _maybe_symbolic_build(self, iterator=None, data_batch=None):
         """Nothing: the networks are built. Keras 3 would average a batch over replicas here, video ids and all."""
+
+    def _step_inputs(self, clips) -> dict[str, tf.Tensor]:
+        """What the objective asks of a step: a seed of its own for each step and replica, the teacher's logits."""
+        asked, given = objectives.step_inputs(self.objective), {}
+        if "seed" in asked:
+            step = tf.cast(tf.convert_to_tensor(self.optimizer.iterations), tf.int64)
+            replica = tf.distribute.get_replica_context().replica_id_in_sync_group
+            given["seed"] = tf.random.experimental.stateless_fold_in(tf.stack([self.seed, step]), replica)
+        if "teacher_logits" in asked:
+            given["teacher_logits"] = self.teacher(clips)
+        return given
 
     def _decay_loss(self) -> tf.Tensor:
         if not self.weight_decay:
@@ -107,21 +128,8 @@ class ModalityEnsemble(keras.Model):
 
 
 def make_objective(config: Config) -> Callable[..., objectives.Objective]:
-    """The objective of a run as a function of logits and labels."""
-    if config.method == "independent":
-        return objectives.independent
-
-    def objective(logits, labels):
-        return objectives.dmcl(
-            logits,
-            labels,
-            temperature=config.temperature,
-            loser_ground_truth_weight=config.loser_ground_truth_weight,
-            distillation_weight=config.distillation_weight,
-            scale_by_temperature_squared=config.scale_by_temperature_squared,
-        )
-
-    return objective
+    """The objective of a run, with its settings; what is left are the arguments that a training step gives."""
+    return partial(objectives.OBJECTIVES[config.method], **config.objective_settings())
 
 
 def make_ensemble(config: Config, num_classes: int) -> ModalityEnsemble:
@@ -138,4 +146,4 @@ def make_ensemble(config: Config, num_classes: int) -> ModalityEnsemble:
         for modality in config.modalities
     }
     decay = config.weight_decay if config.optimizer in ("sgd", "adam") else 0.0  # the others decay by themselves
-    return ModalityEnsemble(members, make_objective(config), weight_decay=decay)
+    return ModalityEnsemble(members, make_objective(config), weight_decay=decay, seed=config.seed)

@@ -21,6 +21,8 @@ from dmcl_tf.errors import InputError, run_script
 from dmcl_tf.evaluation import Evaluator, VideoLogits
 from dmcl_tf.run_folder import Run, RunFolder, write_text
 
+_FILES = (("results", "json"), ("predictions", "csv"), ("confusion", "csv"))
+
 
 def evaluate(folder: RunFolder, split: str, checkpoint: str, records_dir: Path | None = None) -> dict:
     """Evaluates a checkpoint on a split and writes the files; returns what `results.json` holds.
@@ -41,12 +43,60 @@ def evaluate(folder: RunFolder, split: str, checkpoint: str, records_dir: Path |
     info.check(run.config.modalities, run.config.frame_size)
     if info.class_names != run.class_names:
         raise InputError(f"{info.directory}: its classes are not those of {folder.directory}; give its own --records")
+    made_from = _made_from(folder, info, split, checkpoint)
+    results = current_results(folder, info, split, checkpoint)
+    if results:
+        return results
+    ensemble, _ = restore_ensemble(folder, checkpoint)
+    try:
+        videos = Evaluator(ensemble, info, run.config)(split)
+    except tf.errors.DataLossError:
+        raise info.corruption(split) from None
+    return write_results(folder, videos, made_from, info.groups.get(split, {}))
+
+
+def write_results(
+    folder: RunFolder, videos: VideoLogits, made_from: Mapping[str, object], groups: Mapping[str, str]
+) -> dict:
+    """Writes the files of an evaluation, `results.json` last; returns what that holds.
+
+    Args:
+        folder: of the run.
+        videos: what its networks say about a split.
+        made_from: `split`, and what else tells this evaluation from others.
+        groups: of the videos, by video id; empty where there is but one.
+    """
+    run = folder.load()
+    results = {**summarize(run, videos), **made_from}
+    by_group = group_accuracies(run, videos, groups)
+    if by_group:
+        results["groups"] = by_group
+    results_path, predictions_path, confusion_path = _paths(folder, results["split"])
+    write_text(predictions_path, _predictions(run, videos).to_csv(index=False))
+    write_text(confusion_path, _confusions(run, videos).to_csv(index=False))
+    write_text(results_path, json.dumps(results, indent=1, ensure_ascii=False) + "\n")
+    return results
+
+
+def current_results(folder: RunFolder, info: records.DatasetInfo, split: str, checkpoint: str) -> dict | None:
+    """What an earlier evaluation of the present checkpoint on these records found; None where there is none.
+
+    Raises:
+        InputError: for a run without this checkpoint.
+    """
+    made_from, paths = _made_from(folder, info, split, checkpoint), _paths(folder, split)
+    results = _read(paths[0]) if all(path.exists() for path in paths) else {}
+    return results if all(results.get(name) == value for name, value in made_from.items()) else None
+
+
+def _paths(folder: RunFolder, split: str) -> list[Path]:
     suffix = "" if split == "test" else f"_{split}"
-    results_path, predictions_path, confusion_path = (
-        folder.directory / name
-        for name in (f"results{suffix}.json", f"predictions{suffix}.csv", f"confusion{suffix}.csv")
-    )
-    made_from = {
+    return [folder.directory / f"{name}{suffix}.{kind}" for name, kind in _FILES]
+
+
+def _made_from(folder: RunFolder, info: records.DatasetInfo, split: str, checkpoint: str) -> dict:
+    """What tells an evaluation from any other."""
+    return {
         "split": split,
         "protocol": info.protocol,
         "videos": sum(shard.videos for shard in info.shards.get(split, ())),
@@ -54,26 +104,8 @@ def evaluate(folder: RunFolder, split: str, checkpoint: str, records_dir: Path |
         "checkpoint": checkpoint,
         **identify_checkpoint(folder, checkpoint),
         "origin": info.origin,
-        "config": run.config.to_json(),
+        "config": folder.load().config.to_json(),
     }
-    if results_path.exists() and predictions_path.exists() and confusion_path.exists():
-        results = _read(results_path)
-        if all(results.get(name) == value for name, value in made_from.items()):
-            return results
-    ensemble, _ = restore_ensemble(folder, checkpoint)
-    try:
-        videos = Evaluator(ensemble, info, run.config)(split)
-    except tf.errors.DataLossError:
-        corrupt = records.find_corrupt_shard(info.shard_paths(split))
-        raise InputError(f"{corrupt} is corrupt: delete it and run data_prep/make_tfrecords.py again") from None
-    results = {**summarize(run, videos), **made_from}
-    groups = group_accuracies(run, videos, info.groups.get(split, {}))
-    if groups:
-        results["groups"] = groups
-    write_text(predictions_path, _predictions(run, videos).to_csv(index=False))
-    write_text(confusion_path, _confusions(run, videos).to_csv(index=False))
-    write_text(results_path, json.dumps(results, indent=1, ensure_ascii=False) + "\n")
-    return results
 
 
 def summarize(run: Run, videos: VideoLogits) -> dict:

@@ -27,7 +27,7 @@ from dmcl_tf.input_pipeline import network_input
 from dmcl_tf.run_folder import RunFolder
 
 _TOP = 5
-_RECORD = "dmcl_tf.json"  # beside saved_model.pb: what the version was made from
+RECORD = "dmcl_tf.json"  # beside saved_model.pb: what the version was made from
 
 
 def prepare_clips(clips: tf.Tensor, config: Config) -> tf.Tensor:
@@ -102,10 +102,11 @@ def export(folder: RunFolder, export_dir: Path, checkpoint: str, default_modalit
         **identify_checkpoint(folder, checkpoint),
         "default_modalities": list(modalities),
         "class_names": list(run.class_names),
+        "depth": run.depth,
         "config": run.config.to_json(),
     }
     versions = sorted(int(path.name) for path in export_dir.glob("*") if path.name.isdigit())
-    if versions and _read(export_dir / str(versions[-1]) / _RECORD) == record:
+    if versions and _read(export_dir / str(versions[-1]) / RECORD) == record:
         return export_dir / str(versions[-1])
     final = export_dir / str(versions[-1] + 1 if versions else 1)
     ensemble, _ = restore_ensemble(folder, checkpoint, precision="float32")
@@ -135,7 +136,7 @@ def export(folder: RunFolder, export_dir: Path, checkpoint: str, default_modalit
     archive.add_endpoint("serving_default", **endpoint(modalities))
     with contextlib.redirect_stdout(io.StringIO()):  # Keras lists every captured variable
         archive.write_out(str(partial))
-    (partial / _RECORD).write_text(json.dumps(record, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    (partial / RECORD).write_text(json.dumps(record, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
     os.replace(partial, final)
     return final
 

@@ -11,7 +11,7 @@ from functools import partial
 import numpy as np
 import tensorflow as tf
 
-from dmcl_tf import augmentation, records
+from dmcl_tf import augmentation, records, training_subset
 from dmcl_tf.config import Config
 from dmcl_tf.errors import InputError
 
@@ -23,18 +23,24 @@ def training_dataset(info: records.DatasetInfo, config: Config, first_epoch: int
     """All epochs of a run from `first_epoch` on, `steps_per_epoch` batches each.
 
     Elements are dicts: `clips`, modality → (B, T, H, W, 3) float32; `label`, (B,) int64; `video_id`, (B,) strings.
+    With a `train_fraction` below 1 the records are read through once here, for the names of its videos.
 
     Raises:
         InputError: a shard is not what it should be, or flow is to be negated that has no channel u.
     """
     check_negation(info, config)
     paths = [str(path) for path in info.shard_paths("train")]
+    chosen = None
+    if config.train_fraction < 1:
+        chosen = tf.constant(training_subset.video_ids(info, config.train_fraction, config.seed))
 
     def epoch_dataset(epoch):
         # distinct streams for the files' order, the videos' order and the clips
         seeds = tf.random.experimental.stateless_split(tf.stack([tf.constant(config.seed, tf.int64), epoch]), 3)
         files = tf.data.Dataset.from_tensor_slices(paths).shuffle(len(paths), seed=seeds[0, 0])
         videos = files.interleave(tf.data.TFRecordDataset, cycle_length=_FILES_AT_ONCE, block_length=1)
+        if chosen is not None:
+            videos = videos.filter(lambda video: tf.reduce_any(records.parse_context(video)["video_id"] == chosen))
         videos = videos.shuffle(config.shuffle_buffer, seed=seeds[1, 0])
 
         def clip(position, serialized):
@@ -71,13 +77,14 @@ def steps_per_epoch(info: records.DatasetInfo, config: Config) -> int:
     """Full batches in an epoch.
 
     Raises:
-        InputError: where a batch is larger than the training split.
+        InputError: where a batch is larger than the training split, or than the share of it to train on.
     """
-    videos = sum(shard.videos for shard in info.shards["train"])
+    videos = training_subset.size(info, config.train_fraction)
     if videos < config.batch_size:
+        share = "" if config.train_fraction == 1 else f" of --train_fraction={config.train_fraction}"
         raise InputError(
-            f"{info.directory}: {videos} training videos are fewer than --batch_size={config.batch_size}; choose a "
-            "smaller batch"
+            f"{info.directory}: {videos} training videos{share} are fewer than --batch_size={config.batch_size}; "
+            "choose a smaller batch"
         )
     return videos // config.batch_size
 
@@ -97,8 +104,12 @@ def check_clip_frames(info: records.DatasetInfo, config: Config) -> None:
                 )
 
 
-def evaluation_dataset(info: records.DatasetInfo, config: Config, split: str, batch_size: int) -> tf.data.Dataset:
-    """A split in the order of its records, once, each video as its fixed clips, cropped centrally.
+def evaluation_dataset(
+    info: records.DatasetInfo, config: Config, split: str, batch_size: int, *, shuffle_buffer: int = 0
+) -> tf.data.Dataset:
+    """A split once, each video as its fixed clips, cropped centrally.
+
+    In the order of its records, or shuffled within a buffer of `shuffle_buffer` videos.
 
     Elements are dicts: `clips`, modality → (B, clips, T, H, W, 3) uint8, for `network_input`; `label`; `video_id`.
     """
@@ -109,6 +120,8 @@ def evaluation_dataset(info: records.DatasetInfo, config: Config, split: str, ba
         tf.lookup.KeyValueTensorInitializer(tf.constant(video_ids), tf.range(len(video_ids))), -1
     )
     videos = tf.data.TFRecordDataset([str(path) for path in info.shard_paths(split)])
+    if shuffle_buffer:
+        videos = videos.shuffle(shuffle_buffer, seed=0)
     videos = videos.map(
         lambda serialized: _evaluation_clips(serialized, config, clips, rows), num_parallel_calls=tf.data.AUTOTUNE
     )

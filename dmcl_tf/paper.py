@@ -18,8 +18,29 @@ def reported(dataset: str, method: str, modalities: Collection[str]) -> dict[str
         method: such as `dmcl`.
         modalities: that were trained together.
     """
-    table = pd.read_csv(Path(__file__).with_name("paper_tables.csv"))
+    table = _tables()
     together = table["train_modalities"].str.split("+").map(set) == set(modalities)
     rows = table[(table["dataset"] == dataset) & (table["method"] == method) & together]
     ordered = pd.concat([rows[rows["table"] == number] for number in _TABLES])
     return ordered.drop_duplicates("test_modality").set_index("test_modality")["accuracy"].to_dict()
+
+
+def random_features() -> dict[str, dict[int, float]]:
+    """Table 2, accuracies in percent of k-NN on random features of NW-UCLA: by modality and k."""
+    table = _tables()
+    rows = table[table["table"] == 2]
+    neighbours = rows["method"].str.replace("knn_k", "").astype(int)
+    return {
+        modality: dict(zip(neighbours[group.index], group["accuracy"]))
+        for modality, group in rows.groupby("test_modality")
+    }
+
+
+def comparison(dataset: str) -> pd.DataFrame:
+    """The rows of Tables 4 and 5 for a data set: method, train_modalities, test_modality, accuracy in percent."""
+    table = _tables()
+    return table[table["table"].isin([4, 5]) & (table["dataset"] == dataset)]
+
+
+def _tables() -> pd.DataFrame:
+    return pd.read_csv(Path(__file__).with_name("paper_tables.csv"))

@@ -14,9 +14,11 @@ import zlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import tensorflow as tf
+from tqdm import tqdm
 
 from dmcl_tf.errors import InputError
 
@@ -73,6 +75,11 @@ def parse_video(serialized: tf.Tensor, modalities: Iterable[str]) -> tuple[dict[
     )
 
 
+def parse_context(serialized: tf.Tensor) -> dict[str, tf.Tensor]:
+    """The context of one serialized video, as `parse_video` returns it, without its frames."""
+    return tf.io.parse_single_sequence_example(serialized, context_features=_CONTEXT)[0]
+
+
 def draw_clips(video_id: str, length: int, *, clips: int = 10, frames: int = 8) -> np.ndarray:
     """Draws the fixed clips by which a validation or test video is judged.
 
@@ -109,6 +116,28 @@ def find_corrupt_shard(paths: Iterable[Path | str]) -> Path | None:
     return None
 
 
+class VideoContext(NamedTuple):
+    """What a record says about its video, without the frames."""
+
+    video_id: str
+    label: int
+    length: int
+
+
+def read_contexts(info: DatasetInfo, split: str) -> list[VideoContext]:
+    """Reads a split through, in the order of its records.
+
+    Raises:
+        InputError: a shard is missing or has another size.
+        tf.errors.DataLossError: a shard is corrupt.
+    """
+    videos = tf.data.TFRecordDataset([str(path) for path in info.shard_paths(split)])
+    contexts = videos.map(parse_context, num_parallel_calls=tf.data.AUTOTUNE).as_numpy_iterator()
+    total = sum(shard.videos for shard in info.shards[split])
+    progress = tqdm(contexts, total=total, desc=f"read {split} records", unit="video", leave=False, dynamic_ncols=True)
+    return [VideoContext(c["video_id"].decode(), int(c["label"]), int(c["length"])) for c in progress]
+
+
 @dataclass(frozen=True)
 class Shard:
     """One complete file of records."""
@@ -139,7 +168,7 @@ class DatasetInfo:
         versions: of the packages that made the records.
         skipped: `{"video_id", "reason"}` of each video left out.
         warnings: `{"video_id", "reason"}` of each peculiarity of a video that was kept.
-        depth: how distances became 8 bits: mode, near and far; None without depth.
+        depth: the modalities that hold distances, and how these became 8 bits; None without depth.
         groups: by split and video id, the group of each video whose accuracy is reported by group, such as "view 3".
         apart: by split and video id, what no test video may share with the others by the protocol, such as "subject 5";
             empty where the protocol keeps nothing apart.
@@ -236,3 +265,8 @@ class DatasetInfo:
                 raise InputError(f"{path} {found}: delete it and run data_prep/make_tfrecords.py again")
             paths.append(path)
         return paths
+
+    def corruption(self, *splits: str) -> InputError:
+        """What to raise when reading some of the splits failed for wrong checksums: it names the shard."""
+        corrupt = find_corrupt_shard(path for split in splits for path in self.shard_paths(split))
+        return InputError(f"{corrupt} is corrupt: delete it and run data_prep/make_tfrecords.py again")

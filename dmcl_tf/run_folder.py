@@ -1,7 +1,7 @@
 """The folder of a training run: its configuration, history, checkpoints and results.
 
 checkpoints/<data set>/<method>/<run>/
-    config.json       every setting, the records, package versions, git commit
+    config.json       every setting, the records, the teacher's weights, package versions, git commit
     history.csv       one row per epoch
     tensorboard/      the same figures for TensorBoard
     last/, best/      checkpoints: to continue from, and of the best validation accuracy
@@ -14,6 +14,7 @@ import json
 import os
 import platform
 import subprocess
+from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
@@ -35,16 +36,20 @@ class Run:
         records: folder of its TFRecords, relative to the working directory where it lies below it.
         class_names: by label.
         config: every setting.
+        teacher: what tells the weights of its teacher from others, `Teacher.identity`; None without a teacher.
+        depth: how distances became 8 bits in the records; None without depth.
     """
 
     dataset: str
     records: str
     class_names: tuple[str, ...]
     config: Config
+    teacher: Mapping[str, object] | None = None
+    depth: Mapping[str, object] | None = None
 
     def settings(self) -> dict:
         """All that must be equal for a run to be the same one, as JSON values."""
-        return {"dataset": self.dataset, "records": self.records, **self.config.to_json()}
+        return {"dataset": self.dataset, "records": self.records, "teacher": self.teacher, **self.config.to_json()}
 
 
 @dataclass(frozen=True)
@@ -82,7 +87,9 @@ class RunFolder:
             "dataset": run.dataset,
             "records": run.records,
             "class_names": list(run.class_names),
+            "depth": run.depth,
             "config": run.config.to_json(),
+            "teacher": run.teacher,
             "git_commit": _git_commit(),
             "python": platform.python_version(),
             "versions": {name: _version(name) for name in _PACKAGES},
@@ -98,7 +105,9 @@ class RunFolder:
         record = self._read_config()
         try:
             config = Config.from_json(record["config"])
-            return Run(record["dataset"], record["records"], tuple(record["class_names"]), config)
+            class_names = tuple(record["class_names"])
+            given = {name: record.get(name) for name in ("teacher", "depth")}
+            return Run(record["dataset"], record["records"], class_names, config, **given)
         except (KeyError, TypeError) as error:
             raise InputError(f"{self.config_path}: {error}; expected the settings of a run of this version") from None
 

@@ -10,6 +10,7 @@ import difflib
 import os
 import subprocess
 import sys
+from collections.abc import Collection
 from pathlib import Path
 
 from absl import flags
@@ -73,8 +74,13 @@ def prepared(arguments: list[str]) -> make_tfrecords.RecordSettings:
     return make_tfrecords.settings_from_flags(parse("prepare", arguments)[0])
 
 
-def commands(dataset: str, stages: list[str], arguments: list[str]) -> list[list[str]]:
-    """The command line of each stage, with the folders of one stage handed to the next.
+def stage_flags(dataset: str, arguments: list[str], stages: Collection[str] = tuple(STAGES)) -> dict[str, list[str]]:
+    """The flags of every stage, with the folders of one stage handed to the next.
+
+    Args:
+        dataset: its name.
+        arguments: flags of any of the stages.
+        stages: that are to run.
 
     Raises:
         InputError: for an unknown argument or an impossible value.
@@ -107,24 +113,44 @@ def commands(dataset: str, stages: list[str], arguments: list[str]) -> list[list
         given[stage] = [f"--run_dir={run_dir}", *present(parsed[stage][0])]
     if not any(parsed["evaluate"][0][name].present for name in ("run_dir", "records")):
         given["evaluate"].append(f"--records={records}")
-    return [[sys.executable, *STAGES[stage][1], *given[stage]] for stage in stages]
+    return given
+
+
+def command(stage: str, arguments: list[str]) -> list[str]:
+    """The command line of a stage with these flags."""
+    return [sys.executable, *STAGES[stage][1], *arguments]
+
+
+def commands(dataset: str, stages: list[str], arguments: list[str]) -> list[list[str]]:
+    """The command line of each stage; arguments and errors as of `stage_flags`."""
+    given = stage_flags(dataset, arguments, stages)
+    return [command(stage, given[stage]) for stage in stages]
+
+
+def check_dataset(name: str) -> None:
+    """Checks that there is such a data set.
+
+    Raises:
+        InputError: where there is none; the message suggests the nearest name.
+    """
+    if name not in DATASETS:
+        close = difflib.get_close_matches(name, DATASETS, n=1)
+        hint = f"; did you mean {close[0]}?" if close else "; then a stage and flags, or neither"
+        raise InputError(f"{name!r}: expected a data set, one of {', '.join(DATASETS)}{hint}")
 
 
 def main(arguments: list[str]) -> int:
     """Runs the stages; returns the exit status of the first that failed, else 0."""
     dataset, *rest = arguments or [""]
-    if dataset not in DATASETS:
-        close = difflib.get_close_matches(dataset, DATASETS, n=1)
-        hint = f"; did you mean {close[0]}?" if close else "; then a stage and flags, or neither"
-        raise InputError(f"{dataset!r}: expected a data set, one of {', '.join(DATASETS)}{hint}")
+    check_dataset(dataset)
     stages = list(STAGES)
     if rest and not rest[0].startswith("-"):
         if rest[0] not in STAGES:
             raise InputError(f"unknown stage {rest[0]!r}: expected one of {', '.join(STAGES)}")
         stages = [rest.pop(0)]
-    for stage, command in zip(stages, commands(dataset, stages, rest)):
+    for stage, line in zip(stages, commands(dataset, stages, rest)):
         print(f"\n== {dataset}: {stage} ==", flush=True)
-        status = subprocess.run(command, check=False).returncode
+        status = subprocess.run(line, check=False).returncode
         if status:
             return status if status > 0 else 128 - status  # ended by a signal: as shells report it
     return 0

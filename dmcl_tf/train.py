@@ -1,32 +1,36 @@
 """Trains an ensemble: `python -m dmcl_tf.train --records=data/demo/records/80 --scale=compact`.
 
 A run lives in checkpoints/<data set>/<method>/<run>; the same command continues it after an interruption. Settings
-that are not given come from --recipe and --scale.
+that are not given come from --recipe and --scale. Methods:
+
+  independent               every network learns from the labels alone
+  dmcl                      the network that is best at a sample, its winner, teaches the others
+  random_teacher            DMCL with a teacher drawn at random for each sample
+  mutual                    every network learns from all the others (deep mutual learning)
+  smcl                      only the winner learns the label
+  cmcl                      one network learns the label, the others to predict all classes alike (--beta)
+  cmcl_stochastic           one network learns the label, the others random labels (--beta)
+  generalized_distillation  networks learn from those of a finished run, which may see other modalities
+                            (--teacher_run, --teacher_modalities)
+
+For example, a student of RGB and a teacher of depth:
+--method=generalized_distillation --modalities=rgb --teacher_run=checkpoints/demo/independent/authors-compact-seed0
+--teacher_modalities=depth
 """
 
 from __future__ import annotations
 
-import dataclasses
 import os
-import typing
 from pathlib import Path
 
 import tensorflow as tf
 from absl import flags
 
-from dmcl_tf import records, training
+from dmcl_tf import records, setting_flags, training
 from dmcl_tf.config import Config, resolve
 from dmcl_tf.errors import InputError, run_script
 from dmcl_tf.run_folder import Run, RunFolder
-
-_DEFINE = {
-    int: flags.DEFINE_integer,
-    float: flags.DEFINE_float,
-    bool: flags.DEFINE_boolean,
-    str: flags.DEFINE_string,
-    tuple[str, ...]: flags.DEFINE_list,
-    tuple[int, ...]: flags.DEFINE_list,
-}
+from dmcl_tf.teacher import Teacher
 
 
 def define_flags(flag_values: flags.FlagValues = flags.FLAGS) -> None:
@@ -39,15 +43,12 @@ def define_flags(flag_values: flags.FlagValues = flags.FLAGS) -> None:
         "run_name", None, "name of the run; default: <recipe>-<scale>-seed<seed>", flag_values=flag_values
     )
     flags.DEFINE_float(
-        "lambda", None, "λ of Eq. 3: label weight 1-λ and distillation weight λ for the losers", flag_values=flag_values
+        "lambda",
+        None,
+        "λ of Eq. 3: label weight 1-λ and distillation weight λ, for losers and students",
+        flag_values=flag_values,
     )
-    types = typing.get_type_hints(Config)
-    for field in dataclasses.fields(Config):
-        choices = f" ({'|'.join(field.metadata['choices'])})" if field.metadata["choices"] else ""
-        default = ",".join(map(str, field.default)) if isinstance(field.default, tuple) else field.default
-        text = f"{field.metadata['help']}{choices}; authors' recipe at full size: {default}"
-        default = field.default if field.name in ("recipe", "scale") else None
-        _DEFINE[types[field.name]](field.name, default, text, flag_values=flag_values)
+    setting_flags.define(flag_values)
 
 
 def config_from_flags(flag_values: flags.FlagValues = flags.FLAGS) -> Config:
@@ -56,13 +57,9 @@ def config_from_flags(flag_values: flags.FlagValues = flags.FLAGS) -> Config:
     Raises:
         InputError: for an impossible value.
     """
-    given = {field.name: flag_values[field.name].value for field in dataclasses.fields(Config)}
-    given = {name: value for name, value in given.items() if value is not None}
-    for name, value in given.items():
-        if isinstance(value, list):
-            given[name] = tuple(value)
-    if "decay_epochs" in given:
-        given["decay_epochs"] = _integers("decay_epochs", given["decay_epochs"])
+    given = setting_flags.given(flag_values)
+    if given.get("teacher_run"):
+        given["teacher_run"] = os.path.relpath(given["teacher_run"])
     weight = flag_values["lambda"].value
     if weight is not None:
         if not 0 <= weight <= 1:
@@ -77,13 +74,6 @@ def run_path(dataset: str, config: Config, run_name: str | None) -> Path:
     return Path(dataset) / config.method / (run_name or f"{config.recipe}-{config.scale}-seed{config.seed}")
 
 
-def _integers(name: str, values: tuple[str, ...]) -> tuple[int, ...]:
-    try:
-        return tuple(int(value) for value in values)
-    except ValueError:
-        raise InputError(f"--{name}={','.join(values)}: expected whole numbers separated by commas") from None
-
-
 def main() -> None:
     """Trains the run that the flags describe."""
     config = config_from_flags(flags.FLAGS)
@@ -92,7 +82,11 @@ def main() -> None:
     strategy = tf.distribute.MirroredStrategy()
     training.check(config, info, strategy)  # before there is a folder: a corrected setting makes another run of it
     folder = RunFolder(Path(flags.FLAGS.checkpoints) / run_path(info.dataset, config, flags.FLAGS.run_name))
-    folder.create_or_match(Run(info.dataset, os.path.relpath(directory), info.class_names, config))
+    teacher = Teacher.of(config)
+    identity = teacher.identity() if teacher else None
+    folder.create_or_match(
+        Run(info.dataset, os.path.relpath(directory), info.class_names, config, identity, info.depth)
+    )
     print(f"run: {folder.directory}")
     training.train(config, info, folder, strategy)
 

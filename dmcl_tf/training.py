@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
 
 import keras
@@ -18,6 +19,7 @@ from dmcl_tf.errors import InputError
 from dmcl_tf.evaluation import Evaluator
 from dmcl_tf.optimizers import Schedule, make_optimizer
 from dmcl_tf.run_folder import RunFolder
+from dmcl_tf.teacher import Teacher
 
 
 def check(config: Config, info: records.DatasetInfo, strategy: tf.distribute.Strategy) -> None:
@@ -25,9 +27,12 @@ def check(config: Config, info: records.DatasetInfo, strategy: tf.distribute.Str
 
     Raises:
         InputError: for records of other modalities, frames or clips, too few of them, a missing or half-written
-            shard, or a batch that does not divide among the replicas.
+            shard, a batch that does not divide among the replicas, or a teacher that does not fit.
     """
-    info.check(config.modalities, config.frame_size)
+    teacher = Teacher.of(config)
+    if teacher:
+        teacher.check(config, info)
+    info.check(_input_modalities(config, teacher), config.frame_size)
     input_pipeline.check_clip_frames(info, config)
     input_pipeline.steps_per_epoch(info, config)
     for split in ("train", "validation"):
@@ -56,8 +61,11 @@ def train(config: Config, info: records.DatasetInfo, folder: RunFolder, strategy
     keras.utils.set_random_seed(config.seed + 1)  # tf.data refuses seeds that are tensors under the global seed 0
     if config.deterministic:
         tf.config.experimental.enable_op_determinism()
+    teacher = Teacher.of(config)
     with strategy.scope():
         ensemble = make_ensemble(config, len(info.class_names))
+        if teacher:  # made second: the weights of the students are those that they have without one
+            ensemble.teacher = teacher.load(config.precision)
         optimizer = make_optimizer(config, steps, ensemble.trainable_variables)
         # XLA is several times slower on CPUs, and current Keras would turn it on by itself
         ensemble.compile(optimizer=optimizer, jit_compile=False)
@@ -68,10 +76,11 @@ def train(config: Config, info: records.DatasetInfo, folder: RunFolder, strategy
         print(f"complete: {config.epochs} epochs")
         return
     recorder = EpochRecorder(config, info, folder, checkpoints, ensemble, first_epoch, steps)
-    dataset = input_pipeline.training_dataset(info, config, first_epoch).map(input_pipeline.encode_video_ids)
+    inputs = dataclasses.replace(config, modalities=_input_modalities(config, teacher))
     try:
+        dataset = input_pipeline.training_dataset(info, inputs, first_epoch)
         ensemble.fit(
-            dataset,
+            dataset.map(input_pipeline.encode_video_ids),
             initial_epoch=first_epoch,
             epochs=config.epochs,
             steps_per_epoch=steps,
@@ -79,8 +88,7 @@ def train(config: Config, info: records.DatasetInfo, folder: RunFolder, strategy
             verbose=0,
         )
     except tf.errors.DataLossError:
-        corrupt = records.find_corrupt_shard(info.shard_paths("train") + info.shard_paths("validation"))
-        raise InputError(f"{corrupt} is corrupt: delete it and run data_prep/make_tfrecords.py again") from None
+        raise info.corruption("train", "validation") from None
     except tf.errors.InvalidArgumentError as error:
         if "non-finite loss" not in error.message:
             raise
@@ -90,6 +98,11 @@ def train(config: Config, info: records.DatasetInfo, folder: RunFolder, strategy
         ) from None
     finally:
         recorder.close()
+
+
+def _input_modalities(config: Config, teacher: Teacher | None) -> tuple[str, ...]:
+    """The run's modalities, then those that only its teacher sees."""
+    return tuple(dict.fromkeys((*config.modalities, *(teacher.modalities if teacher else ()))))
 
 
 def _video_ids(message: str) -> str:

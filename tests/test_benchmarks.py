@@ -80,6 +80,8 @@ def test_convolution():
         ("normalisation, rank 5 float32", "normalisation, rank 4 float32"),
     ]
     assert_table(lines, [name for pair in pairs for name in pair], pairs)
+    (difference,) = (line.rsplit(" ", 1)[1] for line in lines if line.startswith("gradients of the two"))
+    assert float(difference) < 1e-3
 
 
 def test_optical_flow():

@@ -58,6 +58,11 @@ SCALES = {
 }
 
 
+# what a method cannot do without
+METHODS = {"generalized_distillation": {"loser_ground_truth_weight": 0.5, "distillation_weight": 0.5}}
+TAUGHT = {"method": "generalized_distillation", "teacher_run": "run"}
+
+
 def test_every_recipe_and_scale_has_a_case():
     assert set(RECIPES) == set(config.RECIPES)
     assert set(SCALES) == set(config.SCALES)
@@ -86,10 +91,22 @@ def test_scale_goes_before_recipe_and_overrides_before_both():
     assert (own.learning_rate, own.variant) == (0.5, "authors")
 
 
+def test_methods_go_before_recipe_and_scale_and_overrides_before_all():
+    assert config.METHODS == METHODS
+    assert set(METHODS) <= set(Config.__dataclass_fields__["method"].metadata["choices"])
+    for recipe, scale in (("authors", "paper"), ("paper", "compact")):
+        plain, taught = resolve(recipe, scale, {}), resolve(recipe, scale, TAUGHT)
+        assert taught == dataclasses.replace(plain, **TAUGHT, **METHODS["generalized_distillation"])
+        own = resolve(recipe, scale, {**TAUGHT, "distillation_weight": 2.0})
+        assert (own.loser_ground_truth_weight, own.distillation_weight) == (0.5, 2.0)
+
+
 @pytest.mark.parametrize("recipe", RECIPES)
 def test_settings_survive_json(recipe):
     resolved = resolve(recipe, "compact", {"modalities": ("rgb", "depth"), "temperature": math.pi})
     assert Config.from_json(json.loads(json.dumps(resolved.to_json()))) == resolved
+    taught = resolve(recipe, "compact", {**TAUGHT, "teacher_modalities": ("depth", "flow"), "train_fraction": 0.25})
+    assert Config.from_json(json.loads(json.dumps(taught.to_json()))) == taught
 
 
 def test_every_setting_says_what_it_is():
@@ -101,7 +118,8 @@ def test_every_setting_says_what_it_is():
 @pytest.mark.parametrize(
     ("overrides", "message"),
     [
-        ({"method": "dmlc"}, "--method=dmlc: expected one of dmcl, independent; did you mean dmcl?"),
+        ({"method": "dmlc"}, "--method=dmlc: expected one of independent, dmcl, smcl, cmcl, cmcl_stochastic, random"),
+        ({"method": "dmlc"}, "did you mean dmcl?"),
         ({"optimizer": "sdg"}, "--optimizer=sdg: expected one of sgd, adam, sgdw, lamb; did you mean sgd?"),
         ({"precision": "bfloat"}, "did you mean bfloat16?"),
         ({"value_range": "0-255"}, "did you mean 0..255?"),
@@ -115,6 +133,14 @@ def test_every_setting_says_what_it_is():
         ({"momentum": 1.5}, "--momentum=1.5: expected a value from 0 to 1"),
         ({"weight_decay": -1e-4}, "--weight_decay=-0.0001: expected 0 or more"),
         ({"warmup_epochs": -1}, "--warmup_epochs=-1: expected 0 or more"),
+        ({"beta": -0.5}, "--beta=-0.5: expected 0 or more"),
+        ({"train_fraction": 0.0}, "--train_fraction=0.0: expected a value above 0, up to 1"),
+        ({"train_fraction": 1.01}, "--train_fraction=1.01: expected a value above 0, up to 1"),
+        ({"train_fraction": math.nan}, "--train_fraction=nan: expected a value above 0, up to 1"),
+        ({"method": "generalized_distillation"}, "learns from a finished run: give its folder as --teacher_run"),
+        ({"teacher_run": "run"}, "--teacher_run=run: --method=dmcl has no use for it, only generalized_distillation"),
+        ({"teacher_modalities": ("rgb",)}, "--teacher_modalities=rgb: there is no --teacher_run"),
+        ({**TAUGHT, "teacher_modalities": ("rgb", "rgb")}, "--teacher_modalities=rgb,rgb: expected different names"),
         ({"seed": -1}, "--seed=-1: expected 0 or more"),
         ({"modalities": ()}, "--modalities=: expected one or more different names"),
         ({"modalities": ("rgb", "rgb")}, "--modalities=rgb,rgb: expected one or more different names"),

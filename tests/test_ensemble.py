@@ -68,12 +68,19 @@ def test_unknown_and_no_modalities_are_refused():
         ensemble({})
 
 
+def teacher_of_sound():
+    """A frozen network of a modality that no student has."""
+    network = linear_networks(["sound"], CLASSES)["sound"]
+    return lambda clips: network(clips["sound"])
+
+
 def gradients_by_hand(ensemble, batch, decay):
     """∂/∂v of mean over samples of the sum over networks, + decay · v for kernels."""
     variables = ensemble.trainable_variables
     with tf.GradientTape() as tape:
         logits = tf.stack([ensemble.networks[m](batch["clips"][m], training=True) for m in ensemble.modalities])
-        loss = tf.reduce_sum(ensemble.objective(logits, batch["label"]).loss) / len(batch["label"])
+        objective = ensemble.objective(logits, batch["label"], **ensemble._step_inputs(batch["clips"]))
+        loss = tf.reduce_sum(objective.loss) / len(batch["label"])
     gradients = tape.gradient(loss, variables)
     return [g + decay * v if len(v.shape) > 1 else g for g, v in zip(gradients, variables)], loss
 
@@ -84,7 +91,8 @@ def test_a_step_follows_the_gradient_of_the_mean_loss_and_the_weight_decay(name,
     modalities = ("rgb", "depth", "flow", "infrared")[:count]
     objective = objectives.OBJECTIVES[name]
     ensemble = compiled(ModalityEnsemble(linear_networks(modalities, CLASSES), objective, weight_decay=0.1))
-    batch = make_batch(modalities)
+    ensemble.teacher = teacher_of_sound()
+    batch = make_batch((*modalities, "sound"))
     before = [tf.identity(variable) for variable in ensemble.trainable_variables]
     assert len(before) == 2 * count
     gradients, loss = gradients_by_hand(ensemble, batch, 0.1)
@@ -165,24 +173,78 @@ def test_a_loss_that_is_not_finite_names_the_videos():
         assert f"video-{video}" in caught.value.message
 
 
-def test_objective_of_a_run():
-    logits = tf.random.stateless_normal((3, 5, 4), (1, 1))
-    labels = tf.constant([0, 1, 2, 3, 0])
-    assert {"dmcl", "independent"} == set(Config.__dataclass_fields__["method"].metadata["choices"])
-    assert set(objectives.OBJECTIVES) == {"dmcl", "independent"}
-    for recipe in ("authors", "paper"):
-        config = resolve(recipe, "paper", {"temperature": 5.0})
-        expected = objectives.dmcl(
-            logits,
-            labels,
-            temperature=5.0,
-            loser_ground_truth_weight=1.0 if recipe == "authors" else 0.5,
-            distillation_weight=1.0 if recipe == "authors" else 0.5,
-            scale_by_temperature_squared=recipe == "authors",
-        )
-        np.testing.assert_array_equal(make_objective(config)(logits, labels).loss, expected.loss)
-    independent = make_objective(resolve("authors", "paper", {"method": "independent"}))(logits, labels)
-    np.testing.assert_array_equal(independent.loss, objectives.cross_entropy(logits, labels))
+def test_the_teacher_is_no_part_of_the_model():
+    network = linear_networks(["sound"], CLASSES)["sound"]
+    ensemble = ModalityEnsemble(linear_networks(["rgb"], CLASSES), objectives.generalized_distillation)
+    ensemble.teacher = lambda clips: network(clips["sound"])
+    compiled(ensemble)
+    assert len(network.variables) == len(ensemble.trainable_variables) == 2
+    assert not {id(variable) for variable in network.variables} & {id(variable) for variable in ensemble.variables}
+    before = [tf.identity(variable) for variable in network.variables]
+    batch = make_batch(("rgb", "sound"))
+    expected = objectives.generalized_distillation(
+        ensemble.stacked_logits(batch["clips"]), batch["label"], teacher_logits=network(batch["clips"]["sound"])
+    )
+    figures = ensemble.evaluate(tf.data.Dataset.from_tensors(batch), verbose=0, return_dict=True)
+    assert figures["loss"] == pytest.approx(float(tf.reduce_mean(expected.loss)), rel=1e-5)
+    assert fit(ensemble, batch)["loss"][0] == pytest.approx(figures["loss"], rel=1e-5)
+    for variable, value in zip(network.variables, before):
+        np.testing.assert_array_equal(variable, value)
+
+
+def seed_as_loss(logits, labels, *, seed):
+    """An objective whose loss tells its seed."""
+    loss = tf.cast(seed[0] % 65521, tf.float32) + 0.0 * tf.reduce_sum(logits, axis=2)
+    return objectives.Objective(loss, tf.zeros_like(labels, tf.int32))
+
+
+def test_seeds_are_of_the_run_and_the_step():
+    def losses(seed, epochs):
+        ensemble = compiled(ModalityEnsemble(linear_networks(["rgb"], CLASSES), seed_as_loss, seed=seed))
+        batch = make_batch(["rgb"])
+        return [*fit(ensemble, batch, epochs)["loss"], *fit(ensemble, batch, 2)["loss"]]
+
+    first = losses(3, epochs=2)
+    assert len(set(first)) == 4
+    assert losses(3, epochs=1) == first[:3]  # continued: the step counts, not the call
+    assert not set(losses(4, epochs=2)) & set(first)
+
+
+@pytest.mark.parametrize("name", objectives.OBJECTIVES)
+def test_objective_of_a_run_has_its_settings(name):
+    """Settings other than the defaults reach the objective that takes them."""
+    settings = {"temperature": 5.0, "loser_ground_truth_weight": 0.25, "distillation_weight": 0.5, "beta": 0.125}
+    settings["scale_by_temperature_squared"] = False
+    logits, labels = tf.random.stateless_normal((3, 5, 4), (1, 1)), tf.constant([0, 1, 2, 3, 0])
+    function = objectives.OBJECTIVES[name]
+    given = {"seed": tf.constant([1, 2]), "teacher_logits": logits[0] + logits[1]}
+    given = {key: given[key] for key in objectives.step_inputs(function)}
+    teacher = {"teacher_run": "somewhere"} if "teacher_logits" in given else {}
+    config = resolve("authors", "paper", {"method": name, **settings, **teacher})
+    expected = function(logits, labels, **given, **{s: settings[s] for s in objectives.settings_of(function)})
+    np.testing.assert_array_equal(make_objective(config)(logits, labels, **given).loss, expected.loss)
+    changes = not np.allclose(function(logits, labels, **given).loss, expected.loss)
+    assert changes == bool(objectives.settings_of(function))
+
+
+@pytest.mark.parametrize("recipe", ["authors", "paper"])
+def test_objective_of_a_recipe(recipe):
+    logits, labels = tf.random.stateless_normal((3, 5, 4), (1, 1)), tf.constant([0, 1, 2, 3, 0])
+    authors = recipe == "authors"
+    settings = {
+        "temperature": 2.0,
+        "loser_ground_truth_weight": 1.0 if authors else 0.5,
+        "distillation_weight": 1.0 if authors else 0.5,
+        "scale_by_temperature_squared": authors,
+    }
+    expected = objectives.dmcl(logits, labels, **settings)
+    np.testing.assert_array_equal(make_objective(resolve(recipe, "paper", {}))(logits, labels).loss, expected.loss)
+    # 1 - λ and λ in both recipes; the scale of its authors' code in one, of their paper in the other
+    settings.update(loser_ground_truth_weight=0.5, distillation_weight=0.5)
+    expected = objectives.generalized_distillation(logits, labels, teacher_logits=logits[0], **settings)
+    config = resolve(recipe, "paper", {"method": "generalized_distillation", "teacher_run": "somewhere"})
+    actual = make_objective(config)(logits, labels, teacher_logits=logits[0])
+    np.testing.assert_array_equal(actual.loss, expected.loss)
 
 
 def test_precision_of_a_run():
@@ -231,3 +293,13 @@ def test_two_devices_evaluate_as_one(two_devices, split, videos):
     assert result["two"] == result["one"] == [f"{split}-{k}" for k in range(videos)]
     assert result["labels"] == list(range(videos))
     assert result["difference"] < 1e-4
+
+
+def test_two_devices_are_taught_as_one(two_devices):
+    result = two_devices["taught"]
+    assert result["difference"]["trainable"] < 1e-5
+    assert result["two"] == pytest.approx(result["one"], rel=1e-4)
+
+
+def test_two_devices_draw_apart(two_devices):
+    assert len(set(map(tuple, two_devices["seeds"]))) == 2

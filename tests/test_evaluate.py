@@ -202,6 +202,32 @@ def test_records_of_other_videos_are_evaluated_afresh(own, evaluated, info, tmp_
     assert results["accuracy"] == evaluated[1]["accuracy"]
 
 
+def test_groups_of_test_videos_are_reported_singly_and_averaged(own, evaluated, info, tmp_path):
+    """Two test views, for one: each alone, all together, and the mean in which both views count the same."""
+    views = {f"test-{k}": "view 3" if k < 5 else "view 4" for k in range(7)}
+    other = shutil.copytree(info.directory, tmp_path / "other")
+    dataclasses.replace(info, groups={"test": views}).save(other)
+    (own.directory / "results.json").unlink()
+    results = script.evaluate(own, "test", "best", other)
+    groups = results["groups"]
+    assert {name: group["videos"] for name, group in groups.items()} == {"view 3": 5, "view 4": 2, "mean": 7}
+    video_ids, labels, probabilities = read_predictions(own, info.class_names)
+    right = probabilities.argmax(axis=2) == labels
+    for name in ("view 3", "view 4"):
+        of_view = [views[video_id] == name for video_id in video_ids]
+        assert groups[name]["accuracy"]["depth"] == percent(right[1, of_view])
+        assert groups[name]["accuracy"]["oracle"] == percent(right[:, of_view].any(axis=0))
+    for name, value in groups["mean"]["accuracy"].items():
+        assert value == pytest.approx((groups["view 3"]["accuracy"][name] + groups["view 4"]["accuracy"][name]) / 2)
+    assert results["accuracy"] == evaluated[1]["accuracy"]  # pooled
+    lines = script.table(results).splitlines()
+    assert lines[3].split() == ["accuracy", "%", "view", "3", "%", "view", "4", "%", "mean", "%"]
+    columns = [
+        f"{accuracy['rgb']:.2f}" for accuracy in (results["accuracy"], *(g["accuracy"] for g in groups.values()))
+    ]
+    assert lines[4].split() == ["rgb", *columns]
+
+
 def test_the_paper_stands_beside_ours_where_it_has_the_same_experiment(evaluated):
     results = evaluated[1]
     assert "paper %" not in script.table(results)

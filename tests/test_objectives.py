@@ -1,37 +1,18 @@
 """The objectives: equal to the authors' values and to independent formulas, for any number of networks."""
 
+import dataclasses
 from pathlib import Path
 
 import numpy as np
 import pytest
 import tensorflow as tf
+from objective_formulas import CASES, by_samples, gradient_by_samples, log_softmax
 
 from dmcl_tf import objectives
+from dmcl_tf.config import Config
 
 GOLDEN = np.load(Path(__file__).parent / "golden" / "loss.npz")
-CASES = sorted({name.split("/")[0] for name in GOLDEN.files})
-
-
-def log_softmax(logits):
-    shifted = logits - logits.max(-1, keepdims=True)
-    return shifted - np.log(np.exp(shifted).sum(-1, keepdims=True))
-
-
-def losses_by_loops(logits, labels, *, temperature=2.0, label_weight=1.0, teacher_weight=1.0, scale=4.0):
-    """Eq. 1 to 3 and the authors' form of it, one sample and network at a time in float64."""
-    logits = np.asarray(logits, np.float64)
-    losses = np.empty(logits.shape[:2])
-    teachers = []
-    for sample, label in enumerate(labels):
-        entropies = [-log_softmax(logits[network, sample])[label] for network in range(len(logits))]
-        teacher = int(np.argmin(entropies))
-        teachers.append(teacher)
-        soft = np.exp(log_softmax(logits[teacher, sample] / temperature))
-        for network, entropy in enumerate(entropies):
-            distillation = -(soft * log_softmax(logits[network, sample] / temperature)).sum()
-            loser = label_weight * entropy + teacher_weight * scale * distillation
-            losses[network, sample] = entropy if network == teacher else loser
-    return losses, np.array(teachers)
+GOLDEN_CASES = sorted({name.split("/")[0] for name in GOLDEN.files})
 
 
 def random_case(networks, batch, classes, seed=0):
@@ -40,33 +21,100 @@ def random_case(networks, batch, classes, seed=0):
     return tf.constant(logits), tf.constant(random.randint(classes, size=batch), tf.int64)
 
 
-def independent_by_loops(logits, labels):
-    return losses_by_loops(logits, labels, label_weight=1.0, teacher_weight=0.0)
+def step_inputs(name, batch, classes, seed=7):
+    """What a training step would give the objective beside logits and labels."""
+    inputs = {
+        "seed": tf.constant([seed, 3], tf.int64),
+        "teacher_logits": 3.0 * tf.random.stateless_normal((batch, classes), (seed, 3)),
+    }
+    return {key: inputs[key] for key in objectives.step_inputs(objectives.OBJECTIVES[name])}
 
 
-# each objective by its name, beside an independent formula of it
-FORMULAS = {"independent": independent_by_loops, "dmcl": losses_by_loops}
+def given_by_sample(name, logits, inputs, result):
+    """What the formula of an objective needs beside the logits and the label of each sample."""
+    if CASES[name].drawn:
+        return CASES[name].drawn(logits, result)
+    return [{key: value[b].numpy() for key, value in inputs.items()} for b in range(logits.shape[1])]
 
 
-def test_every_objective_has_a_formula():
-    assert set(FORMULAS) == set(objectives.OBJECTIVES)
+SHAPES = [(2, 3, 4), (3, 5, 10), (5, 6, 4), (3, 10, 10), (3, 4, 4), (2, 2, 2), (5, 5, 5), (3, 1, 7)]
+
+
+def test_every_objective_has_a_case():
+    assert set(CASES) == set(objectives.OBJECTIVES)
+    assert all(name == function.__name__ for name, function in objectives.OBJECTIVES.items())
 
 
 @pytest.mark.parametrize("name", objectives.OBJECTIVES)
-@pytest.mark.parametrize("shape", [(2, 3, 4), (3, 5, 10), (4, 6, 5), (3, 10, 10), (3, 4, 4), (2, 2, 2), (3, 1, 7)])
+@pytest.mark.parametrize("shape", SHAPES)
 def test_objective_equals_its_formula_for_any_number_of_networks(name, shape):
     """Includes batches of as many samples as classes or networks, where a rank-1 condition broadcasts wrongly."""
     logits, labels = random_case(*shape)
-    objective = objectives.OBJECTIVES[name](logits, labels)
-    losses, teachers = FORMULAS[name](logits.numpy(), labels.numpy())
-    assert objective.loss.shape == shape[:2]
-    assert objective.loss.dtype == tf.float32
-    np.testing.assert_allclose(objective.loss, losses, rtol=1e-5, atol=1e-6)
-    np.testing.assert_array_equal(objective.teacher, teachers)
-    assert objective.teacher.dtype == tf.int32
+    inputs = step_inputs(name, *shape[1:])
+    result = objectives.OBJECTIVES[name](logits, labels, **inputs)
+    losses, teachers = by_samples(CASES[name], logits, labels, given_by_sample(name, logits, inputs, result))
+    assert result.loss.shape == shape[:2]
+    assert result.loss.dtype == tf.float32
+    np.testing.assert_allclose(result.loss, losses, rtol=1e-5, atol=2e-6)
+    np.testing.assert_array_equal(result.teacher, teachers)
+    assert result.teacher.dtype == tf.int32
 
 
-@pytest.mark.parametrize("case", CASES)
+@pytest.mark.parametrize("name", objectives.OBJECTIVES)
+@pytest.mark.parametrize("shape", [(2, 3, 4), (5, 4, 4)])
+def test_gradient_flows_where_the_formula_lets_it(name, shape):
+    logits, labels = random_case(*shape, seed=4)
+    inputs = step_inputs(name, *shape[1:])
+    with tf.GradientTape() as tape:
+        tape.watch([logits, *inputs.values()])
+        result = objectives.OBJECTIVES[name](logits, labels, **inputs)
+        loss = tf.reduce_sum(result.loss)
+    gradient, *others = tape.gradient(loss, [logits, *inputs.values()])
+    expected = gradient_by_samples(CASES[name], logits, labels, given_by_sample(name, logits, inputs, result))
+    np.testing.assert_allclose(gradient, expected, rtol=1e-3, atol=1e-5)
+    assert others == [None] * len(inputs)
+
+
+@pytest.mark.parametrize("name", [name for name, case in CASES.items() if case.chooses])
+def test_ties_go_to_the_lowest_index(name):
+    logits, labels = random_case(1, 5, 4)
+    inputs, objective = step_inputs(name, 5, 4), objectives.OBJECTIVES[name]
+    for networks in (2, 3, 5):
+        tied = tf.repeat(logits, networks, axis=0)
+        np.testing.assert_array_equal(objective(tied, labels, **inputs).teacher, np.zeros(5))
+        # a first network that is never the best: sure of the wrong class
+        wrong = -30.0 * tf.one_hot(labels, 4)[None]
+        np.testing.assert_array_equal(objective(tf.concat([wrong, tied], axis=0), labels, **inputs).teacher, np.ones(5))
+
+
+@pytest.mark.parametrize("name", objectives.OBJECTIVES)
+def test_objectives_run_in_graphs_of_unknown_shape(name):
+    specification = [tf.TensorSpec((None, None, None)), tf.TensorSpec((None,), tf.int64)]
+    inputs = step_inputs(name, 3, 4)
+    specification.append({key: tf.TensorSpec([None] * value.ndim, value.dtype) for key, value in inputs.items()})
+
+    @tf.function(input_signature=specification)
+    def traced(logits, labels, inputs):
+        return objectives.OBJECTIVES[name](logits, labels, **inputs)
+
+    for shape in ((2, 3, 4), (5, 10, 10)):
+        logits, labels = random_case(*shape)
+        inputs = step_inputs(name, *shape[1:])
+        expected = objectives.OBJECTIVES[name](logits, labels, **inputs)
+        result = traced(logits, labels, inputs)
+        np.testing.assert_allclose(result.loss, expected.loss, rtol=1e-5, atol=1e-6)
+        np.testing.assert_array_equal(result.teacher, expected.teacher)
+
+
+def test_settings_of_objectives_are_settings_of_a_run():
+    for objective in objectives.OBJECTIVES.values():
+        assert objectives.settings_of(objective) <= {field.name for field in dataclasses.fields(Config)}
+        assert objectives.step_inputs(objective) <= {"seed", "teacher_logits"}
+    assert objectives.step_inputs(objectives.random_teacher) == {"seed"}
+    assert objectives.settings_of(objectives.cmcl) == {"beta"}
+
+
+@pytest.mark.parametrize("case", GOLDEN_CASES)
 def test_dmcl_equals_the_authors_values(case):
     golden = {name.split("/")[1]: GOLDEN[name] for name in GOLDEN.files if name.startswith(f"{case}/")}
     logits, labels = tf.constant(golden["logits"]), tf.constant(golden["labels"])
@@ -91,8 +139,8 @@ def test_dmcl_equals_the_authors_values(case):
 
 
 def test_golden_cases_include_a_batch_of_as_many_samples_as_classes():
-    assert any(GOLDEN[f"{case}/logits"].shape[1] == GOLDEN[f"{case}/logits"].shape[2] for case in CASES)
-    assert len(CASES) == 5
+    assert any(GOLDEN[f"{case}/logits"].shape[1] == GOLDEN[f"{case}/logits"].shape[2] for case in GOLDEN_CASES)
+    assert len(GOLDEN_CASES) == 5
 
 
 @pytest.mark.parametrize("weight", [0.5, 1.0])
@@ -107,26 +155,17 @@ def test_equation_3_of_the_paper(weight, temperature):
         distillation_weight=weight,
         scale_by_temperature_squared=False,
     )
-    expected, _ = losses_by_loops(
-        logits.numpy(),
-        labels.numpy(),
+    expected, _ = by_samples(
+        CASES["dmcl"],
+        logits,
+        labels,
+        [{}] * 7,
         temperature=temperature,
         label_weight=1 - weight,
         teacher_weight=weight,
         scale=1.0,
     )
     np.testing.assert_allclose(objective.loss, expected, rtol=1e-5, atol=1e-6)
-
-
-def test_ties_go_to_the_lowest_index():
-    logits, labels = random_case(1, 5, 4)
-    for networks in (2, 3, 4):
-        tied = tf.repeat(logits, networks, axis=0)
-        np.testing.assert_array_equal(objectives.dmcl(tied, labels).teacher, np.zeros(5))
-        worse_first = tf.concat([tf.zeros_like(logits), tied], axis=0)
-        entropies = objectives.cross_entropy(worse_first, labels)
-        expected = np.where(entropies[1] < entropies[0], 1, 0)
-        np.testing.assert_array_equal(objectives.dmcl(worse_first, labels).teacher, expected)
 
 
 def test_no_gradient_flows_into_the_teacher():
@@ -154,14 +193,3 @@ def test_gradient_of_the_distillation_is_the_difference_of_the_softened_predicti
         expected = 5.0 * (soft[:, sample] - soft[teacher, sample])  # T² / T
         expected[teacher] = hard[teacher, sample] - np.eye(5)[labels[sample]]
         np.testing.assert_allclose(gradient[:, sample], expected, rtol=1e-4, atol=1e-5)
-
-
-def test_objectives_run_in_graphs_of_unknown_shape():
-    specification = [tf.TensorSpec((None, None, None)), tf.TensorSpec((None,), tf.int64)]
-    for name, objective in objectives.OBJECTIVES.items():
-        traced = tf.function(objective, input_signature=specification)
-        for shape in ((2, 3, 4), (3, 10, 10)):
-            logits, labels = random_case(*shape)
-            np.testing.assert_allclose(
-                traced(logits, labels).loss, FORMULAS[name](logits.numpy(), labels.numpy())[0], 1e-5
-            )

@@ -25,7 +25,8 @@ def test_a_run_survives(folder):
     folder.create_or_match(run)
     assert folder.load() == run
     written = json.loads(folder.config_path.read_text())
-    assert {"dataset", "records", "class_names", "config", "git_commit", "python", "versions"} == set(written)
+    expected = {"dataset", "records", "class_names", "config", "teacher", "depth", "git_commit", "python", "versions"}
+    assert set(written) == expected
     assert written["versions"]["numpy"] == np.__version__
     assert [path.name for path in folder.directory.iterdir()] == ["config.json"]
 

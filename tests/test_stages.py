@@ -81,6 +81,39 @@ def test_modalities_are_those_of_records_and_of_training():
     assert given["prepare"]["modalities"] == given["train"]["modalities"] == ["rgb", "depth"]
 
 
+def test_modalities_of_own_videos_reach_training(tmp_path):
+    csv = tmp_path / "videos.csv"
+    csv.write_text("video_id,label,split,thermal,ir\na,x,train,a.avi,b.avi\nb,y,train,a.avi,b.avi\n")
+    given = {stage: values(stage, line) for stage, line in commands("custom", f"--videos={csv}").items()}
+    assert given["prepare"]["videos"] == str(csv)
+    assert given["train"]["modalities"] == ["thermal", "ir"]
+    assert given["train"]["records"] == given["evaluate"]["records"] == "data/custom/records/256"
+    flow = {
+        stage: values(stage, line) for stage, line in commands("custom", f"--videos={csv}", "--flow_from=ir").items()
+    }
+    assert flow["train"]["modalities"] == ["thermal", "ir", "flow"]
+    one = commands("custom", f"--videos={csv}", "--modalities=ir", "--method=independent", "--select_by=ir")
+    assert values("train", one["train"])["modalities"] == ["ir"]
+    with pytest.raises(InputError, match=r"--videos is missing"):
+        commands("custom")
+
+
+@pytest.mark.parametrize(
+    ("dataset", "arguments", "records"),
+    [
+        ("uwa3dii", ["--train_views=1,3"], "data/uwa3dii/records/256"),
+        ("ntu60", ["--protocol=cross_view"], "data/ntu/records/ntu60-256"),
+        ("ntu120", ["--protocol=cross_setup"], "data/ntu/records/ntu120-256"),
+        ("ntu120mini", ["--subset=2"], "data/ntu/records/ntu120mini-256"),
+    ],
+)
+def test_every_data_set_of_the_paper(dataset, arguments, records):
+    given = commands(dataset, *arguments)
+    assert set(arguments) <= set(given["prepare"])
+    assert given["train"] == [f"--records={records}"]
+    assert given["evaluate"][0] == f"--run_dir=checkpoints/{dataset}/dmcl/authors-paper-seed0"
+
+
 @pytest.mark.parametrize("sign", ["=", " "])
 def test_both_ways_of_writing_a_flag(sign):
     """Also where a stage does not know the flag, and its value looks like an argument to it."""

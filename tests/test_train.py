@@ -1,6 +1,9 @@
 """The flags of the training script and what they make of a configuration."""
 
 import dataclasses
+import os
+import re
+from pathlib import Path
 
 import pytest
 from absl import flags
@@ -9,7 +12,10 @@ from tiny import write_records
 from dmcl_tf import train
 from dmcl_tf.config import Config, resolve
 from dmcl_tf.errors import InputError
+from dmcl_tf.objectives import OBJECTIVES
 from dmcl_tf.run_folder import Run, RunFolder
+
+ROOT = Path(__file__).parents[1]
 
 
 def parse(*arguments):
@@ -50,6 +56,9 @@ def test_every_setting_has_a_flag_with_help():
         ("--decay_epochs=3,5", "decay_epochs", (3, 5)),
         ("--decay_epochs=", "decay_epochs", ()),
         ("--weight_decay=0", "weight_decay", 0.0),
+        ("--method=cmcl_stochastic", "method", "cmcl_stochastic"),
+        ("--beta=0.5", "beta", 0.5),
+        ("--train_fraction=0.25", "train_fraction", 0.25),
     ],
 )
 def test_given_flags_go_before_recipe_and_scale(flag, setting, value):
@@ -60,14 +69,29 @@ def test_given_flags_go_before_recipe_and_scale(flag, setting, value):
 def test_lambda_sets_both_weights():
     config = config_of("--recipe=paper", "--lambda=0.25")
     assert (config.loser_ground_truth_weight, config.distillation_weight) == (0.75, 0.25)
+    taught = config_of("--method=generalized_distillation", "--teacher_run=run", "--lambda=0.25")
+    assert (taught.loser_ground_truth_weight, taught.distillation_weight) == (0.75, 0.25)
     given = config_of("--lambda=0.25", "--distillation_weight=2")
     assert (given.loser_ground_truth_weight, given.distillation_weight) == (0.75, 2.0)
+
+
+def test_the_folder_of_a_teacher_has_one_name():
+    written = ("runs/tiny/teacher", "runs/tiny/teacher/", f"{os.getcwd()}/runs/tiny/teacher")
+    for path in written:
+        config = config_of("--method=generalized_distillation", f"--teacher_run={path}", "--teacher_modalities=depth")
+        assert (config.teacher_run, config.teacher_modalities) == ("runs/tiny/teacher", ("depth",))
+
+
+def test_every_method_is_explained():
+    for name in OBJECTIVES:
+        assert re.search(rf"^  {name}  +\S", train.__doc__, re.MULTILINE), name
+        assert re.search(rf"^      {name}  +\S", (ROOT / "run.sh").read_text(), re.MULTILINE), name
 
 
 @pytest.mark.parametrize(
     ("flag", "message"),
     [
-        ("--method=dmlc", r"--method=dmlc: expected one of dmcl, independent; did you mean dmcl\?"),
+        ("--method=dmlc", r"--method=dmlc: expected one of .*; did you mean dmcl\?"),
         ("--recipe=authers", r"--recipe=authers: expected one of authors, paper; did you mean authors\?"),
         ("--scale=kompact", r"--scale=kompact: .*did you mean compact\?"),
         ("--lambda=1.5", r"--lambda=1\.5: expected a value from 0 to 1"),

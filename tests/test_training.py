@@ -186,6 +186,24 @@ def test_killed_at_any_moment_and_continued_equals_uninterrupted(info, tmp_path,
 
 
 @pytest.mark.usefixtures("linear")
+def test_a_method_that_draws_continues_with_what_it_would_have_drawn(info, tmp_path, monkeypatch):
+    config, save_last = make_config(method="random_teacher", epochs=2), Checkpoints.save_last
+    whole = train(config, info, tmp_path / "whole")
+
+    def killed(checkpoints, epoch):
+        save_last(checkpoints, epoch)
+        raise Killed
+
+    monkeypatch.setattr(Checkpoints, "save_last", killed)
+    with pytest.raises(Killed):
+        train(config, info, tmp_path / "killed")
+    monkeypatch.setattr(Checkpoints, "save_last", save_last)
+    continued = train(config, info, tmp_path / "killed")
+    pd.testing.assert_frame_equal(continued.read_history(), whole.read_history(), rtol=1e-6)
+    assert len(whole.read_history()) == 2
+
+
+@pytest.mark.usefixtures("linear")
 def test_a_loss_that_is_not_finite_stops_the_run_and_names_the_videos(info, tmp_path):
     with pytest.raises(InputError) as caught:
         train(make_config(learning_rate=1e38, warmup_epochs=0, value_range="0..255"), info, tmp_path / "run")

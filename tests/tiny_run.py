@@ -10,9 +10,10 @@ from pathlib import Path
 import keras
 import numpy as np
 import pytest
+from absl import flags
 from tiny import MODALITIES, write_records
 
-from dmcl_tf import networks, records
+from dmcl_tf import networks, records, train
 from dmcl_tf.checkpoints import Checkpoints
 from dmcl_tf.config import Config, resolve
 from dmcl_tf.ensemble import make_ensemble
@@ -21,6 +22,7 @@ from dmcl_tf.layers import BatchNormalization, Convolution
 from dmcl_tf.run_folder import Run, RunFolder
 
 SETTINGS = {"frame_size": 40, "crop_size": 32}
+TRAINING = {**SETTINGS, "batch_size": 4, "epochs": 3, "warmup_epochs": 0, "validate_every": 1, "value_range": "-1..1"}
 
 
 def small_network(num_classes, width, variant, *, batch_norm_momentum, name):
@@ -79,6 +81,19 @@ def save_checkpoint(folder: RunFolder, info: records.DatasetInfo, name: str, *, 
         network.get_layer("logits").bias.assign_sub(mean)
     checkpoints = Checkpoints(folder.directory, ensemble)
     checkpoints.save_best(epoch, 50.0) if name == "best" else checkpoints.save_last(epoch)
+
+
+def run_training(info: records.DatasetInfo, checkpoints: Path, **settings) -> RunFolder:
+    """Runs the training script; `settings` go before `TRAINING`. Returns the folder of the run."""
+    flag_values = flags.FlagValues()
+    train.define_flags(flag_values)
+    places = {"records": info.directory, "checkpoints": checkpoints}
+    given = [f"--{name}={value}" for name, value in {**places, **TRAINING, **settings}.items()]
+    flag_values(["train", *given])
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(flags, "FLAGS", flag_values)
+        train.main()
+    return RunFolder(Path(checkpoints) / info.dataset / settings["method"] / settings["run_name"])
 
 
 def smooth_clips(height: int, width: int, clips: int = 2) -> dict[str, np.ndarray]:

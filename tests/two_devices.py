@@ -12,6 +12,7 @@ import numpy as np
 import tensorflow as tf
 from tiny import linear_networks, write_records
 
+from dmcl_tf import objectives
 from dmcl_tf.config import resolve
 from dmcl_tf.ensemble import ModalityEnsemble, make_objective
 from dmcl_tf.evaluation import Evaluator
@@ -38,6 +39,15 @@ def with_batch_statistics(config):
         logits = keras.layers.Dense(3)(keras.layers.GlobalAveragePooling3D()(x))
         networks[modality] = keras.Model(clips, logits, name=modality)
     return ModalityEnsemble(networks, make_objective(config), weight_decay=config.weight_decay)
+
+
+def taught(config):
+    """A network that a frozen one of another modality teaches."""
+    networks = linear_networks(["rgb"], 3)
+    ensemble = ModalityEnsemble(networks, objectives.generalized_distillation, weight_decay=config.weight_decay)
+    teacher = linear_networks(["depth"], 3)["depth"]
+    ensemble.teacher = lambda clips: teacher(clips["depth"])
+    return ensemble
 
 
 def train(strategy, make, batch, steps):
@@ -84,10 +94,14 @@ def main(directory: Path) -> None:
     result = {"devices": two.num_replicas_in_sync}
     for name, make, batch, steps in (
         ("without_batch_statistics", without_batch_statistics, different, 3),
+        ("taught", taught, different, 3),
         ("with_batch_statistics", with_batch_statistics, halves, 3),
     ):
         (first, alone), (second, shared) = (train(strategy, make, batch, steps) for strategy in (one, two))
         result[name] = {"difference": largest_difference(first, second), "one": alone, "two": shared}
+    second.objective = objectives.random_teacher
+    seeds = two.run(lambda: second._step_inputs({})["seed"])
+    result["seeds"] = [seed.numpy().tolist() for seed in two.experimental_local_results(seeds)]
     second.set_weights(first.get_weights())
     info = write_records(directory, {"train": 1, "validation": 1, "test": 3}, modalities=CONFIG.modalities, shards=1)
     result["evaluation"] = {}

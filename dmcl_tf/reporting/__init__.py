@@ -1,0 +1,1 @@
+"""Reading runs, comparing them, and showing what they found."""

@@ -1,0 +1,173 @@
+"""Which runs a matrix has, in which order, under which names, and by which commands."""
+
+from __future__ import annotations
+
+import sys
+
+import pytest
+
+from dmcl_tf import experiments, matrix, stages, train
+from dmcl_tf.config import Config
+from dmcl_tf.errors import InputError
+
+
+def make(*arguments, dataset="nwucla"):
+    values, selection, given = experiments.parse([f"--dataset={dataset}", *arguments])
+    return matrix.make_matrix(values.dataset, selection, given)
+
+
+@pytest.fixture(autouse=True)
+def default_data_root(monkeypatch):
+    monkeypatch.delenv("DATA_ROOT", raising=False)
+
+
+def test_all_methods_of_a_seed_come_before_the_next_seed():
+    runs = make("--methods=independent,dmcl,dmcl:paper", "--seeds=0,2", "--train_fractions=1")
+    assert [run.label for run in runs] == [
+        "independent seed 0",
+        "dmcl seed 0",
+        "dmcl:paper seed 0",
+        "independent seed 2",
+        "dmcl seed 2",
+        "dmcl:paper seed 2",
+    ]
+    assert [(run.config.method, run.config.recipe, run.config.seed) for run in runs[:3]] == [
+        ("independent", "authors", 0),
+        ("dmcl", "authors", 0),
+        ("dmcl", "paper", 0),
+    ]
+    assert {run.config.scale for run in runs} == {"compact"}
+
+
+def test_the_default_matrix_has_every_method_once_and_the_published_ones_with_every_seed():
+    runs = make("--train_fractions=1")
+    assert {run.config.method for run in runs if run.config.seed == 0} == set(matrix.METHODS)
+    entries = [entry for entry in matrix.PUBLISHED.split(",") if entry.partition(":")[0] in matrix.METHODS]
+    for seed in (1, 2):
+        assert sorted(r.label for r in runs if r.config.seed == seed) == sorted(f"{e} seed {seed}" for e in entries)
+    assert runs[0].config.method == "independent"
+
+
+def test_some_methods_run_with_every_seed():
+    runs = make("--methods=independent,dmcl", "--all_seeds=dmcl", "--seeds=5,6", "--train_fractions=1")
+    assert [run.label for run in runs] == ["independent seed 5", "dmcl seed 5", "dmcl seed 6"]
+
+
+def test_shares_of_the_training_videos():
+    runs = make("--methods=independent,dmcl", "--all_seeds=dmcl", "--seeds=0,1", "--all_fractions=dmcl")
+    assert [(run.label, run.config.train_fraction) for run in runs] == [
+        ("independent seed 0", 1),
+        ("dmcl seed 0", 1),
+        ("dmcl seed 0 50 %", 0.5),
+        ("dmcl seed 0 25 %", 0.25),
+        ("dmcl seed 1", 1),
+        ("dmcl seed 1 50 %", 0.5),
+        ("dmcl seed 1 25 %", 0.25),
+    ]
+    assert runs[2].folder.directory.name == "authors-compact-seed0-train_fraction_0.5"
+
+
+@pytest.mark.parametrize("methods", ["generalized_distillation", "generalized_distillation,independent"])
+def test_the_teacher_is_the_independent_run_of_the_same_seed_and_goes_first(methods):
+    teacher, student, *_ = make(f"--methods={methods}", "--seeds=4", "--teacher_modalities=depth,flow")
+    assert (teacher.label, student.label) == ("independent seed 4", "generalized_distillation seed 4")
+    assert student.teacher == teacher
+    assert student.config.teacher_run == str(teacher.folder.directory)
+    assert (student.config.teacher_modalities, student.config.modalities) == (("depth", "flow"), ("rgb",))
+    assert student.config.distillation_weight == 0.5  # the method's own
+    expected = "authors-compact-seed4-modalities_rgb-teacher_modalities_depth+flow"
+    assert student.folder.directory.name == expected
+
+
+def test_the_teacher_has_the_recipe_of_the_student():
+    teacher, student = make("--methods=generalized_distillation:paper", "--seeds=0", "--train_fractions=1")
+    assert (teacher.label, teacher.config.recipe, student.config.recipe) == (
+        "independent:paper seed 0",
+        "paper",
+        "paper",
+    )
+
+
+def test_commands_are_those_of_the_stages():
+    (run,) = make("--methods=dmcl:paper", "--seeds=3", "--train_fractions=1", "--epochs=7", "--checkpoint=last")
+    expected = ["--method=dmcl", "--recipe=paper", "--scale=compact", "--seed=3", "--epochs=7", "--checkpoint=last"]
+    expected += ["--run_name=paper-compact-seed3-epochs_7"]
+    flags = stages.stage_flags("nwucla", expected)
+    for stage in ("train", "evaluate"):
+        assert run.commands[stage][: 1 + len(stages.STAGES[stage][1])] == [sys.executable, *stages.STAGES[stage][1]]
+        assert sorted(run.commands[stage]) == sorted(stages.command(stage, flags[stage]))
+    parsed = stages.parse("train", run.commands["train"][3:])[0]
+    assert train.config_from_flags(parsed) == run.config
+    assert str(run.folder.directory) == "checkpoints/nwucla/dmcl/paper-compact-seed3-epochs_7"
+    assert (run.checkpoint, str(run.records)) == ("last", "data/nwucla/records/80")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "name"),
+    [
+        ([], "authors-compact-seed0"),
+        (["--scale=paper"], "authors-paper-seed0"),
+        (["--recipe=paper"], "paper-compact-seed0"),
+        (["--epochs=60"], "authors-compact-seed0"),  # as it is
+        (["--lambda=0.5"], "authors-compact-seed0-loser_ground_truth_weight_0.5-distillation_weight_0.5"),
+        (["--temperature=5", "--precision=bfloat16"], "authors-compact-seed0-temperature_5-precision_bfloat16"),
+        (["--modalities=rgb,flow"], "authors-compact-seed0-modalities_rgb+flow"),
+    ],
+)
+def test_names_tell_what_was_changed(arguments, name):
+    (run,) = make("--methods=dmcl", "--seeds=0", "--train_fractions=1", *arguments)
+    assert run.folder.directory.name == name
+
+
+def test_long_names_become_checksums_that_differ():
+    changes = ["--width=4", "--epochs=3", "--warmup_epochs=0", "--validate_every=1", "--crop_jitter_probability=0.25"]
+    changes += ["--flip_probability=0.25"]
+    names = [
+        make("--methods=dmcl", "--seeds=0", "--train_fractions=1", *changes, change)[0].folder.directory.name
+        for change in ("--color_probability=0.25", "--color_probability=0.75")
+    ]
+    assert len(set(names)) == 2
+    assert all(name.startswith("authors-compact-seed0-") and len(name) == 30 for name in names)
+
+
+def test_the_settings_of_a_data_set_are_its_usual_ones():
+    (run,) = make("--methods=dmcl", "--seeds=0", "--train_fractions=1", dataset="demo")
+    assert run.folder.directory.name == "authors-compact-seed0"
+    assert run.config.frame_size == 64
+
+
+def test_the_same_run_is_there_once():
+    runs = make("--methods=dmcl:authors,dmcl", "--seeds=0,0", "--train_fractions=1,1.0")
+    assert [run.label for run in runs] == ["dmcl:authors seed 0"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--methods=dmlc"], "--methods: 'dmlc': expected one of .*; did you mean dmcl"),
+        (["--methods=dmcl:papre"], "--methods: 'dmcl:papre': expected one of authors, paper; did you mean paper"),
+        (["--methods=dmcl:paper:2"], "expected a method or method:recipe"),
+        (["--all_seeds=dmlc"], "--all_seeds: 'dmlc'"),
+        (["--all_fractions=dmlc"], "--all_fractions: 'dmlc'"),
+        (["--seeds=0,one"], "--seeds=0,one: expected numbers"),
+        (["--train_fractions=half"], "--train_fractions=half: expected numbers"),
+        (["--seed=1"], "--seed: the matrix sets it for each run; see --methods, --seeds"),
+        (["--method=dmcl"], "--method: the matrix sets it for each run"),
+        (["--run_name=mine"], "--run_name: the matrix sets it for each run"),
+        (["--split=validation"], "--split: the matrix sets it for each run"),
+        (["--methds=dmcl"], "unknown argument '--methds=dmcl'; did you mean --methods"),
+        (["--dry_rum"], "unknown argument '--dry_rum'; did you mean --dry_run"),
+        (["--temperature=-1"], "--temperature=-1.0: expected a positive number"),
+        (["--dataset=nwcla"], "'nwcla': expected a data set.*did you mean nwucla"),
+        (["train"], "unknown argument 'train'"),
+    ],
+)
+def test_bad_input(arguments, message):
+    with pytest.raises(InputError, match=message):
+        make(*arguments)
+
+
+def test_methods_are_those_of_the_configuration():
+    assert Config.__dataclass_fields__["method"].metadata["choices"] == matrix.METHODS
+    assert matrix.BASELINE in matrix.METHODS
+    assert set(matrix.default_methods()) - {"dmcl:paper"} == set(matrix.METHODS)

@@ -1,0 +1,215 @@
+"""Generalized distillation from end to end: a run, the run that it teaches, and teachers that do not fit."""
+
+import dataclasses
+import json
+import shutil
+from pathlib import Path
+
+import keras
+import numpy as np
+import pandas as pd
+import pytest
+import tensorflow as tf
+from objective_formulas import log_softmax, softmax
+from tiny import write_records
+from tiny_run import SETTINGS, noisy_frame, run_training, save_checkpoint, small_networks
+
+from dmcl_tf import evaluate, input_pipeline
+from dmcl_tf.checkpoints import restore_ensemble
+from dmcl_tf.config import reported_accuracies, resolve
+from dmcl_tf.ensemble import make_ensemble
+from dmcl_tf.errors import InputError
+from dmcl_tf.records import DatasetInfo
+from dmcl_tf.run_folder import RunFolder
+from dmcl_tf.teacher import Teacher
+
+__all__ = ["small_networks"]  # acts on every test here
+
+VIDEOS = {"train": 4, "validation": 2, "test": 3}
+MODALITIES = ("rgb", "depth", "flow")
+
+
+def student(info, checkpoints, teacher, **settings):
+    settings = {"method": "generalized_distillation", "modalities": "rgb", "run_name": "student", **settings}
+    return run_training(info, checkpoints, teacher_run=teacher.directory, **settings)
+
+
+def write_tiny(directory, modalities=MODALITIES):
+    size = SETTINGS["frame_size"]
+    return write_records(directory, VIDEOS, modalities=modalities, size=size, lengths=(8, 9), frame=noisy_frame)
+
+
+@pytest.fixture(scope="module")
+def info(tmp_path_factory):
+    return write_tiny(tmp_path_factory.mktemp("records"))
+
+
+@pytest.fixture(scope="module")
+def checkpoints(tmp_path_factory):
+    return tmp_path_factory.mktemp("checkpoints")
+
+
+@pytest.fixture(scope="module")
+def teacher(info, checkpoints):
+    """A run of three modalities."""
+    return run_training(info, checkpoints, method="independent", modalities="rgb,depth,flow", run_name="teacher")
+
+
+@pytest.fixture(scope="module")
+def taught(info, checkpoints, teacher):
+    """A student of RGB, and the files of its teacher before and after."""
+    before = {path: path.read_bytes() for path in teacher.directory.rglob("*") if path.is_file()}
+    folder = student(info, checkpoints, teacher, teacher_modalities="depth,flow")
+    after = {path: path.read_bytes() for path in teacher.directory.rglob("*") if path.is_file()}
+    return folder, before, after
+
+
+def test_history_is_that_of_the_student_alone(taught, teacher):
+    history, theirs = pd.read_csv(taught[0].history_path), pd.read_csv(teacher.history_path)
+    kinds = ("loss", "cross_entropy", "accuracy", "wins")
+    validation = {f"validation_{name}" for name in reported_accuracies(("rgb",))}
+    assert set(history) == {"epoch", "learning_rate", "loss", *(f"rgb_{kind}" for kind in kinds)} | validation
+    assert (history["rgb_wins"] == 1.0).all()
+    # one step per epoch: the first cross-entropy is that of the same initial weights and clips as without a teacher
+    assert history["rgb_cross_entropy"][0] == pytest.approx(theirs["rgb_cross_entropy"][0], rel=1e-5)
+    assert history["rgb_cross_entropy"][1] != pytest.approx(theirs["rgb_cross_entropy"][1], rel=1e-5)
+
+
+def test_loss_of_the_first_step(taught, teacher, info):
+    """By hand, from the clips, the student's initial weights and the best weights of the teacher."""
+    config = taught[0].load().config
+    dataset = input_pipeline.training_dataset(info, dataclasses.replace(config, modalities=MODALITIES))
+    batch = next(iter(dataset))
+    ensemble, _ = restore_ensemble(teacher, "best")
+    logits = {m: ensemble.networks[m](batch["clips"][m], training=False).numpy() for m in ("depth", "flow")}
+    soft = softmax((logits["depth"] + logits["flow"]) / 2 / 2.0)
+    keras.utils.set_random_seed(config.seed + 1)
+    network = make_ensemble(config, 3).networks["rgb"]
+    predicted = log_softmax(network(batch["clips"]["rgb"], training=True).numpy())
+    label = -predicted[np.arange(4), batch["label"].numpy()]
+    expected = np.mean(0.5 * label + 0.5 * 4.0 * -np.sum(soft * predicted, axis=1))
+    assert pd.read_csv(taught[0].history_path)["rgb_loss"][0] == pytest.approx(expected, rel=1e-4)
+
+
+def test_the_teacher_is_left_alone(taught):
+    _, before, after = taught
+    assert before == after
+
+
+@pytest.mark.parametrize("name", ["last", "best"])
+def test_checkpoints_hold_the_student_alone(taught, teacher, name):
+    student, three = (
+        [variable for variable, _ in tf.train.list_variables(str(folder.directory / name))]
+        for folder in (taught[0], teacher)
+    )
+    assert any("network_rgb" in variable for variable in student)
+    assert not [variable for variable in student if "network_depth" in variable or "network_flow" in variable]
+    assert 2 * len(student) < len(three)  # one network instead of three
+
+
+def test_settings_and_the_teachers_weights_are_written_down(taught, teacher):
+    written = json.loads(taught[0].config_path.read_text())
+    assert written["config"]["teacher_modalities"] == ["depth", "flow"]
+    assert Path(written["config"]["teacher_run"]).resolve() == teacher.directory.resolve()
+    assert written["teacher"] == Teacher.of(taught[0].load().config).identity()
+    assert set(written["teacher"]) == {"epoch", "weights"}
+
+
+def test_evaluation_needs_no_teacher(taught, tmp_path):
+    shutil.copytree(taught[0].directory, tmp_path / "student")
+    folder = RunFolder(tmp_path / "student")
+    written = folder.config_path.read_text()
+    folder.config_path.write_text(written.replace("/teacher", "/nowhere"))
+    results = evaluate.evaluate(folder, "test", "best")
+    assert json.loads((folder.directory / "results.json").read_text()) == results
+    assert results["method"] == "generalized_distillation"
+    assert set(results["accuracy"]) == {"rgb", "sum", "sum_probabilities", "oracle", "subsets"}
+    assert "generalized_distillation · authors recipe" in evaluate.table(results)
+
+
+def test_teaching_networks_give_the_mean_of_their_logits_in_inference_mode(teacher):
+    clips = {m: tf.random.stateless_uniform((2, 8, 32, 32, 3), (k, 1), -1.0, 1.0) for k, m in enumerate(MODALITIES)}
+    ensemble, _ = restore_ensemble(teacher, "best")
+    logits = {m: ensemble.networks[m](clips[m], training=False) for m in MODALITIES}
+    for modalities in (("depth",), ("depth", "flow"), ()):
+        config = resolve(
+            "authors",
+            "paper",
+            {
+                "method": "generalized_distillation",
+                "teacher_run": str(teacher.directory),
+                "teacher_modalities": modalities,
+            },
+        )
+        found = Teacher.of(config)
+        assert found.modalities == (modalities or MODALITIES)
+        expected = np.mean([logits[m] for m in found.modalities], axis=0)
+        np.testing.assert_allclose(found.load("float32")(clips), expected, rtol=1e-5, atol=1e-6)
+
+
+def test_a_run_without_teacher_run_has_no_teacher():
+    assert Teacher.of(resolve("authors", "paper", {})) is None
+
+
+def test_several_students_of_all_the_teachers_modalities(info, tmp_path, teacher):
+    folder = student(info, tmp_path, teacher, modalities="flow,rgb", epochs=1)
+    history = pd.read_csv(folder.history_path)
+    assert history["loss"][0] == pytest.approx(history["rgb_loss"][0] + history["flow_loss"][0], rel=1e-5)
+    assert not [name for name in history if "depth" in name]
+
+
+def test_a_teacher_that_was_trained_again_is_another(info, tmp_path, teacher):
+    shutil.copytree(teacher.directory, tmp_path / "teacher")
+    again = RunFolder(tmp_path / "teacher")
+    student(info, tmp_path, again, epochs=1)
+    save_checkpoint(again, info, "best", epoch=7, seed=9)
+    with pytest.raises(
+        InputError, match=r"student holds a run of another .*teacher: .* there, .* now\); choose another"
+    ):
+        student(info, tmp_path, again, epochs=1)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"teacher_modalities": "sound"}, r"--teacher_modalities=sound: .*teacher has no sound, only rgb, depth, flow"),
+        ({"crop_size": 24}, r"--teacher_run=.*teacher was trained with --crop_size=32, but 24 is asked for"),
+        ({"value_range": "0..255"}, r"was trained with --value_range=-1\.\.1, but 0\.\.255 is asked for"),
+    ],
+)
+def test_settings_that_do_not_fit_the_teacher(info, tmp_path, teacher, settings, message):
+    with pytest.raises(InputError, match=message):
+        student(info, tmp_path, teacher, **settings)
+    assert not (tmp_path / "tiny").exists()
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"dataset": "others"}, r"teacher was trained on tiny, not on others: choose a run of the latter"),
+        ({"class_names": ("a", "b", "c")}, r"teacher knows other classes than the records in .*: choose another run"),
+        ({"protocol": {"test_view": 2}}, r"trained on another split \(.*\) than that of .* \(test_view 2\): choose"),
+    ],
+)
+def test_records_that_do_not_fit_the_teacher(info, tmp_path, teacher, changes, message):
+    shutil.copytree(info.directory, tmp_path / "records")
+    other = dataclasses.replace(DatasetInfo.load(info.directory), **changes).save(tmp_path / "records")
+    with pytest.raises(InputError, match=message):
+        student(other, tmp_path, teacher)
+    assert not (tmp_path / other.dataset).exists()
+
+
+def test_records_without_the_teachers_modality(tmp_path, teacher):
+    records = write_tiny(tmp_path / "records", modalities=("rgb",))
+    with pytest.raises(InputError, match=r"records of rgb at 40 pixels, but rgb,depth at 40 pixels are asked for"):
+        student(records, tmp_path, teacher, teacher_modalities="depth")
+
+
+def test_a_teacher_that_is_not_there_or_not_trained(info, tmp_path, teacher):
+    with pytest.raises(InputError, match=r"nowhere/config\.json does not exist: expected a run"):
+        student(info, tmp_path, RunFolder(tmp_path / "nowhere"))
+    shutil.copytree(teacher.directory, tmp_path / "teacher")
+    shutil.rmtree(tmp_path / "teacher" / "best")
+    with pytest.raises(InputError, match=r"teacher: no best checkpoint; train the run first"):
+        student(info, tmp_path, RunFolder(tmp_path / "teacher"))
+    assert not (tmp_path / "tiny").exists()
