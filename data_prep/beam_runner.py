@@ -9,6 +9,7 @@ on with the same command, and the files come out the same.
 from __future__ import annotations
 
 import base64
+import logging
 import pickle
 import shlex
 import tempfile
@@ -34,6 +35,7 @@ def import_beam():
         import apache_beam
     except ImportError as error:
         raise InputError(f"--runner=beam needs Apache Beam ({error}): pip install -r requirements-beam.txt") from None
+    logging.getLogger("apache_beam").setLevel(logging.WARNING)  # it reports every connection of every worker
     return apache_beam
 
 

@@ -24,7 +24,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from data_prep import extract_frames as extract_frames_script
 from data_prep.alignment import AlignedReader, allowed_difference
 from data_prep.datasets.base import Dataset, Listing, Skipped, Video
-from data_prep.extract_frames import DataSettings, define_data_flags
+from data_prep.extract_frames import DataSettings, define_data_flags, list_videos
 from data_prep.extract_video import FrameEncoder, FrameSettings, peculiarities
 from data_prep.parallel import run_parallel
 from dmcl_tf.errors import InputError, run_script
@@ -126,7 +126,7 @@ def main() -> None:
     """Checks the data set that the flags name."""
     settings = DataSettings.from_flags(flags.FLAGS)
     dataset = settings.dataset
-    listing = dataset.list_videos(settings.data_dir)
+    listing = list_videos(dataset, settings.data_dir)
     problems = check_videos(listing, settings, full=flags.FLAGS.full)
     tables = count_videos(dataset, listing.videos)
     for table in tables.values():

@@ -111,7 +111,7 @@ def print_summary(output: Path) -> None:
     print(f"{info.title}: {', '.join(info.modalities)} at {info.frame_size}² pixels in {output}")
     if info.skipped or info.warnings:
         for entry in info.skipped[:_SHOWN]:
-            print(f"skipped: {entry['reason']}")
+            print(f"skipped {entry['video_id']}: {entry['reason']}")
         print(
             f"{len(info.skipped)} videos skipped, {len(info.warnings)} warnings about kept ones: "
             f"listed in {output / 'dataset.json'}"

@@ -63,6 +63,14 @@ def extract_frames(
     return extracted, sorted(skipped, key=lambda video: video.video_id)
 
 
+def list_videos(dataset: Dataset, data_dir: Path) -> Listing:
+    """Lists a data set's raw videos; raises `InputError` where its folders are missing or may not be read."""
+    try:
+        return dataset.list_videos(data_dir)
+    except OSError as error:
+        raise InputError(f"{error.filename}: {error.strerror}; {dataset.title} is read from there") from error
+
+
 def list_raw_videos(dataset: Dataset, data_dir: Path, *, workers: int) -> Listing:
     """Lists a data set's raw videos, after making them where the data set is a generated one.
 
@@ -71,7 +79,7 @@ def list_raw_videos(dataset: Dataset, data_dir: Path, *, workers: int) -> Listin
     """
     if dataset.generate:
         dataset.generate(data_dir, workers=workers)
-    listing = dataset.list_videos(data_dir)
+    listing = list_videos(dataset, data_dir)
     if not listing.videos:
         example = f", for example {listing.skipped[0].reason}" if listing.skipped else ""
         raise InputError(f"{data_dir}: no usable video among {len(listing.skipped)} folders{example}")

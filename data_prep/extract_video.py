@@ -80,9 +80,17 @@ def fingerprint(video: Video) -> str:
     checksum = zlib.crc32(str(video.label).encode())
     for modality, source in sorted(video.sources.items()):
         for path in source.files:
-            size = path.stat().st_size if path.is_file() else -1
+            size = file_size(path)
             checksum = zlib.crc32(f"{modality}/{path.name}:{size}\n".encode(), checksum)
     return f"{checksum:08x}"
+
+
+def file_size(path: Path) -> int:
+    """Bytes of a file; -1 where there is none, or where it may not be seen."""
+    try:
+        return path.stat().st_size if path.is_file() else -1
+    except OSError:
+        return -1
 
 
 def read_video_file(folder: Path) -> ExtractedVideo | None:

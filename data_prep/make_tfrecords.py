@@ -14,6 +14,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 
 from absl import flags
+from tqdm import tqdm
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
@@ -59,7 +60,8 @@ def make_records(settings: RecordSettings) -> None:
     check_splits(settings, splits)
     videos = {video.video_id: video for members in splits.values() for video in members}
     check_modalities(settings, videos.values())
-    sources = {video_id: fingerprint(video) for video_id, video in videos.items()}
+    progress = tqdm(videos.items(), desc="raw files", unit="video", delay=5, dynamic_ncols=True)
+    sources = {video_id: fingerprint(video) for video_id, video in progress}
     if begun:
         begun.check_settings(output, settings.to_json())
         begun.check_sources(output, sources)

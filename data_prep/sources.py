@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import re
+import stat
 from collections.abc import Iterator
 from dataclasses import dataclass
 from fnmatch import fnmatch
@@ -260,12 +261,14 @@ def open_source(path: Path) -> Source:
     """The source that fits a path: a folder of frames, a MATLAB volume (`.mat`), or else a video file.
 
     Raises:
-        InputError: the path does not exist, or is a single image.
+        InputError: the path does not exist, may not be seen, or is a single image.
     """
-    if path.is_dir():
+    try:
+        kind = path.stat().st_mode
+    except OSError as error:
+        raise InputError(f"{path}: {error.strerror}; expected a video file or a folder of frames") from error
+    if stat.S_ISDIR(kind):
         return ImageFolder(path)
-    if not path.exists():
-        raise InputError(f"{path}: there is no such file or folder")
     if path.suffix.lower() in IMAGE_SUFFIXES:
         raise InputError(f"{path}: a single image; expected a video file or a folder of frames")
     return MatVolume(path) if path.suffix.lower() == ".mat" else VideoFile(path)

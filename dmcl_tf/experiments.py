@@ -3,8 +3,9 @@
 Every run is trained and evaluated by the scripts that do it alone. What is complete is skipped, what was interrupted is
 continued, and a run that fails is listed at the end while the others go on. The command can be stopped at any time: the
 first seed's runs come first, so that what is there can be compared. Flags of preparation, training and evaluation go
-to all runs. A finished run is copied without its weights to <results>/runs/<method>/<run>/, which is what belongs under
-version control, and a copy of the same configuration counts as complete where the run itself is not at hand.
+to all runs; the scale is compact unless --scale=paper is given. A finished run is copied without its weights to
+<results>/runs/<method>/<run>/, which is what belongs under version control, and a copy of the same configuration
+counts as complete where the run itself is not at hand.
 """
 
 from __future__ import annotations

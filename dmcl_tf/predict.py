@@ -139,7 +139,8 @@ def main() -> None:
     probabilities, moments = predict(model, record, sources, name, clips=values.clips)
     order = np.argsort(-probabilities, kind="stable")[:_TOP]
     table = pd.DataFrame({"class": np.array(record["class_names"])[order], "%": 100 * probabilities[order]})
-    print(f"{name}: {', '.join(paths)}, {moments} frames, {values.clips} clips")
+    given = ", ".join(f"{modality} of {path}" for modality, path in paths.items())
+    print(f"{given}: {moments} frames, {values.clips} clips")
     print(table.to_string(index=False, formatters={"%": "{:.2f}".format}))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import os
 import re
 import shutil
@@ -10,7 +11,7 @@ import subprocess
 import sys
 from collections.abc import Sequence
 
-_TAIL = 2**14  # bytes of the end of standard error in which the reason of a failure is looked for
+_TAIL = 2**14  # characters at the end of standard error in which the reason of a failure is looked for
 _PATIENCE = 10  # seconds that a process gets to stop by itself
 
 
@@ -33,11 +34,13 @@ def run_command(command: Sequence[str]) -> str | None:
     size = shutil.get_terminal_size()
     environment = {**os.environ, "COLUMNS": str(size.columns), "LINES": str(size.lines)}  # its bar sees no terminal
     process = subprocess.Popen(command, stderr=subprocess.PIPE, env=environment)
-    tail = b""
+    decoder = codecs.getincrementaldecoder("utf-8")(errors="replace")  # a read can end within a character
+    tail = ""
     try:
         while chunk := os.read(process.stderr.fileno(), 2**16):
-            tail = (tail + chunk)[-_TAIL:]
-            sys.stderr.write(chunk.decode(errors="replace"))
+            text = decoder.decode(chunk)
+            tail = (tail + text)[-_TAIL:]
+            sys.stderr.write(text)
             sys.stderr.flush()
         status = process.wait()
     except KeyboardInterrupt:
@@ -45,7 +48,7 @@ def run_command(command: Sequence[str]) -> str | None:
         raise
     finally:
         process.stderr.close()
-    return _reason(status, tail.decode(errors="replace")) if status else None
+    return _reason(status, tail) if status else None
 
 
 def _stop(process: subprocess.Popen) -> None:

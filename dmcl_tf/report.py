@@ -21,11 +21,12 @@ from dmcl_tf.errors import InputError, run_script
 from dmcl_tf.reporting import documents, pictures, plots, style
 from dmcl_tf.reporting.claims import all_claims
 from dmcl_tf.reporting.page import page
-from dmcl_tf.reporting.runs import RunCollection, load_runs
+from dmcl_tf.reporting.runs import load_runs
 from dmcl_tf.reporting.tables import all_tables, long_form
+from dmcl_tf.reporting.variants import RunCollection
 from dmcl_tf.run_folder import write_text
 
-_RANDOM_FEATURES = ("modality", "k", "seed", "batch_norm", "accuracy")
+_RANDOM_FEATURES = ("modality", "k", "seed", "batch_norm", "accuracy", "dataset", "width", "crop_size")
 
 
 def report(runs: Path, output: Path, random_features: Path | None = None) -> RunCollection:
@@ -40,7 +41,9 @@ def report(runs: Path, output: Path, random_features: Path | None = None) -> Run
         InputError: as `load_runs`, or for a file of random features that is none.
     """
     collection = load_runs(runs)
-    features = read_random_features(random_features or output / "random_features.csv", required=bool(random_features))
+    features = None
+    if random_features or (output / "random_features.csv").exists():
+        features = read_random_features(random_features or output / "random_features.csv", collection)
     tables, claims = all_tables(collection, features), all_claims(collection, features)
     figures = write_figures(collection, output)
     write_text(output / "tables.md", documents.tables_document(collection, tables))
@@ -58,22 +61,27 @@ def report(runs: Path, output: Path, random_features: Path | None = None) -> Run
     return collection
 
 
-def read_random_features(path: Path, *, required: bool) -> pd.DataFrame | None:
-    """The accuracies of random features; None where there is no file and none is required.
+def read_random_features(path: Path, collection: RunCollection) -> pd.DataFrame:
+    """The accuracies of random features that stand beside the runs.
 
     Raises:
-        InputError: where a required file is missing, or it lacks a column.
+        InputError: where the file is missing, lacks a column, or is of another data set or of networks of another size.
     """
     if not path.exists():
-        if required:
-            raise InputError(f"{path} does not exist: make it with python -m dmcl_tf.random_features --output={path}")
-        return None
+        raise InputError(f"{path} does not exist: make it with python -m dmcl_tf.random_features --output={path}")
     table = pd.read_csv(path)
     missing = [name for name in _RANDOM_FEATURES if name not in table]
     if missing:
-        raise InputError(
-            f"{path}: it has no column {missing[0]!r}; expected a file of python -m dmcl_tf.random_features"
-        )
+        raise InputError(f"{path}: it has no column {missing[0]!r}; expected a file of dmcl_tf.random_features")
+    run = collection.runs[0]
+    expected = {"dataset": run.run.dataset, "width": run.config.width, "crop_size": run.config.crop_size}
+    for name, value in expected.items():
+        there = table[name].unique().tolist()
+        if there != [value]:
+            raise InputError(
+                f"{path} and {run.directory} are of different {name} ({', '.join(map(str, there))}, {value}): make the "
+                "former anew with python -m dmcl_tf.random_features"
+            )
     return table
 
 

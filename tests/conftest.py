@@ -12,6 +12,11 @@ import pytest
 NWUCLA_ACTIONS = (1, 2, 3, 4, 5, 6, 8, 9, 11, 12)
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """More kills than the quick tests have time for: `pytest tests/test_interruption.py --kills=50`."""
+    parser.addoption("--kills", type=int, default=2, help="kill the preparation of records so often at random moments")
+
+
 def _write_nwucla_tree(
     root: Path,
     *,

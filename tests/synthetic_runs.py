@@ -33,6 +33,7 @@ def write_run(
     dataset: str = "nwucla",
     protocol: Mapping[str, object] | None = None,
     histories: Mapping[str, np.ndarray] | None = None,
+    groups: Mapping[str, str] | None = None,
     results: bool = True,
     **settings: object,
 ) -> RunFolder:
@@ -44,6 +45,7 @@ def write_run(
         dataset: its name.
         protocol: of the records.
         histories: columns of the history that are not flat.
+        groups: of the test videos, by name.
         results: whether it is evaluated.
         settings: of `Config`.
     """
@@ -69,7 +71,7 @@ def write_run(
         "origin": "drawn",
         "config": config.to_json(),
     }
-    write_results(folder, VideoLogits([f"video-{n}" for n in range(videos)], labels, logits), made_from, {})
+    write_results(folder, VideoLogits([f"video-{n}" for n in range(videos)], labels, logits), made_from, groups or {})
     return folder
 
 

@@ -98,6 +98,16 @@ def test_optical_flow():
         assert all(0 < float(word) < 1 for word in line.split()[1:])
 
 
+def test_parallel():
+    lines = run("parallel.py", "--size=24", "--clips=1", "--items=4", "--rounds=1")
+    table = {line.split()[0]: line.replace(" s ", " ").split()[1:] for line in lines[2:]}
+    assert list(table) == ["frames", "flow", "records"]
+    for row in table.values():
+        numbers = [float(word) for word in row]
+        assert len(numbers) == 7
+        assert min(numbers) > 0
+
+
 def test_operations_of_the_convolutions_are_counted():
     from benchmarks.train_step import forward_flops
     from dmcl_tf.config import resolve

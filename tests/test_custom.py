@@ -100,7 +100,10 @@ BAD_ROWS = {
     ),
     "path around": (row("x", rgb="depth/../../rgb.avi"), "leaves the folder of the CSV file"),
     "absolute path": (row("x", rgb="/rgb.avi"), "line 6: x: /rgb.avi leaves the folder of the CSV file"),
-    "missing file": (row("x", rgb="none.avi"), "none.avi: there is no such file or folder"),
+    "missing file": (
+        row("x", rgb="none.avi"),
+        "none.avi: No such file or directory; expected a video file or a folder",
+    ),
     "image as a video": (row("x", rgb="depth/1.png"), "1.png: a single image; expected a video file or a folder"),
     "label of the test split": (row("x", "jump", "test"), "x: the label 'jump' is not in the train split"),
 }
@@ -201,7 +204,7 @@ def test_records_of_the_columns_and_of_flow_from_one_of_them(folder, capsys):
     assert info.depth == {"modalities": ["depth"], "mode": "as_is"}
     assert info.counts["train"] == {"sit": 1, "wave": 1}
     assert [entry["video_id"] for entry in info.skipped] == ["x"]
-    assert "skipped: " in capsys.readouterr().out
+    assert f"skipped x: {folder}/videos.csv, line 6: x: the label is empty" in capsys.readouterr().out
     warnings = {entry["video_id"]: entry["reason"] for entry in info.warnings}
     assert warnings["validation split"] == "there are no validation videos: the last epoch counts as the best"
     for serialized in tf.data.TFRecordDataset([str(path) for path in info.shard_paths("test")]):

@@ -3,22 +3,26 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 from absl import flags
+from raw import colour_frame, write_image
 
 from data_prep import make_tfrecords
 from data_prep.dataset_flags import KINDS
 from data_prep.datasets import DATASETS
 from data_prep.datasets.base import Video, draw_validation
 from data_prep.depth import MODES
+from data_prep.extract_frames import list_videos
 from data_prep.sources import ImageSequence
 from dmcl_tf.errors import InputError
 
 ROOT = Path(__file__).resolve().parents[1]
+LISTDIR = os.listdir
 
 
 def settings(*arguments):
@@ -77,6 +81,43 @@ def test_a_missing_download_says_how_to_get_it(name, tmp_path):
     assert "http" in message
     assert any(word in message for word in ("unzip", "tar xz"))
     assert "into the data folder" in message
+
+
+def refuse(folder):
+    """Stands for a folder without permission, which root is never refused: `(path) → listing` that raises there."""
+
+    def list_directory(path, *_):
+        if Path(path) == folder:
+            raise PermissionError(13, "Permission denied", str(path))
+        return LISTDIR(path)
+
+    return list_directory
+
+
+def test_a_folder_that_may_not_be_read_is_skipped_and_the_rest_is_listed(tmp_path, monkeypatch, write_nwucla_tree):
+    write_nwucla_tree(tmp_path, actions=(1, 2), views=(1,), frames=1)
+    closed = tmp_path / "multiview_action/view_1/a02_s01_e00"
+    for name in ("a01_s01_v01_e01", "a02_s01_v01_e01"):
+        write_image(tmp_path / "UWA3D-RGB" / name / "001.jpg", colour_frame(0))
+        write_image(tmp_path / "UWA3D-Depth" / name / "001.png", colour_frame(0))
+    monkeypatch.setattr(os, "listdir", refuse(closed))
+    listing = DATASETS["nwucla"].list_videos(tmp_path)
+    assert [video.video_id for video in listing.videos] == ["a01_s01_e00_v01"]
+    assert [entry.reason for entry in listing.skipped] == [f"{closed}: Permission denied"]
+    closed = tmp_path / "UWA3D-RGB/a02_s01_v01_e01"
+    monkeypatch.setattr(os, "listdir", refuse(closed))
+    listing = DATASETS["uwa3dii"].list_videos(tmp_path)
+    assert [video.video_id for video in listing.videos] == ["a01_s01_v01"]
+    assert [entry.reason for entry in listing.skipped] == [f"{closed}: Permission denied"]
+
+
+def test_a_data_folder_that_may_not_be_read(tmp_path, monkeypatch):
+    for name in ("nturgb+d_rgb", "nturgb+d_depth"):
+        (tmp_path / name).mkdir()
+    closed = tmp_path / "nturgb+d_rgb"
+    monkeypatch.setattr(os, "listdir", refuse(closed))
+    with pytest.raises(InputError, match=r"nturgb\+d_rgb: Permission denied; NTU RGB\+D 60 is read from there"):
+        list_videos(DATASETS["ntu60"], tmp_path)
 
 
 def test_data_sets_of_one_family_share_frames_but_not_records():

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+from synthetic_runs import right_in, write_run
 from tiny import write_records
 from tiny_run import noisy_frame
 
@@ -23,7 +24,7 @@ from dmcl_tf.run_folder import RunFolder
 from dmcl_tf.run_states import SLIM_FILES
 
 ROOT = Path(__file__).resolve().parents[1]
-NAME = "authors-compact-seed{}"
+NAME = "authors-compact-seed0"
 
 
 @pytest.fixture(scope="module")
@@ -213,6 +214,28 @@ def test_records_are_prepared_where_they_are_missing_or_asked_for(tmp_path, root
     assert prepared()
     with pytest.raises(InputError, match="the records could not be made: no"):
         experiments.main(arguments(root))
+
+
+def test_a_copy_is_not_enough_for_a_run_that_has_to_teach(tmp_path, monkeypatch):
+    monkeypatch.setenv("DATA_ROOT", str(tmp_path / "nothing"))
+    options = ["--seeds=0", "--train_fractions=1", f"--checkpoints={tmp_path}/checkpoints"]
+    right = {modality: right_in((0, 30)) for modality in ("rgb", "depth", "flow")}
+    write_run(tmp_path / "runs/independent" / NAME, right, method="independent", epochs=60)
+
+    def find(methods):
+        values, selection, given = experiments.parse([*options, f"--methods={methods}"])
+        runs = matrix.make_matrix(values.dataset, selection, given)
+        return [state.text for state in experiments.find_states(runs, tmp_path / "runs")], runs[-1]
+
+    assert find("independent,mutual")[0] == ["complete (copy)", "to do"]
+    states, student = find("generalized_distillation")
+    assert states == ["to do", "to do"]
+    write_run(
+        experiments.slim_path(student, tmp_path / "runs"),
+        {"rgb": right["rgb"]},
+        **{name: getattr(student.config, name) for name in ("method", "epochs", "teacher_run", "teacher_modalities")},
+    )
+    assert find("generalized_distillation")[0] == ["complete (copy)", "complete (copy)"]
 
 
 def test_one_report_holds_one_scale(done, root):

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import json
 import shutil
-import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -130,26 +128,6 @@ def test_repeating_gives_the_same_bytes_and_keeps_what_is_complete(finished, raw
     make(raw, f"--frames_dir={tmp_path / 'frames'}", f"--output={output}")
     assert {path: path.stat().st_mtime_ns for path in output.iterdir()} == written
     assert "optical flow" not in capfd.readouterr().err
-
-
-def test_killing_at_every_stage_and_repeating_gives_the_same_bytes(finished, raw, tmp_path):
-    undisturbed, _ = finished
-    (tmp_path / "multiview_action").symlink_to(raw / "multiview_action")
-    arguments = command(tmp_path, "--workers=2")
-    for stage in ("frames/24/*/rgb/000000.jpg", "frames/24/*5_s01_e00_v02/flow", "records/24/train*"):
-        process = subprocess.Popen(arguments, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        while process.poll() is None and not any(tmp_path.glob(stage)):
-            time.sleep(0.005)
-        process.send_signal(signal.SIGKILL)
-        # the last stage is short: it may have come to its end by itself
-        assert process.wait() == -signal.SIGKILL or stage.startswith("records")
-    subprocess.run(arguments, cwd=ROOT, check=True, capture_output=True)
-    assert contents(tmp_path / "records/24") == contents(undisturbed / "records/24")
-    stored = [path.relative_to(tmp_path) for path in sorted(tmp_path.glob("frames/24/*/*/*.jpg"))]
-    assert len(stored) == 30 * 3 * 10
-    for path in stored[::7]:
-        assert (tmp_path / path).read_bytes() == (undisturbed / path).read_bytes()
-    assert not list(tmp_path.rglob("*.partial"))
 
 
 def test_many_shards_written_by_processes_equal_those_of_one(raw, tmp_path):

@@ -155,7 +155,7 @@ def test_as_a_script(model, raw):
     done = run(f"--model={model}", f"--depth={raw}/depth/test-0", "--clips=2")
     assert done.returncode == 0, done.stderr
     lines = done.stdout.splitlines()
-    assert lines[0] == "test-0: depth, 12 frames, 2 clips"
+    assert lines[0] == f"depth of {raw}/depth/test-0: 12 frames, 2 clips"
     assert lines[1].split() == ["class", "%"]
     shares = [float(line.split()[-1]) for line in lines[2:]]
     assert len(shares) == 5
@@ -169,7 +169,10 @@ def test_as_a_script(model, raw):
         ([], "--model is missing: expected an exported model"),
         (["--model=none"], "--model=none: no exported model there"),
         (["--model={model}"], "no video: give one or more of --rgb, --depth, --flow"),
-        (["--model={model}", "--rgb=none.avi"], "none.avi: there is no such file or folder"),
+        (
+            ["--model={model}", "--rgb=none.avi"],
+            "none.avi: No such file or directory; expected a video file or a folder",
+        ),
     ],
 )
 def test_what_is_wrong_is_said_in_one_line(model, arguments, message):

@@ -17,10 +17,16 @@ def script(text):
 
 
 def test_success_has_no_reason_and_errors_are_shown(capsys):
-    assert (
-        run_command(script("import sys; print('12%', end='\\r', file=sys.stderr); print('é', file=sys.stderr)")) is None
-    )
+    text = "import sys; print('12%', end='\\r', file=sys.stderr); print('é', file=sys.stderr)"
+    assert run_command(script(text)) is None
     assert capsys.readouterr().err == "12%\ré\n"
+
+
+def test_characters_that_come_in_pieces_are_whole(capsys):
+    text = "import sys, time; write = sys.stderr.buffer.raw.write; "
+    text += "write(b'\\xe2\\x96'); time.sleep(0.3); write(b'\\x88')"
+    assert run_command(script(text)) is None
+    assert capsys.readouterr().err == "█"
 
 
 @pytest.mark.parametrize(

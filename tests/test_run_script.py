@@ -115,20 +115,31 @@ def test_the_environment_can_be_elsewhere(checkout, tmp_path):
     assert log()[-1] == "-m dmcl_tf.stages demo"
 
 
-def test_without_the_data_it_says_how_to_get_them(checkout, tmp_path):
+MISSING = {
+    "nwucla": ("nwucla: expected multiview_action/view_1 … view_3 there", "sixteen parts multiview_action.tgz.part-aa"),
+    "ntu120mini": ("ntu: expected the folder nturgb+d_rgb there", "unpack every archive with unzip"),
+}
+
+
+@pytest.mark.parametrize("dataset", MISSING)
+def test_without_the_data_it_says_how_to_get_them(checkout, tmp_path, dataset):
     python, _ = make_interpreter(tmp_path)
-    done = run(checkout, "nwucla", PYTHON=python, DATA_ROOT=tmp_path / "nowhere")
+    done = run(checkout, dataset, PYTHON=python, DATA_ROOT=tmp_path / "nowhere")
     assert done.returncode == 2
-    assert done.stdout.split("\n\n")[-1].strip() == "== nwucla: prepare =="
+    assert done.stdout.split("\n\n")[-1].strip() == f"== {dataset}: prepare =="
     error = done.stderr.strip().splitlines()[-1]
-    assert error.startswith(f"error: {tmp_path}/nowhere/nwucla: expected multiview_action/view_1 … view_3 there")
-    for words in (
-        "sixteen parts multiview_action.tgz.part-aa … part-ap",
-        "http://wangjiangb.github.io/my_data.html",
-        "cat multiview_action.tgz.part-* | tar xz",
-        "put the folder multiview_action into",
-    ):
-        assert words in error
+    beginning, *words = MISSING[dataset]
+    assert error.startswith(f"error: {tmp_path}/nowhere/{beginning}")
+    for text in ("http", "into the data folder", *words):
+        assert text in error
+
+
+def test_experiments_have_a_command_of_their_own(checkout, tmp_path):
+    python, log = make_interpreter(tmp_path)
+    done = run(checkout, "experiments", "--help", PYTHON=python)
+    assert done.returncode == 0, done.stderr
+    assert log()[-1] == "-m dmcl_tf.experiments --help"
+    assert "--all_seeds" in done.stdout
 
 
 def test_an_unknown_command(checkout, tmp_path):

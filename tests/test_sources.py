@@ -211,7 +211,7 @@ def test_the_source_follows_from_the_path(tmp_path):
     kinds = {"frames": ImageFolder, "clip.avi": VideoFile, "clip.mat": MatVolume}
     for name, kind in kinds.items():
         assert isinstance(open_source(tmp_path / name), kind)
-    with pytest.raises(InputError, match=r"none\.avi: there is no such file or folder"):
+    with pytest.raises(InputError, match=r"none\.avi: No such file or directory; expected a video file or a folder"):
         open_source(tmp_path / "none.avi")
     with pytest.raises(InputError, match=r"1\.jpg: a single image; expected a video file or a folder"):
         open_source(tmp_path / "frames" / "1.jpg")

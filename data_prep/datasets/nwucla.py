@@ -58,7 +58,10 @@ def list_videos(data_dir: Path) -> Listing:
     videos, skipped, warnings = [], [], []
     for view in views:
         for folder in sorted(path for path in (root / f"view_{view}").iterdir() if path.is_dir()):
-            video = _read_folder(folder, view, warnings)
+            try:
+                video = _read_folder(folder, view, warnings)
+            except OSError as error:
+                video = Skipped(f"{folder.name}_v{view:02d}", f"{folder}: {error.strerror}")
             if isinstance(video, Video):
                 videos.append(video)
             else:

@@ -77,7 +77,10 @@ def list_videos(data_dir: Path) -> Listing:
         if video_id in UNPAIRED:
             excluded.append(Skipped(video_id, "its RGB and depth are known not to be of one performance"))
             continue
-        video = _read_video(video_id, key, paths, warnings)
+        try:
+            video = _read_video(video_id, key, paths, warnings)
+        except OSError as error:
+            video = Skipped(video_id, f"{error.filename}: {error.strerror}")
         videos.append(video) if isinstance(video, Video) else skipped.append(video)
     return Listing(tuple(videos), tuple(skipped), tuple(warnings), tuple(excluded))
 

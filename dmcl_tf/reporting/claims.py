@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
-import dataclasses
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import pandas as pd
 
-from dmcl_tf.config import Config
-from dmcl_tf.reporting.runs import METHOD_NAMES, FinishedRun, RunCollection, Variant
+from dmcl_tf.reporting.measures import (
+    EARLY,
+    LATE,
+    NEARLY_ALL,
+    closest,
+    contrast,
+    difference,
+    early_difference,
+    largest_share,
+    name_of,
+)
+from dmcl_tf.reporting.variants import METHOD_NAMES, RunCollection, Variant
 from dmcl_tf.reporting.verdicts import UNDECIDED, Comparison, combine, compare
 
 FAR = 5.0  # percentage points that "far below" means here; the paper's smallest such drop on NW-UCLA is 9
-NEARLY_ALL = 90.0  # percent of the training samples
-EARLY = 0.25  # share of the epochs that are "the first": Fig. 3 is about the first 10,000 of the paper's steps
-LATE = 0.1  # share of the epochs by whose winners a collapse is judged
-NAMES = {"rgb": "RGB", "sum": "Σ", "oracle": "Φ", "gap": "Φ − Σ", "sum_probabilities": "Σ of probabilities"}
 
 
 @dataclass(frozen=True)
@@ -78,7 +82,7 @@ def all_claims(collection: RunCollection, random_features: pd.DataFrame | None) 
 
 def better_rgb(collection: RunCollection) -> Claim:
     """Claim 1: Tables 1 and 3, Sec. 4.3."""
-    cases = _against(collection, "dmcl", "independent", lambda a, b: [_difference("rgb", a, b)])
+    cases = _against(collection, "dmcl", "independent", lambda a, b: [difference("rgb", a, b)])
     how = "Accuracy of the RGB network on the test videos, DMCL minus independent training."
     return Claim(1, "DMCL's RGB network beats the independently trained one.", how, "points", cases)
 
@@ -87,8 +91,8 @@ def collapse(collection: RunCollection) -> Claim:
     """Claim 2: Table 1, Sec. 4.3."""
 
     def comparisons(variant: Variant, baseline: Variant) -> list[Comparison]:
-        drops = [_difference(name, baseline, variant, threshold=FAR) for name in ("rgb", "sum")]
-        return [*drops, _largest_share(variant)]
+        drops = [difference(name, baseline, variant, threshold=FAR) for name in ("rgb", "sum")]
+        return [*drops, largest_share(variant)]
 
     cases = [
         case
@@ -113,7 +117,7 @@ def flow_is_first(collection: RunCollection) -> Claim:
     for variant in collection.find("independent"):
         others = [modality for modality in variant.config.modalities if modality != "flow"]
         missing = _lacking(variant, "flow")
-        comparisons = [] if missing else [_early_difference(other, "flow", variant) for other in others]
+        comparisons = [] if missing else [early_difference(other, "flow", variant) for other in others]
         cases.append(Case(variant.label, tuple(comparisons), missing))
     statement = "Flow's training loss is the lowest in the first epochs."
     how = (
@@ -141,7 +145,7 @@ def random_flow_features(table: pd.DataFrame | None) -> Claim:
             cases.append(Case(_mode(mode), (), "flow and another modality are needed"))
             continue
         pairs = [(other, (means["flow"] - means[other]).dropna()) for other in others]
-        comparisons = [compare(f"flow − {_name(other)}", values.to_dict(), None) for other, values in pairs]
+        comparisons = [compare(f"flow − {name_of(other)}", values.to_dict(), None) for other, values in pairs]
         cases.append(Case(_mode(mode), tuple(comparisons)))
     return Claim(4, statement, how, "points", tuple(cases))
 
@@ -150,7 +154,7 @@ def better_teacher(collection: RunCollection) -> Claim:
     """Claim 5: Table 3, Sec. 4.3."""
 
     def comparisons(variant: Variant, other: Variant) -> list[Comparison]:
-        return [_difference(modality, variant, other) for modality in variant.config.modalities]
+        return [difference(modality, variant, other) for modality in variant.config.modalities]
 
     statement = "A random teacher is worse than the winner as teacher, in every modality."
     how = "Accuracy of each network on the test videos, DMCL minus random teacher."
@@ -159,7 +163,7 @@ def better_teacher(collection: RunCollection) -> Claim:
 
 def smaller_gap(collection: RunCollection) -> Claim:
     """Claim 6: Table 1, Sec. 4.3."""
-    cases = _against(collection, "dmcl", "independent", lambda a, b: [_difference("gap", b, a)])
+    cases = _against(collection, "dmcl", "independent", lambda a, b: [difference("gap", b, a)])
     how = "Oracle accuracy minus accuracy of the sum, independent training minus DMCL."
     return Claim(6, "The gap Φ − Σ is smaller for DMCL than for independent training.", how, "points", cases)
 
@@ -178,18 +182,12 @@ def larger_gain(collection: RunCollection) -> Claim:
         for fraction in sorted(set(dmcl) & set(independent) - {1}):
             signed = [(1, dmcl[fraction]), (-1, independent[fraction]), (-1, dmcl[1]), (1, independent[1])]
             label = f"{100 * fraction:g} % of the videos against all: {dmcl[1].label} − {baseline.label}"
-            cases.append(Case(label, (_contrast("rgb", signed),)))
+            cases.append(Case(label, (contrast("rgb", signed),)))
     how = "Accuracy of RGB, DMCL minus independent training: that with fewer training videos minus that with all."
     none = (Case("DMCL", (), "runs of dmcl and of independent on all and on fewer videos are needed"),)
     return Claim(
         7, "The gain of DMCL's RGB network grows as training data shrink.", how, "points", tuple(cases) or none
     )
-
-
-def closest(variants: list[Variant], to: Variant) -> Variant:
-    """The variant whose settings differ in the fewest from another's, the first of equals."""
-    names = [field.name for field in dataclasses.fields(Config)]
-    return min(variants, key=lambda v: sum(getattr(v.config, n) != getattr(to.config, n) for n in names))
 
 
 def _against(collection: RunCollection, method: str, other: str, comparisons, order: int = 1) -> tuple[Case, ...]:
@@ -212,60 +210,6 @@ def _no_runs(method: str) -> tuple[Case, ...]:
 def _lacking(variant: Variant, *modalities: str) -> str:
     missing = [modality for modality in modalities if modality not in variant.config.modalities]
     return f"{variant.label} has no {' and no '.join(missing)}" if missing else ""
-
-
-def _difference(name: str, first: Variant, second: Variant, threshold: float = 0.0) -> Comparison:
-    """Accuracy, or gap, of the first minus that of the second."""
-    return _contrast(name, [(1, first), (-1, second)], threshold)
-
-
-def _contrast(name: str, signed: Sequence[tuple[int, Variant]], threshold: float = 0.0) -> Comparison:
-    """The signed sum of accuracies, or gaps, in the seeds that all variants have."""
-    seeds = [seed for seed in signed[0][1].runs if all(seed in variant.runs for _, variant in signed)]
-    terms = {seed: [(sign, variant.runs[seed]) for sign, variant in signed] for seed in seeds}
-    values = {seed: sum(sign * _accuracy(run, name) for sign, run in pairs) for seed, pairs in terms.items()}
-    per_video = []
-    if all(run.correct is not None for pairs in terms.values() for _, run in pairs):
-        per_video = [100 * sum(sign * _correct(run, name) for sign, run in pairs) for pairs in terms.values()]
-    return compare(_name(name), values, per_video, threshold=threshold)
-
-
-def _accuracy(run: FinishedRun, name: str) -> float:
-    return run.accuracy("oracle") - run.accuracy("sum") if name == "gap" else run.accuracy(name)
-
-
-def _correct(run: FinishedRun, name: str) -> pd.Series:
-    return run.correct["oracle"] - run.correct["sum"] if name == "gap" else run.correct[name]
-
-
-def _largest_share(variant: Variant) -> Comparison:
-    """The share of training samples that the most frequent winner has in the last epochs, by seed."""
-    columns = [f"{modality}_wins" for modality in variant.config.modalities]
-    shares = {}
-    for seed, history in _histories(variant).items():
-        rows = max(1, round(LATE * len(history)))
-        shares[seed] = 100 * history[columns].tail(rows).mean()
-    winners = sorted({_name(share.idxmax().removesuffix("_wins")) for share in shares.values()})
-    quantity = f"% of samples won by {' or '.join(winners)}"
-    values = {seed: share.max() for seed, share in shares.items()}
-    return compare(quantity, values, None, threshold=NEARLY_ALL, margin=0.0)
-
-
-def _early_difference(first: str, second: str, variant: Variant) -> Comparison:
-    """Training cross-entropy of one modality minus that of another, mean over the first epochs, by seed."""
-    values = {}
-    for seed, history in _histories(variant).items():
-        rows = history.head(max(1, round(EARLY * len(history))))
-        values[seed] = float((rows[f"{first}_cross_entropy"] - rows[f"{second}_cross_entropy"]).mean())
-    return compare(f"{_name(first)} − {second}", values, None, margin=0.0)
-
-
-def _histories(variant: Variant) -> dict[int, pd.DataFrame]:
-    return {seed: run.history for seed, run in variant.runs.items() if len(run.history)}
-
-
-def _name(name: str) -> str:
-    return NAMES.get(name, name)
 
 
 def _mode(mode: object) -> str:

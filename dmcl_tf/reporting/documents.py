@@ -7,8 +7,8 @@ from collections.abc import Sequence
 import pandas as pd
 
 from dmcl_tf.reporting.claims import Claim
-from dmcl_tf.reporting.runs import RunCollection
 from dmcl_tf.reporting.tables import Table
+from dmcl_tf.reporting.variants import RunCollection
 from dmcl_tf.reporting.verdicts import RULE, Comparison
 
 
@@ -22,7 +22,7 @@ def subject(collection: RunCollection) -> str:
     """What all runs are of: data, protocol, scale and checkpoint, in one line."""
     run = collection.runs[0]
     results = run.results
-    protocol = ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in results["protocol"].items())
+    protocol = ", ".join(f"{name.replace('_', ' ')} {_words(value)}" for name, value in results["protocol"].items())
     parts = [
         run.run.dataset,
         results.get("origin", ""),
@@ -33,6 +33,10 @@ def subject(collection: RunCollection) -> str:
         f"{len(collection.runs)} runs",
     ]
     return " · ".join(part for part in parts if part)
+
+
+def _words(value: object) -> str:
+    return " and ".join(map(str, value)) if isinstance(value, (list, tuple)) else str(value)
 
 
 def tables_document(collection: RunCollection, tables: Sequence[Table]) -> str:

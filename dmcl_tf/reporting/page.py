@@ -9,8 +9,8 @@ import pandas as pd
 
 from dmcl_tf.reporting.claims import Claim
 from dmcl_tf.reporting.documents import comparisons_table, runs_table, subject, unfinished_table, verdicts_table
-from dmcl_tf.reporting.runs import RunCollection
 from dmcl_tf.reporting.tables import Table
+from dmcl_tf.reporting.variants import RunCollection
 from dmcl_tf.reporting.verdicts import DOES_NOT_HOLD, HOLDS, RULE, UNDECIDED
 
 _SIGNS = {HOLDS: ("✓", "yes"), DOES_NOT_HOLD: ("✗", "no"), UNDECIDED: ("?", "open")}

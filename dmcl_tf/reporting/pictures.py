@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from dmcl_tf.reporting.claims import closest
-from dmcl_tf.reporting.runs import RunCollection, Variant
+from dmcl_tf.reporting.measures import closest
 from dmcl_tf.reporting.style import look, new_figure
 from dmcl_tf.reporting.tables import COLUMN_NAMES
+from dmcl_tf.reporting.variants import RunCollection, Variant
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -8,15 +8,16 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from dmcl_tf.reporting.runs import RunCollection, Variant
 from dmcl_tf.reporting.style import look, modality_look, new_figure
 from dmcl_tf.reporting.tables import COLUMN_NAMES
+from dmcl_tf.reporting.variants import RunCollection, Variant
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 _COLUMNS = 3  # panels beside each other
+_MARKERS = 9  # on a line
 
 
 def training_loss(collection: RunCollection) -> Figure | None:
@@ -35,21 +36,16 @@ def wins(collection: RunCollection) -> Figure | None:
 
 def validation_accuracy(collection: RunCollection) -> Figure | None:
     """Validation accuracy over the epochs, a panel for each modality and Σ, a line for each variant."""
-    variants = [variant for variant in _on_all(collection) if _histories(variant)]
-    names = [
-        name
-        for name in COLUMN_NAMES
-        if any(f"validation_{name}" in history for variant in variants for history in _histories(variant).values())
-    ]
+    variants = [variant for variant in _on_all(collection) if variant.histories]
+    names = [name for name in COLUMN_NAMES if any(len(_validations(variant, name)) for variant in variants)]
     if not names:
         return None
     figure, panels = _panels(len(names))
     for axes, name in zip(panels, names):
         for index, variant in enumerate(variants):
-            frames = _histories(variant).values()
-            columns = [h.set_index("epoch")[f"validation_{name}"].dropna() for h in frames if f"validation_{name}" in h]
+            columns = _validations(variant, name)
             if columns:
-                _band(axes, pd.concat(columns, axis=1), look(index), variant.label, markers=9)
+                _band(axes, pd.concat(columns, axis=1), look(index), variant.label)
         axes.set(title=f"{COLUMN_NAMES[name]} on the validation videos", xlabel="epoch", ylabel="accuracy, %")
     _legend_below(figure, panels)
     return figure
@@ -92,18 +88,18 @@ def _by_modality(
     variants = [
         variant
         for variant in _on_all(collection)
-        if _histories(variant) and len(variant.config.modalities) > (1 if several else 0)
+        if variant.histories and len(variant.config.modalities) > (1 if several else 0)
     ]
     if not variants:
         return None
     figure, panels = _panels(len(variants))
     for number, (axes, variant) in enumerate(zip(panels, variants)):
         for index, modality in enumerate(variant.config.modalities):
-            frames = _histories(variant).values()
+            frames = variant.histories.values()
             columns = [factor * history.set_index("epoch")[f"{modality}_{kind}"] for history in frames]
             style = modality_look(modality, index)
-            _band(axes, pd.concat(columns, axis=1), style, COLUMN_NAMES.get(modality, modality), markers=9)
-        runs = len(_histories(variant))
+            _band(axes, pd.concat(columns, axis=1), style, COLUMN_NAMES.get(modality, modality))
+        runs = len(variant.histories)
         axes.set_title(_two_lines(variant.label) + (f" ({runs} runs)" if runs > 1 else " (1 run)"))
         axes.set(xlabel="epoch", ylabel="" if number % _COLUMNS else label)
         axes.set_ylim(bottom=low)
@@ -116,10 +112,10 @@ def _two_lines(label: str) -> str:
     return f"{first}\n{rest}" if len(label) > 34 else label
 
 
-def _band(axes: Axes, values: pd.DataFrame, style, label: str, *, markers: int) -> None:
+def _band(axes: Axes, values: pd.DataFrame, style, label: str) -> None:
     """Draws the mean over runs (columns) with a band from the lowest to the highest."""
     epochs, mean = values.index + 1, values.mean(axis=1)
-    every = max(1, len(epochs) // markers)
+    every = max(1, len(epochs) // _MARKERS)
     axes.plot(
         epochs,
         mean,
@@ -157,8 +153,11 @@ def _legend_below(figure: Figure, panels: Sequence[Axes]) -> None:
     )
 
 
-def _histories(variant: Variant) -> dict[int, pd.DataFrame]:
-    return {seed: run.history for seed, run in variant.runs.items() if len(run.history)}
+def _validations(variant: Variant, name: str) -> list[pd.Series]:
+    """The validation accuracy of each run by epoch, where there was a validation."""
+    column = f"validation_{name}"
+    found = [h.set_index("epoch")[column].dropna() for h in variant.histories.values() if column in h]
+    return [values for values in found if len(values)]
 
 
 def _on_all(collection: RunCollection) -> list[Variant]:

@@ -34,11 +34,8 @@ def t_interval(differences: Sequence[float]) -> Interval:
     """
     from scipy import stats
 
-    values = np.asarray(differences, np.float64)
-    if len(values) < 2:
-        raise ValueError(f"{len(values)} differences: a t-test needs two")
-    mean, error = values.mean(), values.std(ddof=1) / np.sqrt(len(values))
-    reach = stats.t.ppf((1 + LEVEL) / 2, len(values) - 1) * error
+    mean, error, freedom = _mean_and_error(differences)
+    reach = stats.t.ppf((1 + LEVEL) / 2, freedom) * error
     return Interval(mean - reach, mean + reach)
 
 
@@ -49,12 +46,18 @@ def t_test(differences: Sequence[float]) -> float:
     """
     from scipy import stats
 
+    mean, error, freedom = _mean_and_error(differences)
+    if error == 0:
+        return 1.0 if mean == 0 else 0.0
+    return float(2 * stats.t.sf(abs(mean) / error, freedom))
+
+
+def _mean_and_error(differences: Sequence[float]) -> tuple[float, float, int]:
+    """Mean, its standard error, and degrees of freedom."""
     values = np.asarray(differences, np.float64)
     if len(values) < 2:
         raise ValueError(f"{len(values)} differences: a t-test needs two")
-    if np.ptp(values) == 0:
-        return 1.0 if values[0] == 0 else 0.0
-    return float(stats.ttest_1samp(values, 0.0).pvalue)
+    return float(values.mean()), float(values.std(ddof=1) / np.sqrt(len(values))), len(values) - 1
 
 
 def sign_flip_test(differences: Sequence[float]) -> float:

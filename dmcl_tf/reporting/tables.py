@@ -9,7 +9,7 @@ import pandas as pd
 
 from dmcl_tf import paper
 from dmcl_tf.config import subset_names
-from dmcl_tf.reporting.runs import METHOD_NAMES, RunCollection, Variant
+from dmcl_tf.reporting.variants import METHOD_NAMES, RunCollection, Variant
 
 COLUMN_NAMES = {"rgb": "RGB", "depth": "Depth", "flow": "Flow", "sum": "Σ", "oracle": "Φ"}
 _MCL = ("independent", "smcl", "cmcl", "cmcl_stochastic", "dmcl")
@@ -51,10 +51,11 @@ def all_tables(collection: RunCollection, random_features: pd.DataFrame | None) 
     short = [name for name in ("rgb", "sum", "oracle") if name in names]
     tables = [
         _accuracies("Table 1: multiple choice learning", dataset, on_all, _MCL, short),
-        random_features_table(random_features),
+        random_features_table(dataset, random_features),
         _accuracies("Table 3: the choice of the teacher", dataset, on_all, _TEACHERS, names),
         privileged_information(collection, dataset, on_all),
         _accuracies("All methods", dataset, on_all, None, [*names, "sum_probabilities"], with_paper=False),
+        by_group(on_all, names),
         subsets(on_all),
         fractions(collection, names),
     ]
@@ -99,11 +100,11 @@ def _published(published: Mapping[str, float], name: str) -> str:
     return f"{published[name]:.2f}" if name in published else "–"
 
 
-def random_features_table(features: pd.DataFrame | None) -> Table | None:
+def random_features_table(dataset: str, features: pd.DataFrame | None) -> Table | None:
     """Table 2: k-NN accuracy of features of untrained networks."""
     if features is None:
         return None
-    published = paper.random_features()
+    published = paper.random_features() if dataset == "nwucla" else {}
     rows = []
     for (mode, modality), group in features.groupby(["batch_norm", "modality"], sort=False):
         row = {"Modality": _column(modality), "Batch normalisation": mode, "Seeds": str(group["seed"].nunique())}
@@ -112,7 +113,7 @@ def random_features_table(features: pd.DataFrame | None) -> Table | None:
             row[f"k = {k}, paper"] = _published(published.get(modality, {}), k)
         rows.append(row)
     note = "Accuracy in percent of k-NN on pooled features of freshly initialised networks, mean ± standard deviation "
-    note += "over initialisations. The paper's are of NW-UCLA."
+    note += "over initialisations."
     return Table("Table 2: random features", note, pd.DataFrame(rows))
 
 
@@ -155,6 +156,21 @@ def _comparison_row(method: str, trained: str, tested: str, published: float | N
         "Ours": ours,
         "Runs": runs,
     }
+
+
+def by_group(variants: Sequence[Variant], names: Sequence[str]) -> Table | None:
+    """Accuracy on each group of test videos, such as a view, where the data set has several, and their mean."""
+    rows = []
+    for variant in variants:
+        runs = [run.results["groups"] for run in variant.runs.values() if "groups" in run.results]
+        for group in runs[0] if runs else ():
+            row = {"Method": variant.label, "Test videos": group, "Runs": str(len(runs))}
+            for name in names:
+                values = pd.Series([groups[group]["accuracy"].get(name) for groups in runs], dtype=float)
+                row[_column(name)] = mean_and_deviation(values)
+            rows.append(row)
+    note = "Accuracy in percent on groups of the test videos; in their mean each group counts the same."
+    return Table("Groups of test videos", note, pd.DataFrame(rows)) if rows else None
 
 
 def subsets(variants: Sequence[Variant]) -> Table:

@@ -1,0 +1,154 @@
+"""The report as a whole: its files, its figures, and a page that opens from disk."""
+
+from __future__ import annotations
+
+import re
+from html.parser import HTMLParser
+
+import cv2
+import pandas as pd
+import pytest
+from synthetic_runs import right_in, write_run
+from test_report_claims import random_features
+
+from dmcl_tf import report
+from dmcl_tf.errors import InputError
+from dmcl_tf.reporting.documents import markdown
+
+PLOTS = {
+    "training_loss",
+    "wins",
+    "validation_accuracy",
+    "train_fractions",
+    "per_class",
+    "confusion_independent_authors_recipe",
+    "confusion_dmcl_authors_recipe",
+}
+
+
+@pytest.fixture(scope="module")
+def written(tmp_path_factory):
+    """A report on two methods, three seeds and two shares of the videos, and one run that is not finished."""
+    root = tmp_path_factory.mktemp("report")
+    for seed in range(3):
+        for method, rgb in (("independent", 30), ("dmcl", 47)):
+            rights = {"rgb": right_in((0, rgb + seed)), "depth": right_in((0, 40)), "flow": right_in((10, 50))}
+            write_run(root / f"runs/{method}/{seed}", rights, method=method, seed=seed)
+            write_run(root / f"runs/{method}/half-{seed}", rights, method=method, seed=seed, train_fraction=0.5)
+    write_run(root / "runs/mutual/0", rights, method="mutual", results=False)
+    features = random_features({"inference": 24, "batch statistics": 11})
+    (root / "results").mkdir()
+    features.to_csv(root / "results/random_features.csv", index=False)
+    report.report(root / "runs", root / "results")
+    return root
+
+
+class Page(HTMLParser):
+    """The tags that are open, and what the page refers to."""
+
+    def __init__(self, text):
+        super().__init__()
+        self.open, self.references, self.anchors, self.words = [], [], [], ""
+        self.feed(text)
+
+    def handle_starttag(self, tag, attrs):
+        attributes = dict(attrs)
+        self.references += [attributes[name] for name in ("src", "href") if name in attributes]
+        self.anchors += [attributes["id"]] if "id" in attributes else []
+        if tag not in ("meta", "img", "link"):
+            self.open.append(tag)
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+    def handle_data(self, data):
+        self.words += data
+
+
+def test_the_page_is_whole_and_refers_only_to_files_that_are_there(written):
+    text = (written / "results/index.html").read_text(encoding="utf-8")
+    page = Page(text)
+    assert page.open == []
+    pictures = [reference for reference in page.references if not reference.startswith("#")]
+    assert sorted(pictures) == sorted(f"plots/{name}.png" for name in PLOTS)
+    for reference in page.references:
+        if reference.startswith("#"):
+            assert reference[1:] in page.anchors
+        else:
+            assert (written / "results" / reference).is_file()
+    assert "http" not in text
+    assert "prefers-color-scheme: dark" in text
+    for words in ("✓ holds", "✗ does not hold", "? undecided", "no results.json", "80.00 ± 1.67", "93.64"):
+        assert words in page.words
+
+
+def test_no_figure_is_blank(written):
+    paths = list((written / "results/plots").iterdir())
+    assert {path.stem for path in paths} == PLOTS
+    for path in paths:
+        image = cv2.imread(str(path))
+        assert min(image.shape[:2]) > 300
+        assert image.std() > 8
+        assert len(pd.unique(image.reshape(-1, 3).astype(int) @ [1, 256, 65536])) > 50
+
+
+def test_the_documents(written):
+    tables = (written / "results/tables.md").read_text(encoding="utf-8")
+    assert "| DMCL, authors' recipe | 3 | 80.00 ± 1.67 | 93.64 |" in tables
+    assert "| mutual/0 | no results.json; 8 of 8 epochs are trained |" in tables
+    claims = (written / "results/claims.md").read_text(encoding="utf-8")
+    assert len(re.findall(r"^## \d\. ", claims, re.MULTILINE)) == 7
+    assert "**DMCL, authors' recipe − Independent, authors' recipe: holds**" in claims
+    assert "- *does not hold* where no seed shows it" in claims
+    long = pd.read_csv(written / "results/tables.csv")
+    assert len(long) == 4 * 10  # variants × reported accuracies
+    assert not list(written.rglob("*.partial"))
+
+
+def test_the_same_runs_give_the_same_report(written, tmp_path):
+    features = written / "results/random_features.csv"
+    report.report(written / "runs", tmp_path, features)
+    for path in tmp_path.rglob("*.*"):
+        assert path.read_bytes() == (written / "results" / path.relative_to(tmp_path)).read_bytes(), path.name
+
+
+def test_what_is_printed(written, tmp_path, capsys):
+    report.report(written / "runs", tmp_path)
+    output = capsys.readouterr().out
+    assert "nwucla · drawn · train views 1 and 2, test view 3 · compact scale · 60 test videos × 10 clips" in output
+    assert "1. DMCL's RGB network beats the independently trained one.\n   holds " in output
+    assert f"without results: {written}/runs/mutual/0: no results.json; 8 of 8 epochs are trained" in output
+
+
+def test_one_run_with_the_least_of_files(tmp_path):
+    folder = write_run(tmp_path / "runs/0", {"depth": right_in((0, 30))}, method="independent")
+    for name in ("history.csv", "predictions.csv", "confusion.csv"):
+        (folder.directory / name).unlink()
+    report.report(tmp_path / "runs", tmp_path / "results")
+    assert not (tmp_path / "results/plots").exists()
+    assert "<img" not in (tmp_path / "results/index.html").read_text(encoding="utf-8")
+    assert "holds" not in [cell.strip() for cell in (tmp_path / "results/claims.md").read_text().split("|")]
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda table: table.drop(columns="k"), "it has no column 'k'; expected a file of dmcl_tf.random_features"),
+        (lambda table: table.assign(dataset="demo"), r"and .* are of different dataset \(demo, nwucla\)"),
+        (lambda table: table.assign(width=64), r"are of different width \(64, 16\)"),
+    ],
+)
+def test_random_features_that_do_not_belong_there(written, tmp_path, change, message):
+    path = tmp_path / "features.csv"
+    change(random_features({"inference": 24, "batch statistics": 11})).to_csv(path, index=False)
+    with pytest.raises(InputError, match=message):
+        report.report(written / "runs", tmp_path, path)
+
+
+def test_random_features_that_are_asked_for_must_be_there(written, tmp_path):
+    with pytest.raises(InputError, match=r"none.csv does not exist: make it with python -m dmcl_tf.random_features"):
+        report.report(written / "runs", tmp_path, tmp_path / "none.csv")
+
+
+def test_markdown_escapes_what_would_be_a_column():
+    assert markdown(pd.DataFrame({"a": ["x|y"], "b": [1]})) == "| a | b |\n| --- | --- |\n| x\\|y | 1 |"

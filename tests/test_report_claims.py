@@ -1,0 +1,246 @@
+"""Every claim and every table, from runs whose answers are known."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+from synthetic_runs import VIDEOS, right_in, write_run
+
+from dmcl_tf.reporting import claims, tables
+from dmcl_tf.reporting.runs import load_runs
+from dmcl_tf.reporting.verdicts import DOES_NOT_HOLD, HOLDS, UNDECIDED
+
+EPOCHS = 8
+
+
+def right(rgb, depth, flow):
+    """The first videos are right, as many as said."""
+    return {"rgb": right_in((0, rgb)), "depth": right_in((0, depth)), "flow": right_in((0, flow))}
+
+
+def write(root, method, seed, rights, **changes):
+    name = "-".join([method, str(seed), *(f"{k}{v}" for k, v in changes.items() if k != "histories")])
+    write_run(root / name, rights, method=method, seed=seed, **changes)
+
+
+def verdicts(claim):
+    return [case.verdict for case in claim.cases]
+
+
+def test_claim_1_of_three_seeds(tmp_path):
+    for seed in range(3):
+        write(tmp_path, "independent", seed, right(30, 40, 40))
+        write(tmp_path, "dmcl", seed, right(47 + seed, 40, 40))
+        write(tmp_path, "dmcl", seed, right(30, 40, 40), recipe="paper")  # ties in every seed
+    claim = claims.better_rgb(load_runs(tmp_path))
+    better, same = claim.cases
+    assert better.label == "DMCL, authors' recipe − Independent, authors' recipe"
+    assert better.verdict == HOLDS
+    (comparison,) = better.comparisons
+    assert list(comparison.differences.values()) == pytest.approx([17 / 0.6, 18 / 0.6, 19 / 0.6])
+    assert comparison.mean == pytest.approx(30)
+    assert comparison.over_seeds.low == pytest.approx(30 - 4.302653 / 0.6 / np.sqrt(3))
+    assert comparison.over_videos.low == pytest.approx(30 - 1.96 * np.sqrt(0.3 * 0.7 / 60) * 100, abs=2)
+    assert same.verdict == DOES_NOT_HOLD
+    assert set(same.comparisons[0].differences.values()) == {0.0}
+
+
+def test_claim_1_with_too_few_seeds_or_without_predictions(tmp_path):
+    for seed in range(3):
+        write(tmp_path / "two", "independent", seed, right(30, 40, 40))
+        write(tmp_path / "bare", "independent", seed, right(30, 40, 40))
+        write(tmp_path / "bare", "dmcl", seed, right(48, 40, 40))
+    for seed in (1, 2, 7):  # two in common
+        write(tmp_path / "two", "dmcl", seed, right(48, 40, 40))
+    (tmp_path / "bare/dmcl-1/predictions.csv").unlink()
+    (case,) = claims.better_rgb(load_runs(tmp_path / "two")).cases
+    assert case.verdict == UNDECIDED
+    assert case.comparisons[0].reason == "2 seeds, at least 3 are needed"
+    (case,) = claims.better_rgb(load_runs(tmp_path / "bare")).cases
+    assert case.verdict == UNDECIDED
+    assert "predictions.csv is missing" in case.comparisons[0].reason
+
+
+def test_claims_without_runs_say_so(tmp_path):
+    write(tmp_path, "dmcl", 0, right(30, 40, 40))
+    found = claims.all_claims(load_runs(tmp_path), None)
+    assert [claim.number for claim in found] == [1, 2, 3, 4, 5, 6, 7]
+    assert {verdict for claim in found for verdict in verdicts(claim)} == {UNDECIDED}
+    assert found[0].cases[0].note == "there is no finished run of independent on all videos"
+    assert "python -m dmcl_tf.random_features" in found[3].cases[0].note
+
+
+def test_claim_2_collapse(tmp_path):
+    won = {"rgb_wins": 0.02, "depth_wins": 0.02, "flow_wins": 0.96}
+    early = np.where(np.arange(EPOCHS) < 6, 0.1, 1.0)  # what counts is the end
+    for seed in range(3):
+        write(tmp_path, "independent", seed, right(50, 50, 50))
+        write(tmp_path, "smcl", seed, right(6, 8, 45 if seed else 44), histories={**won, "flow_wins": 0.96 * early})
+        # its sum is as good as that of independent training: the loudest network, flow, is
+        write(tmp_path, "cmcl", seed, right(6, 50, 50), histories=won)
+    smcl, cmcl = claims.collapse(load_runs(tmp_path)).cases
+    assert smcl.label == "Independent, authors' recipe − SMCL, authors' recipe"
+    rgb, total, wins = smcl.comparisons
+    assert rgb.verdict == HOLDS
+    assert rgb.mean == pytest.approx(44 / 0.6)
+    assert (wins.quantity, wins.verdict) == ("% of samples won by flow", HOLDS)
+    assert list(wins.differences.values()) == pytest.approx([96] * 3)
+    assert smcl.verdict == total.verdict
+    assert [comparison.verdict for comparison in cmcl.comparisons] == [HOLDS, DOES_NOT_HOLD, HOLDS]
+    assert cmcl.verdict == DOES_NOT_HOLD
+
+
+def test_claim_2_asks_for_more_than_a_drop(tmp_path):
+    for seed in range(3):
+        write(tmp_path, "independent", seed, right(50, 50, 50))
+        write(tmp_path, "smcl", seed, right(48, 48, 48))
+    (case, _) = claims.collapse(load_runs(tmp_path)).cases
+    rgb, _, wins = case.comparisons
+    assert rgb.differences[0] == pytest.approx(2 / 0.6)  # above 0, not above 5
+    assert (rgb.verdict, rgb.reason) == (UNDECIDED, "above 5 in 0 of 3 seeds; the interval over videos includes 5")
+    assert wins.verdict == DOES_NOT_HOLD
+
+
+def test_claim_3_flow_is_first(tmp_path):
+    epochs = np.arange(EPOCHS)
+    for seed in range(3):
+        histories = {
+            "rgb_cross_entropy": 2.0 + 0.01 * seed - 0.1 * epochs,
+            "depth_cross_entropy": np.where(epochs < 2, 1.9, 0.1),  # overtakes flow, but later
+            "flow_cross_entropy": 1.5,
+        }
+        write(tmp_path / "yes", "independent", seed, right(30, 40, 40), histories=histories)
+        histories["depth_cross_entropy"] = 1.2
+        write(tmp_path / "no", "independent", seed, right(30, 40, 40), histories=histories)
+    (case,) = claims.flow_is_first(load_runs(tmp_path / "yes")).cases
+    rgb, depth = case.comparisons
+    assert rgb.differences == pytest.approx({seed: 0.45 + 0.01 * seed for seed in range(3)})
+    assert depth.differences == pytest.approx(dict.fromkeys(range(3), 0.4))
+    assert (case.verdict, rgb.over_videos) == (HOLDS, None)
+    (case,) = claims.flow_is_first(load_runs(tmp_path / "no")).cases
+    assert [comparison.verdict for comparison in case.comparisons] == [HOLDS, DOES_NOT_HOLD]
+    assert case.verdict == DOES_NOT_HOLD
+
+
+def random_features(flow, spread=0.1):
+    rows = [
+        (modality, k, seed, mode, accuracy + spread * seed)
+        for mode in ("inference", "batch statistics")
+        for seed in range(5)
+        for modality, accuracy in (("rgb", 10), ("depth", 12), ("flow", flow[mode]))
+        for k in (1, 5)
+    ]
+    table = pd.DataFrame(rows, columns=["modality", "k", "seed", "batch_norm", "accuracy"])
+    return table.assign(dataset="nwucla", width=16, crop_size=64)
+
+
+def test_claim_4_random_features():
+    claim = claims.random_flow_features(random_features({"inference": 24, "batch statistics": 11}))
+    labels = {case.label: case for case in claim.cases}
+    assert labels["batch normalisation: inference"].verdict == HOLDS
+    depth = labels["batch normalisation: batch statistics"].comparisons[0]
+    assert depth.quantity == "flow − depth"
+    assert depth.differences == pytest.approx(dict.fromkeys(range(5), -1))
+    assert labels["batch normalisation: batch statistics"].verdict == DOES_NOT_HOLD
+
+
+def test_claim_5_needs_every_modality(tmp_path):
+    for seed in range(3):
+        write(tmp_path, "dmcl", seed, right(50, 50, 50))
+        write(tmp_path, "random_teacher", seed, right(30, 50, 30))
+    (case,) = claims.better_teacher(load_runs(tmp_path)).cases
+    assert [comparison.quantity for comparison in case.comparisons] == ["RGB", "depth", "flow"]
+    assert [comparison.verdict for comparison in case.comparisons] == [HOLDS, DOES_NOT_HOLD, HOLDS]
+    assert case.verdict == DOES_NOT_HOLD
+
+
+def test_claim_6_the_gap(tmp_path):
+    for seed in range(3):
+        apart = {"rgb": right_in((0, 30)), "depth": right_in((30, 60)), "flow": right_in((0, 20))}
+        write(tmp_path, "independent", seed, apart)
+        write(tmp_path, "dmcl", seed, right(40, 40, 40))  # Φ = Σ
+    collection = load_runs(tmp_path)
+    (case,) = claims.smaller_gap(collection).cases
+    run = collection.find("independent")[0].runs[0]
+    assert case.verdict == HOLDS
+    assert case.comparisons[0].mean == pytest.approx(run.accuracy("oracle") - run.accuracy("sum"))
+
+
+def test_claim_7_the_gain_with_fewer_videos(tmp_path):
+    for seed in range(3):
+        for fraction, independent, dmcl in ((1.0, 50, 52), (0.5, 40, 42), (0.25, 20, 40)):
+            write(tmp_path, "independent", seed, right(independent, 40, 40), train_fraction=fraction)
+            write(tmp_path, "dmcl", seed, right(dmcl, 40, 40), train_fraction=fraction)
+    quarter, half = claims.larger_gain(load_runs(tmp_path)).cases
+    assert quarter.label.startswith("25 % of the videos against all: DMCL")
+    assert quarter.comparisons[0].mean == pytest.approx(18 / 0.6)
+    assert (quarter.verdict, half.verdict) == (HOLDS, UNDECIDED)
+    assert half.comparisons[0].mean == pytest.approx(0)
+
+
+def test_the_comparison_is_with_the_closest_variant(tmp_path):
+    for recipe in ("authors", "paper"):
+        write(tmp_path, "independent", 0, right(30, 40, 40), recipe=recipe)
+        write(tmp_path, "dmcl", 0, right(30, 40, 40), recipe=recipe)
+    labels = [case.label for case in claims.better_rgb(load_runs(tmp_path)).cases]
+    assert labels == [
+        "DMCL, authors' recipe − Independent, authors' recipe",
+        "DMCL, paper's recipe − Independent, paper's recipe",
+    ]
+
+
+def by_title(collection, features=None):
+    return {table.title.split(":")[0]: table.frame for table in tables.all_tables(collection, features)}
+
+
+def test_tables_have_means_deviations_runs_and_the_papers_numbers(tmp_path):
+    for seed, rgb in enumerate((47, 48, 49)):
+        write(tmp_path, "dmcl", seed, right(rgb, 30, 30))
+    write(tmp_path, "independent", 0, right(45, 30, 30))
+    write(tmp_path, "dmcl", 0, right(36, 30, 30), train_fraction=0.5)
+    found = by_title(load_runs(tmp_path), random_features({"inference": 24, "batch statistics": 11}))
+    one = found["Table 1"].set_index("Method")
+    dmcl, independent = one.loc["DMCL, authors' recipe"], one.loc["Independent, authors' recipe"]
+    assert (dmcl["Runs"], dmcl["RGB"], dmcl["RGB, paper"]) == ("3", "80.00 ± 1.67", "93.64")
+    assert (independent["Runs"], independent["RGB"], independent["Φ, paper"]) == ("1", "75.00", "97.86")
+    three = found["Table 3"].set_index("Method")
+    assert three.loc["DMCL, authors' recipe", "Depth, paper"] == "83.29"
+    two = found["Table 2"]
+    assert two.loc[0, ["Modality", "Batch normalisation", "Seeds"]].tolist() == ["RGB", "inference", "5"]
+    assert two.loc[0, ["k = 1", "k = 1, paper"]].tolist() == ["10.20 ± 0.16", "10.53"]
+    four = found["Table 4"].set_index(["Method", "Testing modalities"])
+    assert four.loc[("ADMD", "RGB+"), ["Training modalities", "Paper", "Ours"]].tolist() == ["RGB, Depth", "91.64", "–"]
+    ours = four.loc[("DMCL, authors' recipe", "RGB")]
+    assert ours.tolist() == ["RGB, Depth, Flow", "93.64", "80.00 ± 1.67", "3"]
+    assert four.loc[("Independent, authors' recipe", "RGB"), "Training modalities"] == "RGB"
+    fewer = found["Fewer training videos"]
+    assert fewer[["Training videos", "RGB"]].to_numpy().tolist() == [["100 %", "80.00 ± 1.67"], ["50 %", "60.00"]]
+    assert list(found["Every subset of the modalities"].columns[-4:]) == [
+        "rgb+depth",
+        "rgb+flow",
+        "depth+flow",
+        "rgb+depth+flow",
+    ]
+
+
+def test_groups_of_test_videos(tmp_path):
+    groups = {f"video-{n}": "view 3" if n < 40 else "view 4" for n in range(VIDEOS)}
+    for seed, rgb in enumerate((30, 34)):
+        write_run(tmp_path / str(seed), right(rgb, 30, 30), method="dmcl", seed=seed, groups=groups)
+    found = by_title(load_runs(tmp_path))["Groups of test videos"]
+    assert found[["Test videos", "Runs", "RGB"]].to_numpy().tolist() == [
+        ["view 3", "2", "80.00 ± 7.07"],
+        ["view 4", "2", "0.00 ± 0.00"],
+        ["mean", "2", "40.00 ± 3.54"],
+    ]
+
+
+def test_the_long_form(tmp_path):
+    for seed, rgb in enumerate((47, 48, 49)):
+        write(tmp_path, "dmcl", seed, right(rgb, 30, 30), recipe="paper")
+    table = tables.long_form(load_runs(tmp_path)).set_index("modalities")
+    row = table.loc["rgb"]
+    assert row[["method", "recipe", "runs", "seeds"]].tolist() == ["dmcl", "paper", 3, "0 1 2"]
+    assert row[["mean", "standard_deviation", "paper"]].tolist() == pytest.approx([80, 1 / 0.6, 93.64])
+    assert {"sum", "sum_probabilities", "oracle", "rgb+depth+flow"} <= set(table.index)

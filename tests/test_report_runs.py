@@ -1,0 +1,168 @@
+"""Runs are read, grouped by all but the seed, and refused where they may not stand in one table."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+from synthetic_runs import VIDEOS, right_in, write_run
+
+from dmcl_tf.errors import InputError
+from dmcl_tf.reporting.runs import load_runs
+
+RIGHT = {"rgb": right_in((0, 30)), "depth": right_in((20, 50)), "flow": right_in((0, 45))}
+
+
+def labels(directory):
+    return [variant.label for variant in load_runs(directory).variants]
+
+
+def test_runs_that_differ_in_the_seed_alone_are_one_variant(tmp_path):
+    for seed in (2, 0, 1):
+        write_run(tmp_path / f"dmcl/{seed}", RIGHT, method="dmcl", seed=seed)
+        write_run(tmp_path / f"paper/{seed}", RIGHT, method="dmcl", recipe="paper", seed=seed)
+    write_run(tmp_path / "independent/0", RIGHT, method="independent")
+    write_run(tmp_path / "half/0", RIGHT, method="dmcl", train_fraction=0.5)
+    collection = load_runs(tmp_path)
+    assert [(variant.label, list(variant.runs)) for variant in collection.variants] == [
+        ("Independent, authors' recipe", [0]),
+        ("DMCL, authors' recipe", [0, 1, 2]),
+        ("DMCL, authors' recipe, 50 % of the videos", [0]),
+        ("DMCL, paper's recipe", [0, 1, 2]),
+    ]
+    assert [variant.config.recipe for variant in collection.find("dmcl")] == ["authors", "paper"]
+    ((whole, half),) = collection.by_fraction()
+    assert (whole.config.train_fraction, half.config.train_fraction) == (1, 0.5)
+
+
+def test_labels_name_the_settings_that_differ(tmp_path):
+    write_run(tmp_path / "a", RIGHT, method="dmcl")
+    write_run(tmp_path / "b", RIGHT, method="dmcl", temperature=5.0)
+    write_run(tmp_path / "c", {"rgb": RIGHT["rgb"]}, method="independent")
+    assert labels(tmp_path) == [
+        "Independent, rgb, authors' recipe",
+        "DMCL, authors' recipe, temperature 2.0",
+        "DMCL, authors' recipe, temperature 5.0",
+    ]
+
+
+def test_students_of_a_teacher_are_one_variant_whatever_their_teachers_seed(tmp_path):
+    for seed in (0, 1):
+        write_run(
+            tmp_path / str(seed),
+            {"rgb": RIGHT["rgb"]},
+            method="generalized_distillation",
+            teacher_run=f"checkpoints/nwucla/independent/authors-compact-seed{seed}",
+            teacher_modalities=("depth",),
+            seed=seed,
+        )
+    assert labels(tmp_path) == ["Generalized distillation, depth → RGB, authors' recipe"]
+
+
+def test_which_videos_are_right(tmp_path):
+    write_run(tmp_path / "run", RIGHT)
+    (run,) = load_runs(tmp_path).runs
+    assert list(run.correct.index) == [f"video-{n}" for n in range(VIDEOS)]
+    for modality, right in RIGHT.items():
+        np.testing.assert_array_equal(run.correct[modality], right)
+    np.testing.assert_array_equal(run.correct["oracle"], right_in((0, 50)))
+    assert 100 * run.correct["sum"].mean() == pytest.approx(run.accuracy("sum"))
+    assert run.accuracy("rgb+flow") == run.results["accuracy"]["subsets"]["rgb+flow"]
+    assert np.isnan(run.accuracy("infrared"))
+    assert {name: matrix.sum() for name, matrix in run.confusion.items()} == dict.fromkeys((*RIGHT, "sum"), VIDEOS)
+
+
+def test_runs_without_results_are_kept_apart(tmp_path):
+    write_run(tmp_path / "done", RIGHT)
+    write_run(tmp_path / "begun", RIGHT, results=False, seed=1)
+    stale = write_run(tmp_path / "stale", RIGHT, seed=2).directory / "results.json"
+    record = json.loads(stale.read_text())
+    stale.write_text(json.dumps({**record, "config": {**record["config"], "momentum": 0.5}}))
+    (write_run(tmp_path / "damaged", RIGHT, seed=3).directory / "results.json").write_text("{")
+    collection = load_runs(tmp_path)
+    assert [run.directory.name for run in collection.runs] == ["done"]
+    reasons = {path.name: reason for path, reason in collection.unfinished.items()}
+    assert reasons["begun"] == "no results.json; 8 of 8 epochs are trained"
+    assert reasons["stale"] == "results.json is of other settings than config.json: evaluate the run again"
+    assert "cannot be read" in reasons["damaged"]
+
+
+def test_files_that_may_be_missing(tmp_path):
+    folder = write_run(tmp_path / "run", RIGHT)
+    for name in ("predictions.csv", "confusion.csv", "history.csv"):
+        (folder.directory / name).unlink()
+    (run,) = load_runs(tmp_path).runs
+    assert run.correct is None
+    assert run.confusion == {}
+    assert run.history.empty
+
+
+@pytest.mark.parametrize(
+    ("change", "what"),
+    [
+        ({"dataset": "demo"}, "data sets (nwucla, demo)"),
+        ({"scale": "paper"}, "scales (compact, paper)"),
+        ({"protocol": {"train_views": [1, 3], "test_view": 2}}, "protocols"),
+        ({"right": {m: right[:30] for m, right in RIGHT.items()}}, "numbers of test videos (60, 30)"),
+    ],
+)
+def test_runs_that_may_not_stand_in_one_table(tmp_path, change, what):
+    write_run(tmp_path / "first", RIGHT)
+    write_run(tmp_path / "other", **{"right": RIGHT, "seed": 1, **change})
+    with pytest.raises(InputError) as error:
+        load_runs(tmp_path)
+    assert f"{tmp_path}/first and {tmp_path}/other are of different {what}" in str(error.value)
+    assert "one report holds one" in str(error.value)
+
+
+def test_a_run_of_another_data_set_without_results_is_refused_too(tmp_path):
+    write_run(tmp_path / "first", RIGHT)
+    write_run(tmp_path / "other", RIGHT, dataset="demo", results=False)
+    with pytest.raises(InputError, match="different data sets"):
+        load_runs(tmp_path)
+
+
+def test_other_test_videos_are_refused(tmp_path):
+    write_run(tmp_path / "first", RIGHT)
+    path = write_run(tmp_path / "other", RIGHT, seed=1).directory / "predictions.csv"
+    table = pd.read_csv(path)
+    table.loc[0, "video_id"] = "another"
+    table.to_csv(path, index=False)
+    with pytest.raises(InputError, match="different test videos"):
+        load_runs(tmp_path)
+
+
+def test_the_same_run_twice_is_refused(tmp_path):
+    write_run(tmp_path / "first", RIGHT)
+    write_run(tmp_path / "second", RIGHT)
+    with pytest.raises(InputError, match=r"first and .*second are the same run"):
+        load_runs(tmp_path)
+
+
+def test_predictions_that_are_not_of_the_results_are_refused(tmp_path):
+    path = write_run(tmp_path / "run", RIGHT).directory / "predictions.csv"
+    table = pd.read_csv(path)
+    table["label"] = (table["label"] + 1) % 3
+    table.to_csv(path, index=False)
+    with pytest.raises(InputError, match=r"flow is right in 25.00 % of .* but in 75.00 % by results.json"):
+        load_runs(tmp_path)
+    table.drop(columns="rgb:walk").to_csv(path, index=False)
+    with pytest.raises(InputError, match=r"predictions.csv: it has no column 'rgb:walk'"):
+        load_runs(tmp_path)
+
+
+def test_an_unknown_method_is_named_with_its_run(tmp_path):
+    path = write_run(tmp_path / "run", RIGHT).config_path
+    path.write_text(path.read_text().replace('"method": "dmcl"', '"method": "dmlc"'))
+    with pytest.raises(InputError, match=r"run/config.json: --method=dmlc: expected one of .*; did you mean dmcl"):
+        load_runs(tmp_path)
+
+
+def test_no_run_at_all(tmp_path):
+    with pytest.raises(InputError, match="no run with results; expected folders as below checkpoints"):
+        load_runs(tmp_path)
+    write_run(tmp_path / "begun", RIGHT, results=False)
+    with pytest.raises(InputError, match=r"no run with results; .*begun: no results.json"):
+        load_runs(tmp_path)
