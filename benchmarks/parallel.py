@@ -18,6 +18,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
+from itertools import islice
 from pathlib import Path
 from typing import NamedTuple
 
@@ -26,17 +27,20 @@ from absl import flags
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from data_prep.clip_id import parse_clip_id
 from data_prep.datasets.base import Video
 from data_prep.datasets.nwucla import list_videos
+from data_prep.demo_skeletons import demo_clips
 from data_prep.extract_flow import extract_video_flow
 from data_prep.extract_video import ExtractedVideo, FrameSettings, extract_video
 from data_prep.files import remove
 from data_prep.flow.settings import preset_settings
 from data_prep.parallel import default_workers, run_parallel
-from data_prep.rendering.dataset import render_demo
+from data_prep.rendering.clip import write_clip
 from dmcl_tf.errors import run_script
 
 _MODALITIES = ("rgb", "depth", "flow")
+_STAGES = ("frames", "flow", "records")
 
 
 class Done(NamedTuple):
@@ -91,8 +95,9 @@ def measure(work: Callable[[Path], None], folders: Sequence[Path], *, workers: i
 
 def prepare(root: Path, *, size: int, clips: int, items: int) -> Iterator[tuple[str, Callable, list[Path]]]:
     """Renders the clips and yields name, work and items of each stage; a stage needs the one before."""
-    render_demo(root / "raw", size=size, subjects=1, workers=default_workers())
-    videos = list_videos(root / "raw").videos[:clips]
+    for clip_id, skeletons in islice(demo_clips(subjects=1), clips):
+        write_clip(skeletons, clip_id, root / "raw" / parse_clip_id(clip_id).folder, size=size)
+    videos = list_videos(root / "raw").videos
     folders = [root / "frames" / str(index) for index in range(items)]
     yield "frames", partial(make_frames, videos=videos, size=size), folders
     yield "flow", partial(make_flow, videos=videos), folders
@@ -112,6 +117,7 @@ def define_flags(flag_values: flags.FlagValues = flags.FLAGS) -> None:
     flags.DEFINE_integer("clips", 10, "Rendered clips, which are worked on over and over.", 1, flag_values=flag_values)
     flags.DEFINE_integer("items", 48, "Pieces of work of each stage: clips, or shards.", 4, flag_values=flag_values)
     flags.DEFINE_integer("rounds", 3, "Turns of each number of processes.", 1, flag_values=flag_values)
+    flags.DEFINE_enum("last", "records", _STAGES, "The stage to end with.", flag_values=flag_values)
     flags.DEFINE_integer("processes", 2, "Processes to compare with one.", 2, flag_values=flag_values)
 
 
@@ -120,12 +126,10 @@ def main() -> None:
     values = flags.FLAGS
     root = Path(tempfile.mkdtemp(prefix="parallel-"))
     print(f"{values.items} items of each stage at {values.size}², {values.rounds} rounds, {default_workers()} cores")
-    print(
-        f"{'':10}{'items/s: 1':>12}{values.processes:>8}{'efficiency: median':>20}{'best':>8}   first item   MB: quarter, all"
-    )
+    print(f"{'':10}{'items/s: 1':>12}{values.processes:>8}   efficiency: median, best   first item   MB: quarter, all")
     try:
         stages = prepare(root, size=values.size, clips=values.clips, items=values.items)
-        for stage, work, folders in stages:
+        for stage, work, folders in islice(stages, 1 + _STAGES.index(values.last)):
             seconds: dict[int, list[float]] = {1: [], values.processes: []}
             forget(stage, folders)
             _, _, little = measure(work, folders[: len(folders) // 4], workers=values.processes)
@@ -138,8 +142,8 @@ def main() -> None:
             efficiency = ones / many / values.processes
             best = ones.min() / many.min() / values.processes
             print(
-                f"{stage:10}{1 / np.median(ones):12.2f}{1 / np.median(many):8.2f}{np.median(efficiency):20.2f}"
-                f"{best:8.2f}{first:14.1f} s{little / 1000:10.0f}{memory / 1000:6.0f}"
+                f"{stage:10}{1 / np.median(ones):12.2f}{1 / np.median(many):8.2f}{np.median(efficiency):21.2f}"
+                f"{best:8.2f}{first:10.1f} s{little / 1000:10.0f}{memory / 1000:6.0f}"
             )
     finally:
         shutil.rmtree(root)

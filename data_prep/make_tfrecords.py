@@ -71,15 +71,15 @@ def make_records(settings: RecordSettings) -> None:
                     remove_frames(data.frames_dir / video_id)
             _print_summary(output)
             return
-    # here, as they take TensorFlow: every worker process imports this script anew, and bad settings end before it
-    from data_prep.description import describe, group_videos
-    from data_prep.shards import plan_shards, write_shards
-
     kept = complete_videos(settings, begun, sources)
     missing = [video for video_id, video in videos.items() if video_id not in kept]
     check_disk(settings, missing)
     extracted, left_out = make_frames(settings, missing)
     extracted.update(kept)
+    # here, as they take TensorFlow: every worker process imports this script anew, and bad input ends before it
+    from data_prep.description import describe, group_videos
+    from data_prep.shards import plan_shards, write_shards
+
     unusable = {video.video_id for video in left_out}
     if len(unusable) == len(videos):
         raise InputError(f"{data.data_dir}: no video can be used; the first: {left_out[0].reason}")

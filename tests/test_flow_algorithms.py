@@ -54,7 +54,7 @@ MOTIONS = {
 }
 
 
-def rendered_pairs(step=5, size=80):
+def rendered_pairs(step, size=80):
     for clip_id, skeletons in list(demo_clips(subjects=1))[::step]:
         frames = [cv2.cvtColor(colour, cv2.COLOR_RGB2GRAY) for colour, _ in render(stage(skeletons, size, clip_id))]
         for i in (len(frames) // 4, 3 * len(frames) // 4):
@@ -87,7 +87,7 @@ def test_tiny_and_still_frames(algorithm):
 def test_accuracy_on_rendered_people():
     """Each algorithm against TV-L1 with OpenCV's parameters, whose error counts as 1: on bodies of known motion."""
     errors = dict.fromkeys(EVERY_PRESET, 0.0)
-    for first, second, truth in rendered_pairs():
+    for first, second, truth in rendered_pairs(step=5):
         body = np.any(truth != 0, axis=-1)
         for key in EVERY_PRESET:
             errors[key] += float(np.linalg.norm(flow_function(*key)(first, second) - truth, axis=-1)[body].mean())
