@@ -55,8 +55,8 @@ class Teacher:
         """Checks that the teacher can teach a run of `config` on the records `info`.
 
         Raises:
-            InputError: it was trained on another data set, other classes, another split or other clips, or it has no
-                checkpoint.
+            InputError: it was trained on another data set, other classes, another split or other clips, it is not
+                complete, or it has no checkpoint.
         """
         run, here = self.run, f"--teacher_run={self.folder.directory}"
         if run.dataset != info.dataset:
@@ -71,6 +71,9 @@ class Teacher:
                     "the same clips"
                 )
         self.identity()
+        epochs = len(self.folder.read_history())
+        if epochs < run.config.epochs:
+            raise InputError(f"{here} has trained {epochs} of {run.config.epochs} epochs: let it finish first")
         if Path(run.records).resolve() == info.directory.resolve():
             return
         protocol = DatasetInfo.load(run.records).protocol

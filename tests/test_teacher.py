@@ -209,6 +209,10 @@ def test_a_teacher_that_is_not_there_or_not_trained(info, tmp_path, teacher):
     with pytest.raises(InputError, match=r"nowhere/config\.json does not exist: expected a run"):
         student(info, tmp_path, RunFolder(tmp_path / "nowhere"))
     shutil.copytree(teacher.directory, tmp_path / "teacher")
+    unfinished = RunFolder(tmp_path / "teacher")
+    unfinished.write_history(unfinished.read_history()[:2])
+    with pytest.raises(InputError, match=r"teacher has trained 2 of 3 epochs: let it finish first"):
+        student(info, tmp_path, unfinished)
     shutil.rmtree(tmp_path / "teacher" / "best")
     with pytest.raises(InputError, match=r"teacher: no best checkpoint; train the run first"):
         student(info, tmp_path, RunFolder(tmp_path / "teacher"))
