@@ -5,10 +5,12 @@ from __future__ import annotations
 import importlib.util
 import sys
 from functools import partial
+from importlib.metadata import requires, version
 from pathlib import Path
 
 import pytest
 from absl import flags
+from packaging.requirements import Requirement
 
 from data_prep import make_tfrecords as script
 from data_prep.beam_runner import import_beam, run_beam
@@ -66,6 +68,13 @@ def test_without_beam_the_message_says_what_to_install(monkeypatch):
         import_beam()
 
 
-def test_the_requirement_is_pinned():
+def test_the_requirements_are_pinned():
     lines = (Path(__file__).resolve().parents[1] / "requirements-beam.txt").read_text().splitlines()
     assert any(line.startswith("apache-beam==") for line in lines)
+    assert all("==" in line for line in lines if not line.startswith("#"))
+
+
+@needs_beam
+def test_tensorflow_keeps_the_protobuf_that_it_asks_for():
+    asked = [Requirement(text) for text in requires("tensorflow")]
+    assert [version("protobuf") in each.specifier for each in asked if each.name == "protobuf"] == [True]
