@@ -62,8 +62,10 @@ def check_frames(video: Video, *, settings: FrameSettings) -> list[Skipped]:
         problems = peculiarities(count, encoders)
     except InputError as error:
         problems = [str(error)]
-    named = (problem if video.video_id in problem else f"{video.video_id}: {problem}" for problem in problems)
-    return [Skipped(video.video_id, problem) for problem in (*(reader.warnings if reader else ()), *named)]
+    problems = [*(reader.warnings if reader else ()), *problems]
+    # a path with the id in it names the video; the id alone may be a word, such as "one"
+    named = (problem if f"/{video.video_id}" in problem else f"{video.video_id}: {problem}" for problem in problems)
+    return [Skipped(video.video_id, problem) for problem in named]
 
 
 def check_videos(listing: Listing, settings: DataSettings, *, full: bool) -> list[Skipped]:

@@ -139,6 +139,20 @@ def test_the_wrong_depth_mode_is_found_by_decoding(tmp_path, check):
     assert len([fault for fault in faults(text) if "16 bits per pixel, but as_is takes 8" in fault]) == 3
 
 
+def test_every_line_names_its_video(tmp_path, check):
+    write_custom(tmp_path)
+    write_video(tmp_path / "clip.avi", 1)
+    write_video(tmp_path / "longer.avi", 10)
+    lines = ["video_id,label,split,rgb,depth", "one,x,train,clip.avi,clip.avi", "c,y,train,longer.avi,depth"]
+    (tmp_path / "videos.csv").write_text("\n".join([*lines, "d,y,test,rgb.avi,depth"]) + "\n")
+    status, text = check("--dataset=custom", f"--videos={tmp_path}/videos.csv", f"--data_dir={tmp_path}", "--full")
+    assert status == 1
+    assert faults(text) == [
+        "c: the modalities differ in their number of frames (rgb 10, depth 9): aligned on the first 9",
+        "one: it has one frame only, and so no motion",
+    ]
+
+
 def test_excluded_videos_are_no_fault(tmp_path, check):
     for name in ("a21_s02_v04_e01", "a01_s01_v01_e01"):
         for index in range(1, 3):
