@@ -57,7 +57,7 @@ def make_records(settings: RecordSettings) -> None:
             return
         raise
     splits = split_videos(settings, listing.videos)
-    check_splits(settings, splits)
+    check_splits(settings, splits, listing.skipped)
     videos = {video.video_id: video for members in splits.values() for video in members}
     check_modalities(settings, videos.values())
     progress = tqdm(videos.items(), desc="raw files", unit="video", delay=5, dynamic_ncols=True)
@@ -87,7 +87,7 @@ def make_records(settings: RecordSettings) -> None:
         split: [extracted[video.video_id] for video in members if video.video_id not in unusable]
         for split, members in splits.items()
     }
-    check_splits(settings, usable)
+    check_splits(settings, usable, [*left_out, *listing.skipped])
     shards = plan_shards(usable, settings.videos_per_shard)
     shard_ids = {name: [video.video_id for video in members] for name, members in shards.items()}
     plan = Plan(settings.to_json(), sources, shard_ids)

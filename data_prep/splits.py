@@ -31,13 +31,26 @@ def _first_of_each_class(videos: Sequence[Video], limit: int) -> list[Video]:
     return [video for members in kept.values() for video in members]
 
 
-def check_splits(settings: RecordSettings, splits: Mapping[str, Sequence[Video | ExtractedVideo]]) -> list[Skipped]:
+def check_splits(
+    settings: RecordSettings, splits: Mapping[str, Sequence[Video | ExtractedVideo]], left_out: Sequence[Skipped] = ()
+) -> list[Skipped]:
     """Returns a warning for each class that validation or test lacks.
+
+    Args:
+        settings: of the records.
+        splits: the videos of each.
+        left_out: videos that cannot be used, which may be why something is lacking.
 
     Raises:
         InputError: the training split lacks a class, or the test split is empty.
     """
     protocol = ", ".join(f"{name}={value}" for name, value in settings.protocol.items())
+    remedy = "complete the raw data"
+    if left_out:
+        remedy += (
+            f"; {len(left_out)} videos cannot be used, the first of them {left_out[0].video_id}: {left_out[0].reason}; "
+            "data_prep/check_dataset.py --full lists all"
+        )
     warnings = []
     if not splits["validation"]:
         warnings.append(
@@ -52,12 +65,10 @@ def check_splits(settings: RecordSettings, splits: Mapping[str, Sequence[Video |
                 continue
             reason = f"the {split} split ({protocol}) has no video of class {name!r}"
             if split == "train":
-                raise InputError(
-                    f"{settings.data.data_dir}: {reason}; training needs every class: complete the raw data"
-                )
+                raise InputError(f"{settings.data.data_dir}: {reason}; training needs every class: {remedy}")
             warnings.append(Skipped(f"{split} split", reason))
     if not splits["test"]:
-        raise InputError(f"{settings.data.data_dir}: the test split ({protocol}) has no videos; complete the raw data")
+        raise InputError(f"{settings.data.data_dir}: the test split ({protocol}) has no videos; {remedy}")
     return warnings
 
 

@@ -222,6 +222,14 @@ def test_one_modality_of_any_name(folder):
         make(folder, "--modalities=thermal,flow")
 
 
+def test_a_class_without_a_usable_training_video_names_the_file_at_fault(folder):
+    for name, content in (("empty.avi", b""), ("cut.avi", (folder / "rgb.avi").read_bytes()[:100])):
+        (folder / name).write_bytes(content)
+        write_csv(folder / "videos.csv", [*GOOD, row("bad", "run", rgb=name), row("test", "run", split="test")])
+        with pytest.raises(InputError, match=rf"no video of class 'run'.*1 videos cannot be used.* bad: .*{name}: "):
+            make(folder)
+
+
 def test_damaged_files_are_skipped_and_the_rest_is_made(folder):
     (folder / "text.avi").write_text("text")
     (folder / "empty.avi").touch()
