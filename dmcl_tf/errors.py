@@ -24,7 +24,10 @@ def is_disk_full(error: Exception) -> bool:
 
 
 def run_script(main: Callable[[], None]) -> None:
-    """Parses the command line and runs `main()`; an `InputError` or a full disk prints one line: exit status 2."""
+    """Parses the command line and runs `main()`.
+
+    An `InputError`, a full disk, or a file or folder without permission prints one line: exit status 2.
+    """
 
     def checked_main(arguments: list[str]) -> None:
         try:
@@ -33,6 +36,12 @@ def run_script(main: Callable[[], None]) -> None:
             main()
         except InputError as error:
             print(f"error: {error}", file=sys.stderr)
+            sys.exit(2)
+        except (PermissionError, NotADirectoryError) as error:
+            print(
+                f"error: {error.filename}: {error.strerror}; expected a folder that you may read and write",
+                file=sys.stderr,
+            )
             sys.exit(2)
         except Exception as error:
             if not is_disk_full(error):

@@ -206,3 +206,12 @@ def test_the_script_ends_with_one_line_where_there_is_nothing(tmp_path):
     assert run.stderr.startswith("error: ")
     assert len(run.stderr.splitlines()) == 1
     assert "nowhere" in run.stderr
+
+
+def test_the_script_ends_with_one_line_where_nothing_can_be_written(tmp_path, write_nwucla_tree):
+    write_nwucla_tree(tmp_path, actions=(1,), views=(1,), frames=9)
+    (tmp_path / "file").touch()
+    run = run_script("--dataset=nwucla", f"--data_dir={tmp_path}", f"--frames_dir={tmp_path / 'file/frames'}")
+    assert run.returncode == 2
+    assert run.stderr.startswith(f"error: {tmp_path / 'file/frames'}: Not a directory; expected a folder")
+    assert len(run.stderr.splitlines()) == 1
