@@ -73,8 +73,11 @@ def run_beam(
     exchange.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=exchange, prefix="beam-") as folder:
         prefix = str(Path(folder) / "results")
-        pipeline_options = beam.options.pipeline_options.PipelineOptions(shlex.split(options))
-        with beam.Pipeline(options=pipeline_options) as pipeline:
+        try:
+            whole = beam.Pipeline(options=beam.options.pipeline_options.PipelineOptions(shlex.split(options)))
+        except ValueError as error:
+            raise InputError(f"--beam_options={options}: {error}") from error
+        with whole as pipeline:
             _ = (
                 pipeline
                 | "items" >> beam.Create([_to_text(group) for group in groups])

@@ -247,6 +247,8 @@ def settings_from_flags(values: flags.FlagValues) -> RecordSettings:
     modalities = default if values.modalities is None else tuple(values.modalities)
     if not modalities or "" in modalities or len(set(modalities)) < len(modalities):
         raise InputError(f"--modalities={','.join(modalities)}: expected different names, separated by commas")
+    if values.beam_options and values.runner != "beam":
+        raise InputError("--beam_options goes with --runner=beam alone")
     # data sets that share a folder do not share their records
     prefix = f"{data.dataset.name}-" if data.dataset.family else ""
     return RecordSettings(

@@ -47,6 +47,21 @@ def test_bad_input_is_named_in_the_users_process(tmp_path):
 
 
 @needs_beam
+@pytest.mark.parametrize("options", ["--runner=NopeRunner", "--runner='Flink"])
+def test_options_that_beam_does_not_take_are_named(tmp_path, options):
+    with pytest.raises(InputError, match=f"^--beam_options={options}: "):
+        list(run_beam(double, [1], workers=1, description="doubling", options=options, exchange=tmp_path))
+
+
+def test_options_without_the_runner_are_refused():
+    values = flags.FlagValues()
+    script.define_flags(values)
+    values(["make_tfrecords", "--beam_options=--runner=FlinkRunner"])
+    with pytest.raises(InputError, match="--beam_options goes with --runner=beam alone"):
+        script.settings_from_flags(values)
+
+
+@needs_beam
 def test_records_are_those_of_the_local_run_byte_for_byte(tmp_path, write_nwucla_tree):
     raw = write_nwucla_tree(tmp_path / "raw", actions=(1, 2, 3, 4, 5, 6, 8, 9, 11, 12), frames=3)
     contents = {}
