@@ -16,11 +16,12 @@ from data_prep.depth import DepthSettings, encode_depth, reading_range
 from data_prep.files import atomic_path, discard, is_partial, remove, write_json
 from data_prep.frames import encode_jpeg, resize
 from data_prep.given_flow import accept_given_flow
-from data_prep.sources import Frame, Source
+from data_prep.sources import IMAGE_SUFFIXES, Frame, Source
 from dmcl_tf.errors import InputError
 
 MINIMUM_FRAMES = 9  # shorter videos repeat their last frame, as the authors do
 _VIDEO_FILE = "video.json"
+_END_BYTES = 65536
 _BLANK_LEVELS = 2  # an image of no more grey levels than decoding noise shows nothing
 
 
@@ -76,13 +77,28 @@ class ExtractedVideo:
 
 
 def fingerprint(video: Video) -> str:
-    """Returns a checksum of the names and sizes of a video's raw files: it changes when one is downloaded again."""
+    """Returns a checksum of a video's raw files: it changes when one is downloaded again, or another takes its place.
+
+    Of images it holds names and sizes; of video files and volumes, which may be of one size, beginning and end as well.
+    """
     checksum = zlib.crc32(str(video.label).encode())
     for modality, source in sorted(video.sources.items()):
         for path in source.files:
             size = file_size(path)
             checksum = zlib.crc32(f"{modality}/{path.name}:{size}\n".encode(), checksum)
+            if path.suffix.lower() not in IMAGE_SUFFIXES:
+                checksum = zlib.crc32(_both_ends(path, size), checksum)
     return f"{checksum:08x}"
+
+
+def _both_ends(path: Path, size: int) -> bytes:
+    try:
+        with path.open("rb") as file:
+            start = file.read(_END_BYTES)
+            file.seek(max(0, size - _END_BYTES))
+            return start + file.read(_END_BYTES)
+    except OSError:  # extraction says what is wrong with it
+        return b""
 
 
 def file_size(path: Path) -> int:

@@ -213,6 +213,20 @@ def test_records_of_the_columns_and_of_flow_from_one_of_them(folder, capsys):
         assert all(len(frames[modality]) == 10 for modality in info.modalities)
 
 
+def test_another_file_of_the_same_name_and_size_is_another_video(folder):
+    for seed, name in enumerate(("one", "other")):
+        write_video(folder / name / "clip.avi", 10, seed)
+    paths = [folder / name / "clip.avi" for name in ("one", "other")]
+    size = max(path.stat().st_size for path in paths)
+    for path in paths:
+        path.write_bytes(path.read_bytes().ljust(size, b"\0"))
+    write_csv(folder / "videos.csv", [row("a", rgb="one/clip.avi"), *GOOD[1:]])
+    make(folder)
+    write_csv(folder / "videos.csv", [row("a", rgb="other/clip.avi"), *GOOD[1:]])
+    with pytest.raises(InputError, match=r"0 are new, 1 changed and 0 gone since, for example a\)"):
+        make(folder)
+
+
 def test_one_modality_of_any_name(folder):
     rows = [("a", "x", "train", "rgb.avi"), ("b", "y", "train", "rgb.avi"), ("c", "y", "test", "rgb.avi")]
     write_csv(folder / "videos.csv", rows, ("video_id", "label", "split", "thermal"))
