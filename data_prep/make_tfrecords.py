@@ -274,6 +274,10 @@ def _flow_from_flags(
     if "flow" not in modalities:
         return None
     if "flow" in recorded:
+        if values.flow_from:
+            raise InputError(
+                f"--flow_from={values.flow_from}: {data.dataset.title} bring their flow; leave one of them out"
+            )
         return GivenFlowSettings(values.flow_encoding if values["flow_encoding"].present else None)
     source = values.flow_from or "rgb"
     if source not in recorded:

@@ -244,6 +244,13 @@ def test_a_class_without_a_usable_training_video_names_the_file_at_fault(folder)
             make(folder)
 
 
+def test_flow_is_given_or_computed(folder):
+    rows = [(*row("a")[:4], "flow"), (*row("b", "sit")[:4], "flow"), (*row("c", split="test")[:4], "flow")]
+    write_csv(folder / "videos.csv", rows, ("video_id", "label", "split", "rgb", "flow"))
+    with pytest.raises(InputError, match="--flow_from=rgb: own videos bring their flow"):
+        make(folder, "--flow_from=rgb")
+
+
 def test_damaged_files_are_skipped_and_the_rest_is_made(folder):
     (folder / "text.avi").write_text("text")
     (folder / "empty.avi").touch()
