@@ -23,8 +23,17 @@ def is_disk_full(error: Exception) -> bool:
     return "No space left on device" in str(error)
 
 
+def is_wrong_place(error: Exception) -> bool:
+    """Whether a named file or folder cannot be used: something is in its place, or it is protected."""
+    kinds = (errno.EEXIST, errno.ENOTDIR, errno.EISDIR, errno.EACCES, errno.EPERM, errno.EROFS)
+    return isinstance(error, OSError) and error.errno in kinds and error.filename is not None
+
+
 def run_script(main: Callable[[], None]) -> None:
-    """Parses the command line and runs `main()`; an `InputError` or a full disk prints one line: exit status 2."""
+    """Parses the command line and runs `main()`; an `InputError` or a full disk prints one line: exit status 2.
+
+    So does a file or folder that is in the way or may not be used.
+    """
 
     def checked_main(arguments: list[str]) -> None:
         try:
@@ -35,6 +44,9 @@ def run_script(main: Callable[[], None]) -> None:
             print(f"error: {error}", file=sys.stderr)
             sys.exit(2)
         except Exception as error:
+            if is_wrong_place(error):
+                print(f"error: {error.filename}: {error.strerror}; give another place, or make way", file=sys.stderr)
+                sys.exit(2)
             if not is_disk_full(error):
                 raise
             where = getattr(error, "filename", None) or str(error).split(";")[0]
