@@ -37,9 +37,13 @@ interrupted. Some flags:
   --train_views=1,2 --test_view=3  the cross-view protocol of NW-UCLA; UWA3DII tests on all other views
   --protocol=cross_subject         of NTU RGB+D; or cross_view (60), cross_setup (120)
   --depth_mode=as_is|clip_mm|…     how depth becomes 8 bits
+  --flow_algorithm=tvl1|dis|…      how optical flow is computed; --flow_preset=fast is several times faster
+  --keep_frames=false              removes the frames of a video once they are in a complete shard
+  --runner=beam --beam_options=…   prepares the records on Dataflow, Flink or Spark
 All of them: .venv/bin/python -m dmcl_tf.train --help (likewise evaluate, export) and
 .venv/bin/python data_prep/make_tfrecords.py --help. Raw data can be checked before any work, with
-.venv/bin/python data_prep/check_dataset.py --dataset=… --data_dir=…
+.venv/bin/python data_prep/check_dataset.py --dataset=… --data_dir=…, and records after it, with
+.venv/bin/python data_prep/check_records.py --records=…
 
 Environment: PYTHON, the interpreter (python3); VENV, where packages are installed (.venv); DATA_ROOT, the folder
 that holds the data sets (data).

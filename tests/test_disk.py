@@ -19,7 +19,7 @@ from data_prep.disk import VideoSize
 from data_prep.extract_video import ExtractedVideo, read_video_file
 from data_prep.files import atomic_path, discard, write_json
 from dmcl_tf import records
-from dmcl_tf.errors import InputError
+from dmcl_tf.errors import InputError, is_disk_full
 
 ROOT = Path(__file__).resolve().parents[1]
 GB = 10**9
@@ -133,6 +133,14 @@ def test_a_full_disk_names_the_file_and_leaves_no_half_one(tmp_path):
         write_half()
     assert caught.value.filename == str(tmp_path / "shard")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_full_disk_is_told_from_other_errors():
+    full = tf.errors.ResourceExhaustedError(None, None, "there; No space left on device")
+    assert is_disk_full(full)
+    assert is_disk_full(OSError(errno.EDQUOT, "over"))
+    assert not is_disk_full(tf.errors.ResourceExhaustedError(None, None, "out of memory"))
+    assert not is_disk_full(OSError(errno.EACCES, "No space left on device"))
 
 
 def test_a_full_disk_while_dataset_json_is_written(tmp_path, monkeypatch, finished):

@@ -139,6 +139,19 @@ def test_many_shards_written_by_processes_equal_those_of_one(raw, tmp_path):
     assert not list(tmp_path.glob("frames/*/flow"))  # not asked for, not computed
 
 
+def test_no_more_shards_are_open_than_asked_for(raw, tmp_path, monkeypatch):
+    calls = []
+
+    def run(function, items, *, workers, description, unit="video"):
+        calls.append((description, unit, len(items), workers))
+        return map(function, items)
+
+    monkeypatch.setattr(script.RecordSettings, "run", lambda settings, at_once=None: run)
+    many = ("--modalities=rgb", "--videos_per_shard=1", "--workers=3", "--max_open=2")
+    make(raw, *many, f"--frames_dir={tmp_path / 'frames'}", f"--output={tmp_path / 'records'}")
+    assert calls == [("frames", "video", 30, 3), ("records", "shard", 30, 2)]
+
+
 def test_training_shards_mix_the_classes(own_raw, tmp_path, write_nwucla_tree):
     write_nwucla_tree(own_raw, subjects=(2, 3), views=(1, 2), frames=2)
     output = make(own_raw, "--modalities=depth", "--videos_per_shard=25")

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from data_prep.parallel import run_parallel
+from dmcl_tf.errors import InputError
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -32,6 +33,16 @@ def _square(number: int) -> int:
 def test_every_item_is_done_once(workers):
     results = list(run_parallel(_square, range(40), workers=workers, description="squares"))
     assert sorted(results) == [number * number for number in range(40)]
+
+
+def _die(number: int) -> int:
+    os.kill(os.getpid(), signal.SIGKILL)
+    return number
+
+
+def test_a_process_that_is_killed_from_outside_is_explained():
+    with pytest.raises(InputError, match="dying: a process was killed, perhaps for lack of memory: run the same"):
+        list(run_parallel(_die, range(4), workers=2, description="dying"))
 
 
 @pytest.mark.skipif(not Path("/proc/self").exists(), reason="looks for processes under /proc")
