@@ -6,7 +6,7 @@ import errno
 import sys
 from collections.abc import Callable
 
-from absl import app, logging
+from absl import app, flags, logging
 
 
 class InputError(Exception):
@@ -60,4 +60,13 @@ def run_script(main: Callable[[], None]) -> None:
             sys.exit(130)
 
     logging.set_verbosity(logging.WARNING)
-    app.run(checked_main)
+    app.run(checked_main, flags_parser=_parse_flags)
+
+
+def _parse_flags(arguments: list[str]) -> list[str]:
+    """Parses the command line as absl does, but says in one line what is wrong with it."""
+    try:
+        return flags.FLAGS(arguments)
+    except flags.Error as error:
+        print(f"error: {' '.join(str(error).split())}; --help lists the flags", file=sys.stderr)
+        sys.exit(2)
