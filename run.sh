@@ -65,6 +65,11 @@ prepare_environment() {
   if [ -f "$VENV/complete" ] && [ "$(cat "$VENV/complete")" = "$stamp" ]; then
     return
   fi
+  # the folder is cleared: it must be an environment, or nothing that anyone could miss
+  if [ -n "$(ls -A "$VENV" 2>/dev/null)" ] && [ ! -e "$VENV/pyvenv.cfg" ] && [ ! -e "$VENV/bin/python" ]; then
+    echo "error: VENV=$VENV is no Python environment and not empty; set VENV to a new folder" >&2
+    exit 2
+  fi
   echo "installing the packages of requirements.txt into $VENV, once; this takes a few minutes" >&2
   rm -f "$VENV/complete"
   "$python" -m venv --clear "$VENV"

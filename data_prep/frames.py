@@ -40,7 +40,7 @@ def read_image(path: Path) -> np.ndarray:
 def decode_image(content: bytes) -> np.ndarray:
     """As `read_image`, of a file's content; the message of its `InputError` says what is wrong, not where."""
     kind = _kind(content)
-    if kind == "JPEG" and not _is_complete_jpeg(content):
+    if kind == "JPEG" and not is_complete_jpeg(content):
         raise InputError("the JPEG is cut off")
     if kind == "PNG" and not _is_complete_png(content):
         raise InputError("the PNG is cut off or damaged")
@@ -72,7 +72,7 @@ def _kind(content: bytes) -> str:
     raise InputError("neither a JPEG nor a PNG image")
 
 
-def _is_complete_jpeg(content: bytes) -> bool:
+def is_complete_jpeg(content: bytes) -> bool:
     """Whether the end marker follows the image data; one inside an embedded thumbnail does not count."""
     position = len(_JPEG)
     while position + 4 <= len(content) and content[position] == 0xFF:

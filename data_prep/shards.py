@@ -11,6 +11,7 @@ import tensorflow as tf
 
 from data_prep.extract_video import ExtractedVideo, remove_frames
 from data_prep.files import atomic_path
+from data_prep.frames import is_complete_jpeg
 from data_prep.parallel import Run, run_parallel
 from data_prep.plan import is_complete_shard, recorded_shards
 from dmcl_tf.errors import InputError
@@ -44,7 +45,7 @@ def video_record(video: ExtractedVideo, *, frames_dir: Path, modalities: Sequenc
     """Returns the serialized record of one video, from its stored frames.
 
     Raises:
-        InputError: a stored frame is missing.
+        InputError: a stored frame is missing or cut off, as after a power failure.
     """
     folder = frames_dir / video.video_id
     try:
@@ -56,6 +57,13 @@ def video_record(video: ExtractedVideo, *, frames_dir: Path, modalities: Sequenc
         raise InputError(
             f"{error.filename}: {error.strerror}; delete the folder {folder} and run the same command again"
         ) from error
+    for modality, images in frames.items():
+        for index, image in enumerate(images):
+            if not is_complete_jpeg(image):
+                raise InputError(
+                    f"{folder / modality / f'{index:06d}.jpg'}: empty or cut off; delete the folder {folder} and run "
+                    "the same command again"
+                )
     return encode_video(video.video_id, video.label, size, size, frames)
 
 

@@ -98,6 +98,8 @@ class Config:
         for name in ("crop_jitter", *weights, "warmup_epochs", "seed"):
             if not getattr(self, name) >= 0:
                 raise InputError(f"--{name}={getattr(self, name)}: expected 0 or more")
+        if self.seed >= 2**31:  # NumPy and Keras take no larger ones
+            raise InputError(f"--seed={self.seed}: expected less than {2**31}")
         if self.crop_size > self.frame_size:
             raise InputError(f"--crop_size={self.crop_size} exceeds --frame_size={self.frame_size}")
         if not self.modalities or len(set(self.modalities)) < len(self.modalities):

@@ -6,7 +6,7 @@ import errno
 import sys
 from collections.abc import Callable
 
-from absl import app, logging
+from absl import app, flags, logging
 
 
 class InputError(Exception):
@@ -23,10 +23,16 @@ def is_disk_full(error: Exception) -> bool:
     return "No space left on device" in str(error)
 
 
-def run_script(main: Callable[[], None]) -> None:
-    """Parses the command line and runs `main()`.
+def is_wrong_place(error: Exception) -> bool:
+    """Whether a named file or folder cannot be used: something is in its place, or it is protected."""
+    kinds = (errno.EEXIST, errno.ENOTDIR, errno.EISDIR, errno.EACCES, errno.EPERM, errno.EROFS)
+    return isinstance(error, OSError) and error.errno in kinds and error.filename is not None
 
-    An `InputError`, a full disk, or a file or folder without permission prints one line: exit status 2.
+
+def run_script(main: Callable[[], None]) -> None:
+    """Parses the command line and runs `main()`; an `InputError` or a full disk prints one line: exit status 2.
+
+    So does a file or folder that is in the way or may not be used.
     """
 
     def checked_main(arguments: list[str]) -> None:
@@ -37,13 +43,10 @@ def run_script(main: Callable[[], None]) -> None:
         except InputError as error:
             print(f"error: {error}", file=sys.stderr)
             sys.exit(2)
-        except (PermissionError, NotADirectoryError) as error:
-            print(
-                f"error: {error.filename}: {error.strerror}; expected a folder that you may read and write",
-                file=sys.stderr,
-            )
-            sys.exit(2)
         except Exception as error:
+            if is_wrong_place(error):
+                print(f"error: {error.filename}: {error.strerror}; give another place, or make way", file=sys.stderr)
+                sys.exit(2)
             if not is_disk_full(error):
                 raise
             where = getattr(error, "filename", None) or str(error).split(";")[0]
@@ -57,4 +60,13 @@ def run_script(main: Callable[[], None]) -> None:
             sys.exit(130)
 
     logging.set_verbosity(logging.WARNING)
-    app.run(checked_main)
+    app.run(checked_main, flags_parser=_parse_flags)
+
+
+def _parse_flags(arguments: list[str]) -> list[str]:
+    """Parses the command line as absl does, but says in one line what is wrong with it."""
+    try:
+        return flags.FLAGS(arguments)
+    except flags.Error as error:
+        print(f"error: {' '.join(str(error).split())}; --help lists the flags", file=sys.stderr)
+        sys.exit(2)

@@ -43,6 +43,11 @@ def evaluate(folder: RunFolder, split: str, checkpoint: str, records_dir: Path |
     info.check(run.config.modalities, run.config.frame_size)
     if info.class_names != run.class_names:
         raise InputError(f"{info.directory}: its classes are not those of {folder.directory}; give its own --records")
+    if run.protocol not in (None, info.protocol):  # the run may have seen what is a test video now
+        raise InputError(
+            f"{info.directory}: records of another split ({info.protocol}) than {folder.directory} was trained on "
+            f"({run.protocol}); give its own --records"
+        )
     made_from = _made_from(folder, info, split, checkpoint)
     results = current_results(folder, info, split, checkpoint)
     if results:

@@ -96,6 +96,8 @@ def export(folder: RunFolder, export_dir: Path, checkpoint: str, default_modalit
     unknown = [modality for modality in modalities if modality not in run.config.modalities]
     if unknown:
         raise InputError(f"--default_modalities: the run has no {unknown[0]}, only {', '.join(run.config.modalities)}")
+    if len(set(modalities)) < len(modalities):
+        raise InputError(f"--default_modalities={','.join(modalities)}: expected different names")
     record = {
         "run_dir": os.path.relpath(folder.directory),
         "checkpoint": checkpoint,
@@ -109,6 +111,7 @@ def export(folder: RunFolder, export_dir: Path, checkpoint: str, default_modalit
     if versions and _read(export_dir / str(versions[-1]) / RECORD) == record:
         return export_dir / str(versions[-1])
     final = export_dir / str(versions[-1] + 1 if versions else 1)
+    export_dir.mkdir(parents=True, exist_ok=True)  # here, so that a file in its place is named
     ensemble, _ = restore_ensemble(folder, checkpoint, precision="float32")
     partial = final.with_name(f"{final.name}.partial")
     shutil.rmtree(partial, ignore_errors=True)

@@ -1,7 +1,7 @@
 """The folder of a training run: its configuration, history, checkpoints and results.
 
 checkpoints/<data set>/<method>/<run>/
-    config.json       every setting, the records, the teacher's weights, package versions, git commit
+    config.json       every setting, the records and their split, the teacher's weights, package versions, git commit
     history.csv       one row per epoch
     tensorboard/      the same figures for TensorBoard
     last/, best/      checkpoints: to continue from, and of the best validation accuracy
@@ -38,6 +38,8 @@ class Run:
         config: every setting.
         teacher: what tells the weights of its teacher from others, `Teacher.identity`; None without a teacher.
         depth: how distances became 8 bits in the records; None without depth.
+        protocol: the settings that made the records' splits; None where that was not recorded.
+        videos: of each split; None where that was not recorded.
     """
 
     dataset: str
@@ -46,10 +48,14 @@ class Run:
     config: Config
     teacher: Mapping[str, object] | None = None
     depth: Mapping[str, object] | None = None
+    protocol: Mapping[str, object] | None = None
+    videos: Mapping[str, int] | None = None
 
     def settings(self) -> dict:
         """All that must be equal for a run to be the same one, as JSON values."""
-        return {"dataset": self.dataset, "records": self.records, "teacher": self.teacher, **self.config.to_json()}
+        # made again elsewhere or of another protocol, records may still lie in the same folder
+        records = {"records": self.records, "protocol": self.protocol, "videos": self.videos}
+        return {"dataset": self.dataset, **records, "teacher": self.teacher, **self.config.to_json()}
 
 
 @dataclass(frozen=True)
@@ -76,6 +82,9 @@ class RunFolder:
         """
         if self.config_path.exists():
             there, now = self.load().settings(), run.settings()
+            for name in ("protocol", "videos"):  # earlier versions did not record them
+                if there[name] is None:
+                    del now[name]
             differing = [f"{k}: {there.get(k)} there, {now[k]} now" for k in now if there.get(k) != now[k]]
             if differing:
                 raise InputError(
@@ -88,6 +97,8 @@ class RunFolder:
             "records": run.records,
             "class_names": list(run.class_names),
             "depth": run.depth,
+            "protocol": run.protocol,
+            "videos": run.videos,
             "config": run.config.to_json(),
             "teacher": run.teacher,
             "git_commit": _git_commit(),
@@ -106,7 +117,7 @@ class RunFolder:
         try:
             config = Config.from_json(record["config"])
             class_names = tuple(record["class_names"])
-            given = {name: record.get(name) for name in ("teacher", "depth")}
+            given = {name: record.get(name) for name in ("teacher", "depth", "protocol", "videos")}
             return Run(record["dataset"], record["records"], class_names, config, **given)
         except (KeyError, TypeError) as error:
             raise InputError(f"{self.config_path}: {error}; expected the settings of a run of this version") from None

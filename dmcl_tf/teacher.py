@@ -74,9 +74,9 @@ class Teacher:
         epochs = len(self.folder.read_history())
         if epochs < run.config.epochs:
             raise InputError(f"{here} has trained {epochs} of {run.config.epochs} epochs: let it finish first")
-        if Path(run.records).resolve() == info.directory.resolve():
-            return
-        protocol = DatasetInfo.load(run.records).protocol
+        protocol = run.protocol
+        if protocol is None:
+            protocol = DatasetInfo.load(run.records).protocol
         if protocol != info.protocol:  # it may have seen the test videos
             raise InputError(
                 f"{here} was trained on another split ({_text(protocol)}) than that of {info.directory} "

@@ -84,8 +84,10 @@ def main() -> None:
     folder = RunFolder(Path(flags.FLAGS.checkpoints) / run_path(info.dataset, config, flags.FLAGS.run_name))
     teacher = Teacher.of(config)
     identity = teacher.identity() if teacher else None
+    videos = {split: sum(shard.videos for shard in shards) for split, shards in info.shards.items()}
+    records_dir = os.path.relpath(directory)
     folder.create_or_match(
-        Run(info.dataset, os.path.relpath(directory), info.class_names, config, identity, info.depth)
+        Run(info.dataset, records_dir, info.class_names, config, identity, info.depth, info.protocol, videos)
     )
     print(f"run: {folder.directory}")
     training.train(config, info, folder, strategy)

@@ -142,6 +142,7 @@ def test_every_setting_says_what_it_is():
         ({"teacher_modalities": ("rgb",)}, "--teacher_modalities=rgb: there is no --teacher_run"),
         ({**TAUGHT, "teacher_modalities": ("rgb", "rgb")}, "--teacher_modalities=rgb,rgb: expected different names"),
         ({"seed": -1}, "--seed=-1: expected 0 or more"),
+        ({"seed": 2**31}, "--seed=2147483648: expected less than 2147483648"),
         ({"modalities": ()}, "--modalities=: expected one or more different names"),
         ({"modalities": ("rgb", "rgb")}, "--modalities=rgb,rgb: expected one or more different names"),
     ],

@@ -21,7 +21,7 @@ from dmcl_tf import evaluate as script
 from dmcl_tf import paper, records
 from dmcl_tf.checkpoints import restore_ensemble
 from dmcl_tf.errors import InputError
-from dmcl_tf.run_folder import RunFolder
+from dmcl_tf.run_folder import RunFolder, write_text
 
 __all__ = ["small_networks"]  # acts on every test here
 
@@ -286,6 +286,12 @@ def test_records_that_do_not_fit(own, info, tmp_path):
     dataclasses.replace(info, class_names=tuple("abcdef")).save(other)
     with pytest.raises(InputError, match=rf"{other}: its classes are not those of {own.directory}; give its own"):
         script.evaluate(own, "test", "best", other)
+    settings = json.loads(own.config_path.read_text())
+    write_text(own.config_path, json.dumps({**settings, "protocol": {"test_view": 3}}))
+    dataclasses.replace(info, protocol={"test_view": 1}).save(other)
+    with pytest.raises(InputError, match=rf"{other}: records of another split .*test_view': 1.* than {own.directory}"):
+        script.evaluate(own, "test", "best", other)
+    write_text(own.config_path, json.dumps(settings))
     dataclasses.replace(info, modalities=("rgb", "depth")).save(other)
     with pytest.raises(
         InputError, match=f"{other}: records of rgb,depth at 40 pixels, but rgb,depth,flow at 40 .*asked"

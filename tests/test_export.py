@@ -21,7 +21,7 @@ from dmcl_tf import export as script
 from dmcl_tf import input_pipeline, records
 from dmcl_tf.checkpoints import restore_ensemble
 from dmcl_tf.ensemble import make_ensemble
-from dmcl_tf.errors import InputError
+from dmcl_tf.errors import InputError, is_wrong_place
 from dmcl_tf.run_folder import RunFolder
 
 __all__ = ["small_networks"]  # acts on every test here
@@ -255,7 +255,16 @@ def test_a_run_in_bfloat16_is_served_in_float32(info, tmp_path):
 def test_default_modalities_that_the_run_has_not(trained, tmp_path):
     with pytest.raises(InputError, match="--default_modalities: the run has no thermal, only rgb, depth, flow"):
         script.export(trained, tmp_path / "model", "best", ("rgb", "thermal"))
+    with pytest.raises(InputError, match="--default_modalities=rgb,rgb: expected different names"):
+        script.export(trained, tmp_path / "model", "best", ("rgb", "rgb"))
     assert not (tmp_path / "model").exists()
+
+
+def test_a_file_in_the_place_of_the_export_folder(trained, tmp_path):
+    (tmp_path / "model").write_text("a file")
+    with pytest.raises(FileExistsError) as caught:
+        script.export(trained, tmp_path / "model", "best", ())
+    assert is_wrong_place(caught.value)  # which scripts print in one line
 
 
 def test_no_run_and_no_checkpoint(trained, tmp_path):

@@ -208,10 +208,9 @@ def test_the_script_ends_with_one_line_where_there_is_nothing(tmp_path):
     assert "nowhere" in run.stderr
 
 
-def test_the_script_ends_with_one_line_where_nothing_can_be_written(tmp_path, write_nwucla_tree):
+def test_a_file_in_the_place_of_the_output_folder_is_named(tmp_path, write_nwucla_tree):
     write_nwucla_tree(tmp_path, actions=(1,), views=(1,), frames=9)
-    (tmp_path / "file").touch()
-    run = run_script("--dataset=nwucla", f"--data_dir={tmp_path}", f"--frames_dir={tmp_path / 'file/frames'}")
+    (tmp_path / "taken").write_text("a file")
+    run = run_script("--dataset=nwucla", f"--data_dir={tmp_path}", "--size=16", f"--frames_dir={tmp_path / 'taken'}")
     assert run.returncode == 2
-    assert run.stderr.startswith(f"error: {tmp_path / 'file/frames'}: Not a directory; expected a folder")
-    assert len(run.stderr.splitlines()) == 1
+    assert run.stderr == f"error: {tmp_path / 'taken'}: File exists; give another place, or make way\n"

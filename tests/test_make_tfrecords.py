@@ -190,6 +190,20 @@ def test_records_outlive_the_raw_data_and_the_frames(own_raw, capsys):
     assert contents(output) == before
 
 
+def test_a_stored_frame_that_is_cut_off_is_named(own_raw):
+    output = make(own_raw, "--modalities=rgb")
+    before = contents(output)
+    frame = own_raw / "frames/24/a01_s01_e00_v01/rgb/000003.jpg"
+    for content in (b"", frame.read_bytes()[:-40]):
+        shutil.rmtree(output)
+        frame.write_bytes(content)
+        with pytest.raises(InputError, match=f"{frame}: empty or cut off; delete the folder {frame.parents[1]} and"):
+            make(own_raw, "--modalities=rgb")
+    shutil.rmtree(frame.parents[1])
+    make(own_raw, "--modalities=rgb")
+    assert contents(output) == before
+
+
 def test_limit_keeps_some_of_each_class(own_raw, write_nwucla_tree):
     write_nwucla_tree(own_raw, subjects=(2,), frames=1)
     info = records.DatasetInfo.load(make(own_raw, "--modalities=depth", "--limit=1"))

@@ -42,7 +42,7 @@ def folder(tmp_path_factory, info):
     changes = {"frame_size": 40, "crop_size": 32, "batch_size": 5, "epochs": 3, "warmup_epochs": 1}
     config = resolve("authors", "compact", {**changes, "modalities": ("rgb", "depth")})
     folder = RunFolder(tmp_path_factory.mktemp("run"))
-    folder.create_or_match(Run(info.dataset, str(info.directory), info.class_names, config, info.depth))
+    folder.create_or_match(Run(info.dataset, str(info.directory), info.class_names, config, depth=info.depth))
     training.train(config, info, folder, tf.distribute.get_strategy())
     return folder
 

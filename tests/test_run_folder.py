@@ -1,5 +1,6 @@
 """A run folder knows its configuration and keeps every digit of its history."""
 
+import dataclasses
 import json
 
 import numpy as np
@@ -25,7 +26,8 @@ def test_a_run_survives(folder):
     folder.create_or_match(run)
     assert folder.load() == run
     written = json.loads(folder.config_path.read_text())
-    expected = {"dataset", "records", "class_names", "config", "teacher", "depth", "git_commit", "python", "versions"}
+    expected = {"dataset", "records", "protocol", "videos", "class_names", "config", "teacher", "depth"}
+    expected |= {"git_commit", "python", "versions"}
     assert set(written) == expected
     assert written["versions"]["numpy"] == np.__version__
     assert [path.name for path in folder.directory.iterdir()] == ["config.json"]
@@ -58,6 +60,26 @@ def test_other_records_are_refused(folder):
     folder.create_or_match(make_run("data/one"))
     with pytest.raises(InputError, match=r"records: data/one there, data/two now"):
         folder.create_or_match(make_run("data/two"))
+
+
+def test_records_of_another_split_in_the_same_folder_are_refused(folder):
+    split = {"protocol": {"train_views": [1, 2], "test_view": 3}, "videos": {"train": 30, "test": 20}}
+    run = dataclasses.replace(make_run(), **split)
+    folder.create_or_match(run)
+    folder.create_or_match(run)
+    for changes in ({"protocol": {"train_views": [1, 3], "test_view": 2}}, {"videos": {"train": 10, "test": 20}}):
+        (name,) = changes
+        with pytest.raises(InputError, match=rf"another configuration \({name}: .* there, .* now\)"):
+            folder.create_or_match(dataclasses.replace(run, **changes))
+
+
+def test_a_run_of_a_version_that_did_not_record_the_split_continues(folder):
+    folder.create_or_match(make_run())
+    record = json.loads(folder.config_path.read_text())
+    del record["protocol"], record["videos"]
+    write_text(folder.config_path, json.dumps(record))
+    folder.create_or_match(dataclasses.replace(make_run(), protocol={"test_view": 3}, videos={"train": 30}))
+    assert folder.load().protocol is None
 
 
 def test_a_folder_without_or_with_a_damaged_configuration_is_named(folder):

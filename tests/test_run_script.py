@@ -115,6 +115,19 @@ def test_the_environment_can_be_elsewhere(checkout, tmp_path):
     assert log()[-1] == "-m dmcl_tf.stages demo"
 
 
+def test_a_folder_of_something_else_is_not_cleared(checkout, tmp_path):
+    python, log = make_interpreter(tmp_path)
+    (tmp_path / "precious").mkdir()
+    (tmp_path / "precious" / "thesis.txt").write_text("all of it")
+    done = run(checkout, "demo", PYTHON=python, VENV=tmp_path / "precious")
+    assert done.returncode == 2
+    assert done.stderr == (
+        f"error: VENV={tmp_path}/precious is no Python environment and not empty; set VENV to a new folder\n"
+    )
+    assert (tmp_path / "precious" / "thesis.txt").exists()
+    assert not any(line.startswith("-m") for line in log())
+
+
 MISSING = {
     "nwucla": ("nwucla: expected multiview_action/view_1 … view_3 there", "sixteen parts multiview_action.tgz.part-aa"),
     "ntu120mini": ("ntu: expected the folder nturgb+d_rgb there", "unpack every archive with unzip"),

@@ -1,0 +1,43 @@
+"""A command line that cannot be used ends in one line, whatever the script."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+@pytest.mark.parametrize(
+    ("argument", "words"),
+    [
+        ("--seconds=soon", ("--seconds=soon",)),
+        ("--kind=blue", ("--kind=blue", "red", "green")),
+        ("--kinds=red", ("kinds", "kind")),
+        ("red", ("'red'", "--name=value")),
+    ],
+)
+def test_an_impossible_command_line(argument, words, tmp_path):
+    script = tmp_path / "script.py"
+    script.write_text(
+        "from absl import flags\n"
+        "from dmcl_tf.errors import run_script\n"
+        "flags.DEFINE_float('seconds', 1.0, 'time')\n"
+        "flags.DEFINE_enum('kind', 'red', ['red', 'green'], 'colour')\n"
+        "run_script(lambda: print('ran'))\n"
+    )
+    done = subprocess.run(
+        [sys.executable, str(script), argument],
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=ROOT,
+        env={"PYTHONPATH": str(ROOT), "PATH": ""},
+    )
+    assert done.returncode == 2
+    assert done.stdout == ""
+    (line,) = done.stderr.splitlines()
+    assert line.startswith("error: ")
+    for word in words:
+        assert word in line
