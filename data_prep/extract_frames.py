@@ -189,6 +189,11 @@ def _depth_settings(dataset: Dataset, values: flags.FlagValues) -> DepthSettings
     depth = replace(dataset.depth, **{name: value for name, value in given.items() if value is not None})
     if not depth.near < depth.far:
         raise InputError(f"--depth_near={depth.near:g} --depth_far={depth.far:g}: expected near below far")
+    for name in ("near", "far"):
+        if given[name] is not None and name not in depth.to_json():
+            raise InputError(
+                f"--depth_{name}={given[name]:g} is of no use with --depth_mode={depth.mode}: choose clip_mm or jet"
+            )
     return depth
 
 

@@ -160,6 +160,7 @@ def test_protocols_by_flags(arguments, protocol):
             ["--dataset=nwucla", "--depth_near=900", "--depth_far=900"],
             "--depth_near=900 --depth_far=900: expected",
         ),
+        (["--dataset=nwucla", "--depth_far=4000"], "--depth_far=4000 is of no use with --depth_mode=as_is: choose"),
         (["--dataset=nwucla", "--flow_from=infrared"], "flow cannot be computed from 'infrared', which NW-UCLA"),
     ],
 )
