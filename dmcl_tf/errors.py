@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 from absl import app, flags, logging
 
@@ -29,35 +30,40 @@ def is_wrong_place(error: Exception) -> bool:
     return isinstance(error, OSError) and error.errno in kinds and error.filename is not None
 
 
-def run_script(main: Callable[[], None]) -> None:
-    """Parses the command line and runs `main()`; an `InputError` or a full disk prints one line: exit status 2.
+@contextlib.contextmanager
+def ending_in_one_line() -> Iterator[None]:
+    """Ends the process with one line for an `InputError`, a full disk, or a file or folder that is in the way.
 
-    So does a file or folder that is in the way or may not be used.
+    The exit status is 2, and 130 after Ctrl-C.
     """
+    try:
+        yield
+    except InputError as error:
+        _end(f"error: {error}")
+    except KeyboardInterrupt:
+        _end("stopped: the same command continues", 130)
+    except Exception as error:
+        if is_wrong_place(error):
+            _end(f"error: {error.filename}: {error.strerror}; give another place, or make way")
+        if not is_disk_full(error):
+            raise
+        where = getattr(error, "filename", None) or str(error).split(";")[0]
+        _end(f"error: {where}: the disk is full; free some space and run the same command again, it continues")
+
+
+def _end(line: str, status: int = 2) -> None:
+    print(line, file=sys.stderr)
+    sys.exit(status)
+
+
+def run_script(main: Callable[[], None]) -> None:
+    """Parses the command line and runs `main()`; what the user can mend ends it as `ending_in_one_line` says."""
 
     def checked_main(arguments: list[str]) -> None:
-        try:
+        with ending_in_one_line():
             if len(arguments) > 1:
                 raise InputError(f"unexpected argument {arguments[1]!r}: every setting is a flag, --name=value")
             main()
-        except InputError as error:
-            print(f"error: {error}", file=sys.stderr)
-            sys.exit(2)
-        except Exception as error:
-            if is_wrong_place(error):
-                print(f"error: {error.filename}: {error.strerror}; give another place, or make way", file=sys.stderr)
-                sys.exit(2)
-            if not is_disk_full(error):
-                raise
-            where = getattr(error, "filename", None) or str(error).split(";")[0]
-            print(
-                f"error: {where}: the disk is full; free some space and run the same command again, it continues",
-                file=sys.stderr,
-            )
-            sys.exit(2)
-        except KeyboardInterrupt:
-            print("stopped: the same command continues", file=sys.stderr)
-            sys.exit(130)
 
     logging.set_verbosity(logging.WARNING)
     app.run(checked_main, flags_parser=_parse_flags)
@@ -68,5 +74,4 @@ def _parse_flags(arguments: list[str]) -> list[str]:
     try:
         return flags.FLAGS(arguments)
     except flags.Error as error:
-        print(f"error: {' '.join(str(error).split())}; --help lists the flags", file=sys.stderr)
-        sys.exit(2)
+        _end(f"error: {' '.join(str(error).split())}; --help lists the flags")

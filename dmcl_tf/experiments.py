@@ -20,7 +20,7 @@ from tqdm import tqdm
 
 from data_prep.datasets import DATASETS
 from dmcl_tf import stages
-from dmcl_tf.errors import InputError
+from dmcl_tf.errors import InputError, ending_in_one_line
 from dmcl_tf.matrix import (
     BASELINE,
     PUBLISHED,
@@ -247,11 +247,5 @@ def main(arguments: list[str]) -> int:
 
 if __name__ == "__main__":
     raise_on_termination()
-    try:
+    with ending_in_one_line():
         sys.exit(main(sys.argv[1:]))
-    except InputError as error:
-        print(f"error: {error}", file=sys.stderr)
-        sys.exit(2)
-    except KeyboardInterrupt:
-        print("stopped: the same command continues", file=sys.stderr)
-        sys.exit(130)

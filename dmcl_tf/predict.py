@@ -25,7 +25,7 @@ from data_prep.extract_video import MINIMUM_FRAMES, FrameEncoder, FrameSettings
 from data_prep.given_flow import accept_given_flow
 from data_prep.sources import Source, open_source
 from dmcl_tf.accuracy import softmax
-from dmcl_tf.errors import InputError, run_script
+from dmcl_tf.errors import InputError, ending_in_one_line, run_script
 from dmcl_tf.export import RECORD
 from dmcl_tf.records import draw_clips
 
@@ -147,9 +147,6 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    try:
+    with ending_in_one_line():
         define_flags(arguments=sys.argv[1:])
-    except InputError as error:
-        print(f"error: {error}", file=sys.stderr)
-        sys.exit(2)
     run_script(main)

@@ -19,7 +19,7 @@ from data_prep import make_tfrecords
 from data_prep.datasets import DATASETS
 from dmcl_tf import evaluate, export, train
 from dmcl_tf.config import Config
-from dmcl_tf.errors import InputError
+from dmcl_tf.errors import InputError, ending_in_one_line
 
 STAGES = {
     "prepare": (make_tfrecords, ["data_prep/make_tfrecords.py"]),
@@ -157,11 +157,5 @@ def main(arguments: list[str]) -> int:
 
 
 if __name__ == "__main__":
-    try:
+    with ending_in_one_line():
         sys.exit(main(sys.argv[1:]))
-    except InputError as error:
-        print(f"error: {error}", file=sys.stderr)
-        sys.exit(2)
-    except KeyboardInterrupt:
-        print("stopped: the same command continues", file=sys.stderr)
-        sys.exit(130)
