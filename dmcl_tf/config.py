@@ -178,6 +178,8 @@ SCALES: dict[str, dict] = {
     "compact": {
         "frame_size": 80,
         "crop_size": 64,
+        "crop_jitter": 0.0625,
+        "crop_jitter_probability": 1.0,
         "width": 16,
         "batch_norm_momentum": 0.98,  # a few hundred steps must do
         "batch_size": 16,

@@ -49,9 +49,10 @@ class Convolution(keras.layers.Layer):
     def call(self, inputs):
         """(B, T, H, W, C) → (B, T / temporal stride, H / spatial stride, W / spatial stride, filters)."""
         kernel = tf.cast(tf.convert_to_tensor(self.kernel), inputs.dtype)
-        if self.kernel_size[0] == 1:
-            return self._spatial(inputs, kernel[0])
-        return self._temporal(inputs, kernel[:, :, 0])
+        temporal, spatial, _, *channels = kernel.shape
+        if temporal == 1:  # reshaped, not sliced: the gradient of a slice is a copy of the kernel
+            return self._spatial(inputs, tf.reshape(kernel, (spatial, spatial, *channels)))
+        return self._temporal(inputs, tf.reshape(kernel, (temporal, 1, *channels)))
 
     def _spatial(self, inputs, kernel):
         temporal_stride, stride = self.strides
