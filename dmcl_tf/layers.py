@@ -86,7 +86,15 @@ class BatchNormalization(keras.layers.BatchNormalization):
 
     As in the fused kernel, the moving variance averages unbiased batch variances. Statistics are float32 under every
     precision; under several replicas each normalises by its own batch, and the moving averages are averaged.
+
+    Args:
+        relu: whether max(x, 0) follows; as part of this layer TensorFlow fuses it with the kernel on CPUs.
+        **kwargs: of `keras.layers.BatchNormalization`.
     """
+
+    def __init__(self, *, relu: bool = False, **kwargs):
+        super().__init__(**kwargs)
+        self.relu = relu
 
     def call(self, inputs, training=False, **_):
         """(B, T, H, W, C) → the same shape; with `training` by batch statistics, else by the moving ones."""
@@ -106,7 +114,13 @@ class BatchNormalization(keras.layers.BatchNormalization):
         if training:
             for moving, batch in ((self.moving_mean, mean), (self.moving_variance, variance)):
                 moving.assign(moving * self.momentum + batch * (1.0 - self.momentum))
+        if self.relu:  # before the reshaping, which would come between the two
+            outputs = tf.nn.relu(outputs)
         return outputs if exact else tf.reshape(outputs, (-1, *shape[1:]))
+
+    def get_config(self):
+        """The constructor's arguments."""
+        return {**super().get_config(), "relu": self.relu}
 
 
 def _dimensions(tensor) -> list:

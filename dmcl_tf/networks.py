@@ -31,23 +31,24 @@ class _Builder:
         self._counts[kind] += 1
         return f"{kind}_{self._counts[kind] - 1}"
 
-    def convolve(self, x, filters: int, kernel_size: tuple[int, int], strides: tuple[int, int] = (1, 1)):
-        """Convolution, then batch normalisation."""
+    def convolve(self, x, filters: int, kernel_size: tuple[int, int], strides=(1, 1), *, relu: bool = False):
+        """Convolution, batch normalisation and perhaps ReLU."""
         x = Convolution(filters, kernel_size, strides, name=self._name("convolution"))(x)
-        return BatchNormalization(momentum=self._momentum, epsilon=_EPSILON, name=self._name("normalization"))(x)
+        name = self._name("normalization")
+        return BatchNormalization(relu=relu, momentum=self._momentum, epsilon=_EPSILON, name=name)(x)
 
-    def pair(self, x, middle: int, filters: int, *, size: int = 3, strides: tuple[int, int] = (1, 1)):
-        """A factorised convolution: 1×size×size to `middle` channels, ReLU, 3×1×1 to `filters` channels."""
+    def pair(self, x, middle: int, filters: int, *, size: int = 3, strides=(1, 1), relu: bool = False):
+        """A factorised convolution: 1×size×size to `middle` channels, ReLU, 3×1×1 to `filters`, perhaps ReLU."""
         temporal_stride, stride = strides
-        x = keras.layers.ReLU()(self.convolve(x, middle, (1, size), (1, stride)))
-        return self.convolve(x, filters, (3, 1), (temporal_stride, 1))
+        x = self.convolve(x, middle, (1, size), (1, stride), relu=True)
+        return self.convolve(x, filters, (3, 1), (temporal_stride, 1), relu=relu)
 
     def block(self, x, filters: int, *, stride: int, project: bool, matched: bool):
         """A residual block of two factorised convolutions; `stride` acts on time and space."""
         shortcut = self.convolve(x, filters, (1, 1), (stride, stride)) if project else x
         channels = x.shape[-1]
         middle = matched_channels(channels, filters) if matched else filters
-        x = keras.layers.ReLU()(self.pair(x, middle, filters, strides=(stride, stride)))
+        x = self.pair(x, middle, filters, strides=(stride, stride), relu=True)
         middle = matched_channels(filters, filters) if matched else filters
         x = self.pair(x, middle, filters)
         return keras.layers.ReLU()(keras.layers.Add()([x, shortcut]))
@@ -89,7 +90,7 @@ def r2plus1d_18(
     builder = _Builder(batch_norm_momentum)
     clips = keras.Input((None, None, None, 3), name="clips")
     stem_channels = width if authors else round(45 * width / 64)
-    x = keras.layers.ReLU()(builder.pair(clips, stem_channels, width, size=7, strides=(1, 2)))
+    x = builder.pair(clips, stem_channels, width, size=7, strides=(1, 2), relu=True)
     if authors:
         x = keras.layers.MaxPooling3D((1, 3, 3), (1, 2, 2), padding="same")(x)
     for stage in range(4):
