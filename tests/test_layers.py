@@ -15,6 +15,12 @@ CONVOLUTIONS = [
     ((3, 1), (2, 1)),
     ((1, 1), (1, 1)),
     ((1, 1), (2, 2)),
+    ((1, 3), (2, 2)),
+]
+LAYERS = [
+    Convolution(4, (1, 3), (1, 2)),
+    BatchNormalization(momentum=0.9, epsilon=1e-5),
+    BatchNormalization(momentum=0.9, epsilon=1e-5, relu=True),
 ]
 SHAPES = [(2, 8, 12, 16, 3), (1, 5, 7, 9, 3), (3, 1, 11, 6, 3)]
 
@@ -83,7 +89,7 @@ def test_a_kernel_extending_in_time_and_space_is_refused():
         Convolution(4, (3, 3))
 
 
-@pytest.mark.parametrize("layer", [Convolution(4, (1, 3), (1, 2)), BatchNormalization(momentum=0.9, epsilon=1e-5)])
+@pytest.mark.parametrize("layer", LAYERS)
 def test_layers_survive_their_configuration(layer):
     inputs = tf.random.stateless_normal((1, 3, 5, 5, 2), (7, 8))
     expected = layer(inputs)
@@ -93,8 +99,8 @@ def test_layers_survive_their_configuration(layer):
     np.testing.assert_array_equal(copy(inputs), expected)
 
 
-def make_normalization(dtype):
-    layer = BatchNormalization(momentum=0.9, epsilon=1e-5, dtype=dtype)
+def make_normalization(dtype, **options):
+    layer = BatchNormalization(momentum=0.9, epsilon=1e-5, dtype=dtype, **options)
     layer.build((None, None, None, None, 3))
     random = np.random.RandomState(0)
     layer.set_weights([random.uniform(0.5, 2.0, 3).astype(np.float32) for _ in range(4)])
@@ -129,6 +135,31 @@ def test_batch_normalization_equals_the_formula(shape, dtype, tolerance):
     np.testing.assert_allclose(after["moving_mean"], 0.9 * before["moving_mean"] + 0.1 * mean, rtol=1e-4)
     np.testing.assert_allclose(after["moving_variance"], 0.9 * before["moving_variance"] + 0.1 * unbiased, rtol=1e-4)
     assert {value.dtype for value in after.values()} == {np.dtype(np.float32)}
+
+
+@pytest.mark.parametrize("dtype", ["float32", "mixed_bfloat16"])
+@pytest.mark.parametrize("training", [True, False])
+def test_relu_within_batch_normalization(dtype, training):
+    inputs = 3.0 + 2.0 * tf.random.stateless_normal(SHAPES[0], (9, 10))
+    inputs = tf.cast(inputs, make_normalization(dtype).compute_dtype)
+    upstream = tf.cast(tf.random.stateless_normal(SHAPES[0], (11, 12)), inputs.dtype)
+    results = []
+    for within in (True, False):
+        layer = make_normalization(dtype, relu=within)
+
+        @tf.function  # where kernels are fused
+        def outputs_and_gradients(layer=layer, within=within):
+            with tf.GradientTape() as tape:
+                tape.watch(inputs)
+                outputs = layer(inputs, training=training)
+                outputs = outputs if within else tf.nn.relu(outputs)
+            watched = [inputs, layer.gamma, layer.beta]
+            return outputs, *tape.gradient(outputs, watched, output_gradients=upstream)
+
+        results.append([tf.cast(value, tf.float32) for value in outputs_and_gradients()])
+    assert 0.1 < np.mean(results[0][0] == 0) < 0.9
+    for fused, apart in zip(*results):
+        np.testing.assert_allclose(fused, apart, rtol=0.02 if dtype != "float32" else 1e-5, atol=1e-3)
 
 
 def test_only_scale_and_offset_are_trainable():

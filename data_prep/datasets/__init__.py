@@ -30,6 +30,8 @@ _DEMO = dataclasses.replace(
         "--epochs=32",
         "--warmup_epochs=2",
         "--batch_norm_momentum=0.9",
+        "--crop_jitter=0.03125",
+        "--crop_jitter_probability=0.5",
         "--color_probability=0",
         "--validate_every=8",
     ),
