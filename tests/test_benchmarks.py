@@ -120,7 +120,7 @@ def test_operations_of_the_convolutions_are_counted():
         time, size = 8 >> stage, 16 >> stage
         time_before = 2 * time if stage else time
         positions = time * size**2
-        products += before * channels * time_before * size**2  # shortcut: frames are skipped after the convolution
+        products += before * channels * positions  # the shortcut sees the frames and pixels that it keeps
         products += 9 * before * channels * time_before * size**2 + 3 * channels**2 * positions
         products += 3 * (9 + 3) * channels**2 * positions
     assert forward_flops(network, config) == 2 * products
