@@ -110,7 +110,7 @@ def runs_table(collection: RunCollection) -> pd.DataFrame:
                     "Method": variant.label,
                     "Seed": str(seed),
                     "Epochs": str(run.config.epochs),
-                    "Best epoch": str(run.results["epoch"] + 1),
+                    "Epoch compared": str(run.results["epoch"] + 1),
                     "Folder": "/".join(run.directory.parts[-2:]),
                 }
             )
