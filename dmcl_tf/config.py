@@ -178,7 +178,7 @@ SCALES: dict[str, dict] = {
     "compact": {
         "frame_size": 80,
         "crop_size": 64,
-        "crop_jitter": 0.0625,
+        "crop_jitter": 5 / 80,  # results/nwucla/schedule.md
         "crop_jitter_probability": 1.0,
         "width": 16,
         "batch_norm_momentum": 0.98,  # a few hundred steps must do
