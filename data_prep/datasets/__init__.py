@@ -22,8 +22,8 @@ _DEMO = dataclasses.replace(
     how_to_get="it is rendered: run python data_prep/make_tfrecords.py",
     scale="compact",
     expected={"videos": 240},
-    # small, and made to be over in a few minutes: clips of 56² pixels in few colours; batches of 8 give 150 videos about
-    # 800 steps, which RGB needs to learn from
+    # small, and made to be over in a few minutes: clips of 56² pixels in few colours; batches of 8 make of 150 videos
+    # the 800 or so steps that RGB needs
     default_flags=(
         "--scale=compact",
         "--frame_size=64",
