@@ -86,9 +86,9 @@ def test_scale(scale):
 def test_scale_goes_before_recipe_and_overrides_before_both():
     both = resolve("paper", "compact", {})
     assert both.learning_rate == config.SCALES["compact"]["learning_rate"]
-    assert both.variant == "tran2018"
-    own = resolve("paper", "compact", {"learning_rate": 0.5, "variant": "authors"})
-    assert (own.learning_rate, own.variant) == (0.5, "authors")
+    assert both.variant == "authors"
+    own = resolve("paper", "compact", {"learning_rate": 0.5, "variant": "tran2018"})
+    assert (own.learning_rate, own.variant) == (0.5, "tran2018")
 
 
 def test_methods_go_before_recipe_and_scale_and_overrides_before_all():
