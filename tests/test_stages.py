@@ -150,7 +150,8 @@ def test_a_run_that_is_named_is_evaluated_on_its_own_records():
 
 def test_the_demo_is_short_and_its_settings_can_be_overridden():
     given = values("train", commands("demo")["train"])
-    assert (given["scale"], given["frame_size"], given["epochs"]) == ("compact", 64, 32)
+    assert (given["scale"], given["frame_size"]) == ("compact", 64)
+    assert given["epochs"] * 150 / given["batch_size"] < 1000  # steps, of its 150 training videos
     assert values("prepare", commands("demo")["prepare"])["size"] == 64
     overridden = commands("demo", "--epochs=2", "--scale=paper", "--frame_size=256")
     given = values("train", overridden["train"])
