@@ -92,10 +92,10 @@ case "${1:-help}" in
   experiments)
     shift
     prepare_environment
-    exec "$VENV/bin/python" -m dmcl_tf.experiments "$@"
+    exec "$VENV/bin/python" -m workflow.experiments "$@"
     ;;
   *)
     prepare_environment
-    exec "$VENV/bin/python" -m dmcl_tf.stages "$@"
+    exec "$VENV/bin/python" -m workflow.stages "$@"
     ;;
 esac

@@ -1,4 +1,4 @@
-"""How to compute a factorised convolution: 2-D kernels on folded axes, as `dmcl_tf.layers`, against 3-D kernels.
+"""How to compute a factorised convolution: 2-D kernels on folded axes, as `dmcl_tf.networks.layers`, against 3-D kernels.
 
     python benchmarks/convolution.py
 
@@ -24,11 +24,11 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from benchmarks.train_step import random_batch
 from benchmarks.turns import Step, machine, print_ratio, print_turns, take_turns
-from dmcl_tf import objectives
+from dmcl_tf import methods as objectives
 from dmcl_tf.config import Config, resolve
-from dmcl_tf.ensemble import make_ensemble
 from dmcl_tf.errors import run_script
-from dmcl_tf.layers import Convolution
+from dmcl_tf.networks.ensemble import make_ensemble
+from dmcl_tf.networks.layers import Convolution
 
 
 class Convolution3D(Convolution):

@@ -28,13 +28,14 @@ from tqdm import tqdm
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from benchmarks.turns import Step, machine, print_ratio, print_turns, take_turns
-from data_prep import frames as frame_tools
-from data_prep.demo_skeletons import demo_clip_ids, demo_skeletons
 from data_prep.flow.encoding import bound_in_pixels, encode_flow
 from data_prep.flow.settings import FlowSettings
-from data_prep.rendering.clip import render, stage, true_flow
-from dmcl_tf import augmentation, input_pipeline, records
+from data_prep.synthetic.demo_skeletons import demo_clip_ids, demo_skeletons
+from data_prep.synthetic.rendering.clip import render, stage, true_flow
+from data_prep.video import frames as frame_tools
 from dmcl_tf.config import Config
+from dmcl_tf.data import augmentation, records
+from dmcl_tf.data import pipeline as input_pipeline
 from dmcl_tf.errors import run_script
 
 _SOURCE = (640, 480)

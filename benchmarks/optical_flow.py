@@ -20,12 +20,12 @@ from absl import flags
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from data_prep.demo_skeletons import demo_clips
 from data_prep.flow.algorithms import ALGORITHMS
 from data_prep.flow.encoding import ENCODINGS, bound_in_pixels, decode_flow, encode_flow
 from data_prep.flow.settings import FlowSettings
-from data_prep.frames import encode_jpeg
-from data_prep.rendering.clip import render, stage, true_flow
+from data_prep.synthetic.demo_skeletons import demo_clips
+from data_prep.synthetic.rendering.clip import render, stage, true_flow
+from data_prep.video.frames import encode_jpeg
 from dmcl_tf.errors import run_script
 
 Pair = tuple[np.ndarray, np.ndarray, np.ndarray]  # two grey frames and the true flow between them

@@ -27,17 +27,17 @@ from absl import flags
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from data_prep.clip_id import parse_clip_id
-from data_prep.datasets.base import Video
-from data_prep.datasets.nwucla import list_videos
-from data_prep.demo_skeletons import demo_clips
 from data_prep.extract_flow import extract_video_flow
-from data_prep.extract_video import ExtractedVideo, FrameSettings, extract_video
-from data_prep.files import remove
 from data_prep.flow.settings import preset_settings
-from data_prep.parallel import default_workers, run_parallel
-from data_prep.rendering.clip import write_clip
+from data_prep.raw.base import Video
+from data_prep.raw.nwucla import list_videos
+from data_prep.running.processes import default_workers, run_parallel
+from data_prep.synthetic.clip_id import parse_clip_id
+from data_prep.synthetic.demo_skeletons import demo_clips
+from data_prep.synthetic.rendering.clip import write_clip
+from data_prep.video.extract_video import ExtractedVideo, FrameSettings, extract_video
 from dmcl_tf.errors import run_script
+from dmcl_tf.files import remove
 
 _MODALITIES = ("rgb", "depth", "flow")
 _STAGES = ("frames", "flow", "records")

@@ -26,9 +26,9 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from benchmarks.turns import Step, machine, print_ratio, print_turns, rates, take_turns
 from dmcl_tf.config import Config, resolve
-from dmcl_tf.ensemble import ModalityEnsemble, make_ensemble
 from dmcl_tf.errors import run_script
-from dmcl_tf.optimizers import make_optimizer
+from dmcl_tf.learning.optimizers import make_optimizer
+from dmcl_tf.networks.ensemble import ModalityEnsemble, make_ensemble
 
 _CLASSES = 10
 _MATRIX = 2048

@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 import tensorflow as tf
 
-from data_prep.parallel import default_workers
+from data_prep.running.processes import default_workers
 
 Step = Callable[[], int]  # does some work and returns the number of samples in it
 

@@ -22,12 +22,12 @@ from absl import flags
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from data_prep import extract_frames as extract_frames_script
-from data_prep.alignment import AlignedReader, allowed_difference
-from data_prep.datasets.base import Dataset, Listing, Skipped, Video
 from data_prep.extract_frames import DataSettings, define_data_flags, list_videos
-from data_prep.extract_video import FrameEncoder, FrameSettings, peculiarities
-from data_prep.given_flow import accept_given_flow
-from data_prep.parallel import run_parallel
+from data_prep.raw.base import Dataset, Listing, Skipped, Video
+from data_prep.running.processes import run_parallel
+from data_prep.video.alignment import AlignedReader, allowed_difference
+from data_prep.video.extract_video import FrameEncoder, FrameSettings, peculiarities
+from data_prep.video.given_flow import accept_given_flow
 from dmcl_tf.errors import InputError, run_script
 
 

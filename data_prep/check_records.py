@@ -21,12 +21,12 @@ from absl import flags
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from data_prep.contact_sheets import file_name, sheet
-from data_prep.files import atomic_path
-from data_prep.parallel import default_workers, run_parallel
-from data_prep.record_checks import Blank, CheckedShard, Expected, check_across, check_files, check_shard
+from data_prep.inspection.contact_sheets import file_name, sheet
+from data_prep.inspection.record_checks import Blank, CheckedShard, Expected, check_across, check_files, check_shard
+from data_prep.running.processes import default_workers, run_parallel
+from dmcl_tf.data.records import SPLITS, DatasetInfo
 from dmcl_tf.errors import InputError, run_script
-from dmcl_tf.records import SPLITS, DatasetInfo
+from dmcl_tf.files import atomic_path
 
 _WORTH_A_PROCESS = 200_000_000  # bytes of records; fewer are read while a process imports TensorFlow
 

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 
 from absl import flags
 
-from data_prep.datasets import DATASETS
-from data_prep.datasets.base import Dataset, Setting
+from data_prep.raw import DATASETS
+from data_prep.raw.base import Dataset, Setting
 from dmcl_tf.errors import InputError
 
 KINDS = ("options", "protocol")  # the attributes of a data set that hold settings

@@ -11,13 +11,13 @@ import cv2
 import numpy as np
 import tensorflow as tf
 
-from data_prep.datasets.base import Video
 from data_prep.extract_frames import DataSettings
-from data_prep.extract_video import ExtractedVideo
 from data_prep.flow.encoding import bound_in_pixels
 from data_prep.flow.settings import FlowSettings
+from data_prep.raw.base import Video
 from data_prep.record_settings import RecordSettings
-from dmcl_tf.records import DatasetInfo, Shard, draw_clips
+from data_prep.video.extract_video import ExtractedVideo
+from dmcl_tf.data.records import DatasetInfo, Shard, draw_clips
 
 _SHOWN = 5  # skipped videos whose reasons are printed; all are written down
 

@@ -23,15 +23,15 @@ from absl import flags
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from data_prep.datasets.base import Skipped
-from data_prep.extract_video import read_video_file
-from data_prep.files import atomic_path, is_partial, record_settings, remove, write_json
 from data_prep.flow.algorithms import ALGORITHMS, PRESETS, TVL1Parameters, compute_flow
 from data_prep.flow.encoding import ENCODINGS, bound_in_pixels, encode_flow
 from data_prep.flow.settings import FlowSettings, preset_settings
-from data_prep.frames import encode_jpeg, read_image
-from data_prep.parallel import Run, default_workers, run_parallel
+from data_prep.raw.base import Skipped
+from data_prep.running.processes import Run, default_workers, run_parallel
+from data_prep.video.extract_video import read_video_file
+from data_prep.video.frames import encode_jpeg, read_image
 from dmcl_tf.errors import InputError, run_script
+from dmcl_tf.files import atomic_path, is_partial, record_settings, remove, write_json
 
 _SETTINGS_FILE = "flow.json"
 _THROUGHPUT_FILE = "flow_throughput.json"

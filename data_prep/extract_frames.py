@@ -20,13 +20,13 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from data_prep import dataset_flags
 from data_prep.dataset_flags import define_dataset_flags, read_dataset_flags
-from data_prep.datasets import DATASETS
-from data_prep.datasets.base import Dataset, Listing, Skipped, Video
-from data_prep.depth import MODES, DepthSettings
-from data_prep.extract_video import ExtractedVideo, FrameSettings, extract_video
-from data_prep.files import record_settings, remove, write_json
-from data_prep.parallel import Run, default_workers, run_parallel
+from data_prep.raw import DATASETS
+from data_prep.raw.base import Dataset, Listing, Skipped, Video
+from data_prep.running.processes import Run, default_workers, run_parallel
+from data_prep.video.depth import MODES, DepthSettings
+from data_prep.video.extract_video import ExtractedVideo, FrameSettings, extract_video
 from dmcl_tf.errors import InputError, run_script
+from dmcl_tf.files import record_settings, remove, write_json
 
 SCALES = {"paper": 256, "compact": 80}
 _SETTINGS_FILE = "frames.json"

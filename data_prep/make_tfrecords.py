@@ -18,11 +18,10 @@ from tqdm import tqdm
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from data_prep import dataset_flags, disk
+from data_prep import dataset_flags
 from data_prep import extract_flow as extract_flow_script
 from data_prep import extract_frames as extract_frames_script
 from data_prep.dataset_flags import define_dataset_flags, read_dataset_flags
-from data_prep.datasets.base import Skipped, Video
 from data_prep.extract_flow import define_flow_flags, extract_flow, flow_settings_from_flags
 from data_prep.extract_frames import (
     DataSettings,
@@ -31,11 +30,13 @@ from data_prep.extract_frames import (
     list_raw_videos,
     report_left_out,
 )
-from data_prep.extract_video import ExtractedVideo, fingerprint, read_video_file, remove_frames
 from data_prep.flow.settings import FlowSettings, GivenFlowSettings
 from data_prep.plan import Plan
+from data_prep.raw.base import Skipped, Video
 from data_prep.record_settings import RecordSettings
+from data_prep.running import disk
 from data_prep.splits import check_modalities, check_splits, split_videos
+from data_prep.video.extract_video import ExtractedVideo, fingerprint, read_video_file, remove_frames
 from dmcl_tf.errors import InputError, run_script
 
 

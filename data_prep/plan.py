@@ -8,11 +8,11 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from data_prep.files import check_settings, write_json
 from dmcl_tf.errors import InputError
+from dmcl_tf.files import check_settings, write_json
 
 if TYPE_CHECKING:
-    from dmcl_tf.records import Shard
+    from dmcl_tf.data.records import Shard
 
 _PLAN_FILE = "plan.json"
 
@@ -98,7 +98,7 @@ def _remedy(output: Path) -> str:
 
 def recorded_shards(output: Path) -> dict[str, Shard]:
     """The shards that a finished `dataset.json` lists, by name; none where it is missing or damaged."""
-    from dmcl_tf.records import DatasetInfo  # here, as it takes TensorFlow, which plans do not
+    from dmcl_tf.data.records import DatasetInfo  # here, as it takes TensorFlow, which plans do not
 
     try:
         info = DatasetInfo.load(output)

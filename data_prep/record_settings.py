@@ -7,10 +7,10 @@ from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 
-from data_prep.beam_runner import run_beam
 from data_prep.extract_frames import DataSettings
 from data_prep.flow.settings import FlowSettings, GivenFlowSettings
-from data_prep.parallel import Run, run_parallel
+from data_prep.running.beam import run_beam
+from data_prep.running.processes import Run, run_parallel
 
 
 @dataclass(frozen=True)

@@ -16,8 +16,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from absl import flags
 
-from data_prep.parallel import default_workers
-from data_prep.rendering import describe, render_folder
+from data_prep.running.processes import default_workers
+from data_prep.synthetic.rendering import describe, render_folder
 from dmcl_tf.errors import InputError, run_script
 
 

@@ -9,13 +9,13 @@ from pathlib import Path
 import numpy as np
 import tensorflow as tf
 
-from data_prep.extract_video import ExtractedVideo, remove_frames
-from data_prep.files import atomic_path
-from data_prep.frames import is_complete_jpeg
-from data_prep.parallel import Run, run_parallel
 from data_prep.plan import is_complete_shard, recorded_shards
+from data_prep.running.processes import Run, run_parallel
+from data_prep.video.extract_video import ExtractedVideo, remove_frames
+from data_prep.video.frames import is_complete_jpeg
+from dmcl_tf.data.records import Shard, encode_video, shard_name
 from dmcl_tf.errors import InputError
-from dmcl_tf.records import Shard, encode_video, shard_name
+from dmcl_tf.files import atomic_path
 
 _SHARDS_WORTH_A_PROCESS = 8  # fewer take less time than a process needs to import TensorFlow
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 
-from data_prep.datasets.base import Skipped, Video
-from data_prep.extract_video import ExtractedVideo
+from data_prep.raw.base import Skipped, Video
 from data_prep.record_settings import RecordSettings
+from data_prep.video.extract_video import ExtractedVideo
 from dmcl_tf.errors import InputError
 
 

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from dmcl_tf.errors import InputError
-from dmcl_tf.objectives import OBJECTIVES, settings_of, step_inputs
+from dmcl_tf.methods import OBJECTIVES, settings_of, step_inputs
 
 
 def _setting(default, text: str, choices: tuple[str, ...] | None = None):

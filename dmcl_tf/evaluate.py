@@ -14,12 +14,14 @@ import pandas as pd
 import tensorflow as tf
 from absl import flags
 
-from dmcl_tf import accuracy, paper, records
-from dmcl_tf.checkpoints import identify_checkpoint, restore_ensemble
 from dmcl_tf.config import subset_names
+from dmcl_tf.data import records
+from dmcl_tf.datasets import paper
 from dmcl_tf.errors import InputError, run_script
-from dmcl_tf.evaluation import Evaluator, VideoLogits
-from dmcl_tf.run_folder import Run, RunFolder, write_text
+from dmcl_tf.runs.checkpoints import identify_checkpoint, restore_ensemble
+from dmcl_tf.runs.folder import Run, RunFolder, write_text
+from dmcl_tf.scoring import accuracy
+from dmcl_tf.scoring.logits import Evaluator, VideoLogits
 
 _FILES = (("results", "json"), ("predictions", "csv"), ("confusion", "csv"))
 

@@ -19,12 +19,12 @@ import keras
 import tensorflow as tf
 from absl import flags
 
-from dmcl_tf.checkpoints import identify_checkpoint, restore_ensemble
 from dmcl_tf.config import Config, subset_names
-from dmcl_tf.ensemble import ModalityEnsemble
+from dmcl_tf.data.pipeline import network_input
 from dmcl_tf.errors import InputError, run_script
-from dmcl_tf.input_pipeline import network_input
-from dmcl_tf.run_folder import RunFolder
+from dmcl_tf.networks.ensemble import ModalityEnsemble
+from dmcl_tf.runs.checkpoints import identify_checkpoint, restore_ensemble
+from dmcl_tf.runs.folder import RunFolder
 
 _TOP = 5
 RECORD = "dmcl_tf.json"  # beside saved_model.pb: what the version was made from

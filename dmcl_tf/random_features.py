@@ -25,11 +25,14 @@ import tensorflow as tf
 from absl import flags
 from tqdm import tqdm
 
-from dmcl_tf import input_pipeline, paper, records, setting_flags
+from dmcl_tf import config_flags as setting_flags
 from dmcl_tf.config import Config, resolve
-from dmcl_tf.ensemble import make_ensemble
+from dmcl_tf.data import pipeline as input_pipeline
+from dmcl_tf.data import records
+from dmcl_tf.datasets import paper
 from dmcl_tf.errors import InputError, run_script
-from dmcl_tf.run_folder import write_text
+from dmcl_tf.networks.ensemble import make_ensemble
+from dmcl_tf.runs.folder import write_text
 
 BATCH_NORM = {"inference": False, "batch statistics": True}  # what a network is called with as `training`
 _SETTINGS = ("recipe", "scale", "modalities", "frame_size", "crop_size", "clip_frames", "value_range", "variant")
@@ -92,7 +95,7 @@ def with_training_clips(info: records.DatasetInfo) -> records.DatasetInfo:
 
 def initial_weights(config: Config, seed: int, num_classes: int) -> dict[str, list[np.ndarray]]:
     """The weights, by modality, with which a training of this seed begins."""
-    keras.utils.set_random_seed(seed + 1)  # as dmcl_tf.training does
+    keras.utils.set_random_seed(seed + 1)  # as dmcl_tf.learning.loop does
     return {modality: network.get_weights() for modality, network in _networks(config, num_classes).items()}
 
 

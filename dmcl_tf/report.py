@@ -24,7 +24,7 @@ from dmcl_tf.reporting.page import page
 from dmcl_tf.reporting.runs import load_runs
 from dmcl_tf.reporting.tables import all_tables, long_form
 from dmcl_tf.reporting.variants import RunCollection
-from dmcl_tf.run_folder import write_text
+from dmcl_tf.runs.folder import write_text
 
 _RANDOM_FEATURES = ("modality", "k", "seed", "batch_norm", "accuracy", "dataset", "width", "crop_size")
 

@@ -26,11 +26,13 @@ from pathlib import Path
 import tensorflow as tf
 from absl import flags
 
-from dmcl_tf import records, setting_flags, training
+from dmcl_tf import config_flags as setting_flags
 from dmcl_tf.config import Config, resolve
+from dmcl_tf.data import records
 from dmcl_tf.errors import InputError, run_script
-from dmcl_tf.run_folder import Run, RunFolder
-from dmcl_tf.teacher import Teacher
+from dmcl_tf.learning import loop as training
+from dmcl_tf.runs.folder import Run, RunFolder
+from dmcl_tf.runs.teacher import Teacher
 
 
 def define_flags(flag_values: flags.FlagValues = flags.FLAGS) -> None:

@@ -10,8 +10,8 @@ import pandas as pd
 
 from dmcl_tf.config import Config, resolve
 from dmcl_tf.evaluate import write_results
-from dmcl_tf.evaluation import VideoLogits
-from dmcl_tf.run_folder import Run, RunFolder
+from dmcl_tf.runs.folder import Run, RunFolder
+from dmcl_tf.scoring.logits import VideoLogits
 
 CLASSES = ("walk", "sit down", "throw")
 VIDEOS = 60

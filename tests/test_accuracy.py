@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from dmcl_tf import accuracy
 from dmcl_tf.config import reported_accuracies
+from dmcl_tf.scoring import accuracy
 
 MODALITIES = ("rgb", "depth", "flow")
 CLASSES = ("walk", "sit", "throw", "carry")

@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 from raw import colour_frame, depth_frame, write_image, write_video
 
-from data_prep.alignment import AlignedReader, allowed_difference
-from data_prep.datasets.base import Skipped, Video
-from data_prep.depth import DepthSettings
-from data_prep.extract_video import FrameSettings, extract_video, read_video_file
-from data_prep.frames import read_image
-from data_prep.sources import Frame, ImageFolder, ImageSequence, VideoFile
+from data_prep.raw.base import Skipped, Video
+from data_prep.video.alignment import AlignedReader, allowed_difference
+from data_prep.video.depth import DepthSettings
+from data_prep.video.extract_video import FrameSettings, extract_video, read_video_file
+from data_prep.video.frames import read_image
+from data_prep.video.sources import Frame, ImageFolder, ImageSequence, VideoFile
 from dmcl_tf.errors import InputError
 
 

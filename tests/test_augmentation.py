@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from dmcl_tf import augmentation
 from dmcl_tf.config import resolve
+from dmcl_tf.data import augmentation
 
 DRAWS = 2000
 

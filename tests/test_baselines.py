@@ -5,7 +5,7 @@ import pytest
 import tensorflow as tf
 from objective_formulas import drawn_labels, softmax
 
-from dmcl_tf import objectives
+from dmcl_tf import methods as objectives
 
 SEED = tf.constant([5, 11], tf.int64)
 

@@ -13,7 +13,7 @@ from absl import flags
 from packaging.requirements import Requirement
 
 from data_prep import make_tfrecords as script
-from data_prep.beam_runner import import_beam, run_beam
+from data_prep.running.beam import import_beam, run_beam
 from dmcl_tf.errors import InputError
 
 needs_beam = pytest.mark.skipif(

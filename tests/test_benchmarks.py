@@ -111,7 +111,7 @@ def test_parallel():
 def test_operations_of_the_convolutions_are_counted():
     from benchmarks.train_step import forward_flops
     from dmcl_tf.config import resolve
-    from dmcl_tf.ensemble import make_ensemble
+    from dmcl_tf.networks.ensemble import make_ensemble
 
     config = resolve("authors", "paper", {"crop_size": 64, "modalities": ("rgb",), "select_by": "rgb"})
     network = make_ensemble(config, 10).networks["rgb"]

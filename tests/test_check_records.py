@@ -15,8 +15,8 @@ from absl import flags
 from tiny import MODALITIES, SIZE, encode_jpeg, marked_frame, write_records
 
 from data_prep import check_records as script
-from data_prep.contact_sheets import file_name, sheet, strip
-from dmcl_tf import records
+from data_prep.inspection.contact_sheets import file_name, sheet, strip
+from dmcl_tf.data import records
 from dmcl_tf.errors import InputError
 
 ROOT = Path(__file__).resolve().parents[1]

@@ -5,12 +5,12 @@ import pytest
 import tensorflow as tf
 from tiny import linear_networks
 
-from dmcl_tf import objectives
-from dmcl_tf.checkpoints import Checkpoints
+from dmcl_tf import methods as objectives
 from dmcl_tf.config import Config, resolve
-from dmcl_tf.ensemble import ModalityEnsemble
 from dmcl_tf.errors import InputError
-from dmcl_tf.optimizers import make_optimizer
+from dmcl_tf.learning.optimizers import make_optimizer
+from dmcl_tf.networks.ensemble import ModalityEnsemble
+from dmcl_tf.runs.checkpoints import Checkpoints
 
 
 def make_ensemble(optimizer="sgd", classes=3, compiled=True):

@@ -13,8 +13,8 @@ from absl import flags
 from raw import depth_frame, write_image, write_video, write_volume
 
 from data_prep import make_tfrecords
-from data_prep.datasets.custom import configure, read_csv
-from dmcl_tf import records
+from data_prep.raw.custom import configure, read_csv
+from dmcl_tf.data import records
 from dmcl_tf.errors import InputError
 
 COLUMNS = ("video_id", "label", "split", "rgb", "depth")

@@ -14,11 +14,11 @@ from raw import colour_frame, write_image
 
 from data_prep import make_tfrecords
 from data_prep.dataset_flags import KINDS
-from data_prep.datasets import DATASETS
-from data_prep.datasets.base import Video, draw_validation
-from data_prep.depth import MODES
 from data_prep.extract_frames import list_videos
-from data_prep.sources import ImageSequence
+from data_prep.raw import DATASETS
+from data_prep.raw.base import Video, draw_validation
+from data_prep.video.depth import MODES
+from data_prep.video.sources import ImageSequence
 from dmcl_tf.errors import InputError
 
 ROOT = Path(__file__).resolve().parents[1]

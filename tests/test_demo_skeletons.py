@@ -5,11 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from data_prep.animation.actions import ACTIONS
-from data_prep.animation.perform import draw_subject, perform
-from data_prep.clip_id import generator, parse_clip_id
-from data_prep.demo_skeletons import demo_clip_ids, demo_clips, demo_skeletons
-from data_prep.rendering.body import clean_skeletons
+from data_prep.synthetic.animation.actions import ACTIONS
+from data_prep.synthetic.animation.perform import draw_subject, perform
+from data_prep.synthetic.clip_id import generator, parse_clip_id
+from data_prep.synthetic.demo_skeletons import demo_clip_ids, demo_clips, demo_skeletons
+from data_prep.synthetic.rendering.body import clean_skeletons
 from dmcl_tf.errors import InputError
 
 SUBJECTS = range(1, 7)

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from raw import depth_frame
 
-from data_prep.depth import MODES, NEAREST, DepthSettings, encode_depth, reading_range
-from data_prep.frames import encode_jpeg, resize
+from data_prep.video.depth import MODES, NEAREST, DepthSettings, encode_depth, reading_range
+from data_prep.video.frames import encode_jpeg, resize
 from dmcl_tf.errors import InputError
 
 CLIP = DepthSettings("clip_mm", near=500, far=4500)

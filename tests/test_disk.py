@@ -13,13 +13,13 @@ import pytest
 import tensorflow as tf
 from absl import flags
 
-from data_prep import disk
 from data_prep import make_tfrecords as script
-from data_prep.disk import VideoSize
-from data_prep.extract_video import ExtractedVideo, read_video_file
-from data_prep.files import atomic_path, discard, write_json
-from dmcl_tf import records
+from data_prep.running import disk
+from data_prep.running.disk import VideoSize
+from data_prep.video.extract_video import ExtractedVideo, read_video_file
+from dmcl_tf.data import records
 from dmcl_tf.errors import InputError, is_disk_full
+from dmcl_tf.files import atomic_path, discard, write_json
 
 ROOT = Path(__file__).resolve().parents[1]
 GB = 10**9
@@ -118,7 +118,7 @@ def test_the_prediction_comes_close(raw, finished, tmp_path, capsys, monkeypatch
 
 
 def script_videos(raw):
-    from data_prep.datasets.nwucla import list_videos
+    from data_prep.raw.nwucla import list_videos
 
     return list_videos(raw).videos
 

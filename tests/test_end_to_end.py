@@ -15,10 +15,11 @@ import pytest
 import tensorflow as tf
 from tiny_run import smooth_clips
 
-from data_prep.frames import resize
-from dmcl_tf import export, records
-from dmcl_tf.checkpoints import restore_ensemble
-from dmcl_tf.run_folder import RunFolder
+from data_prep.video.frames import resize
+from dmcl_tf import export
+from dmcl_tf.data import records
+from dmcl_tf.runs.checkpoints import restore_ensemble
+from dmcl_tf.runs.folder import RunFolder
 
 ROOT = Path(__file__).resolve().parents[1]
 MODALITIES = ("depth", "flow")  # rgb is what flow is computed from; two networks take half the time of three
@@ -59,7 +60,7 @@ def done(tmp_path_factory, write_nwucla_tree):
 def run(root):
     folders = [f"--checkpoints={root}/checkpoints", f"--export_dir={root}/exported"]
     return subprocess.run(
-        [sys.executable, "-m", "dmcl_tf.stages", "nwucla", *SETTINGS, *folders],
+        [sys.executable, "-m", "workflow.stages", "nwucla", *SETTINGS, *folders],
         capture_output=True,
         text=True,
         cwd=ROOT,

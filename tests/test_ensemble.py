@@ -13,10 +13,11 @@ import pytest
 import tensorflow as tf
 from tiny import linear_networks
 
-from dmcl_tf import networks, objectives
+from dmcl_tf import methods as objectives
 from dmcl_tf.config import Config, resolve
-from dmcl_tf.ensemble import ModalityEnsemble, make_ensemble, make_objective
-from dmcl_tf.optimizers import make_optimizer
+from dmcl_tf.learning.optimizers import make_optimizer
+from dmcl_tf.networks import r2plus1d as networks
+from dmcl_tf.networks.ensemble import ModalityEnsemble, make_ensemble, make_objective
 
 ROOT = Path(__file__).parents[1]
 MODALITIES = ("rgb", "depth", "flow")

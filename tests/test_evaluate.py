@@ -18,10 +18,11 @@ from tiny import MODALITIES
 from tiny_run import make_config, make_run, save_checkpoint, small_networks, write_noisy_records
 
 from dmcl_tf import evaluate as script
-from dmcl_tf import paper, records
-from dmcl_tf.checkpoints import restore_ensemble
+from dmcl_tf.data import records
+from dmcl_tf.datasets import paper
 from dmcl_tf.errors import InputError
-from dmcl_tf.run_folder import RunFolder, write_text
+from dmcl_tf.runs.checkpoints import restore_ensemble
+from dmcl_tf.runs.folder import RunFolder, write_text
 
 __all__ = ["small_networks"]  # acts on every test here
 

@@ -5,10 +5,11 @@ import pytest
 import tensorflow as tf
 from tiny import linear_networks, marked_frame, write_records
 
-from dmcl_tf import evaluation, objectives
+from dmcl_tf import methods as objectives
 from dmcl_tf.config import resolve
-from dmcl_tf.ensemble import ModalityEnsemble
 from dmcl_tf.errors import InputError
+from dmcl_tf.networks.ensemble import ModalityEnsemble
+from dmcl_tf.scoring import logits as evaluation
 
 MODALITIES = ("rgb", "depth")
 VIDEOS = 5

@@ -18,10 +18,10 @@ from synthetic_runs import right_in, write_run
 from tiny import write_records
 from tiny_run import noisy_frame
 
-from dmcl_tf import experiments, matrix
 from dmcl_tf.errors import InputError
-from dmcl_tf.run_folder import RunFolder
-from dmcl_tf.run_states import SLIM_FILES
+from dmcl_tf.runs.folder import RunFolder
+from workflow import experiments, matrix
+from workflow.states import SLIM_FILES
 
 ROOT = Path(__file__).resolve().parents[1]
 NAME = "authors-compact-seed0"
@@ -65,7 +65,7 @@ def states(root, *more):
 
 def stop_after_the_first_epoch(root):
     """Starts the command and stops it when an epoch is complete; returns its exit status and what it said."""
-    command = [sys.executable, "-m", "dmcl_tf.experiments", *arguments(root)]
+    command = [sys.executable, "-m", "workflow.experiments", *arguments(root)]
     process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     limit = time.monotonic() + 240
     while not list(root.glob("checkpoints/nwucla/*/*/last/checkpoint")) and process.poll() is None:
@@ -84,7 +84,7 @@ def done(root):
         before = states(root)
         stopped = stop_after_the_first_epoch(root)
         between = states(root)
-        command = [sys.executable, "-m", "dmcl_tf.experiments", *arguments(root)]
+        command = [sys.executable, "-m", "workflow.experiments", *arguments(root)]
         continued = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
         yield before, stopped, between, continued
 

@@ -16,13 +16,14 @@ import tensorflow as tf
 from tiny import MODALITIES
 from tiny_run import make_config, make_run, save_checkpoint, small_networks, smooth_clips, write_noisy_records
 
-from data_prep.frames import resize
+from data_prep.video.frames import resize
 from dmcl_tf import export as script
-from dmcl_tf import input_pipeline, records
-from dmcl_tf.checkpoints import restore_ensemble
-from dmcl_tf.ensemble import make_ensemble
+from dmcl_tf.data import pipeline as input_pipeline
+from dmcl_tf.data import records
 from dmcl_tf.errors import InputError, is_wrong_place
-from dmcl_tf.run_folder import RunFolder
+from dmcl_tf.networks.ensemble import make_ensemble
+from dmcl_tf.runs.checkpoints import restore_ensemble
+from dmcl_tf.runs.folder import RunFolder
 
 __all__ = ["small_networks"]  # acts on every test here
 

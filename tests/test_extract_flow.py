@@ -13,13 +13,13 @@ import tensorflow as tf
 from absl import flags
 
 from data_prep import extract_flow as script
-from data_prep.datasets.base import Skipped, Video
-from data_prep.extract_video import FrameSettings, extract_video
 from data_prep.flow.algorithms import ALGORITHMS
 from data_prep.flow.encoding import ENCODINGS, bound_in_pixels, decode_flow
 from data_prep.flow.settings import FlowSettings, preset_settings
-from data_prep.frames import encode_jpeg, read_image
-from data_prep.sources import ImageSequence
+from data_prep.raw.base import Skipped, Video
+from data_prep.video.extract_video import FrameSettings, extract_video
+from data_prep.video.frames import encode_jpeg, read_image
+from data_prep.video.sources import ImageSequence
 from dmcl_tf.errors import InputError
 
 ROOT = Path(__file__).resolve().parents[1]

@@ -8,7 +8,6 @@ import cv2
 import numpy as np
 import pytest
 
-from data_prep.demo_skeletons import demo_clips
 from data_prep.flow import brox_liu
 from data_prep.flow.algorithms import (
     ALGORITHMS,
@@ -22,7 +21,8 @@ from data_prep.flow.algorithms import (
     make_tvl1,
 )
 from data_prep.flow.settings import preset_settings
-from data_prep.rendering.clip import render, stage, true_flow
+from data_prep.synthetic.demo_skeletons import demo_clips
+from data_prep.synthetic.rendering.clip import render, stage, true_flow
 
 EVERY_PRESET = [(name, preset) for name, algorithm in ALGORITHMS.items() for preset in algorithm.presets]
 MARGIN = 20

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from data_prep.flow.encoding import ENCODINGS, bound_in_pixels, decode_flow, encode_flow
-from data_prep.frames import encode_jpeg
+from data_prep.video.frames import encode_jpeg
 
 FLOW = np.array([[[0, 0], [20, -20], [-20, 20], [50, 0], [0, -50]]], np.float32)
 

@@ -9,11 +9,11 @@ import cv2
 import numpy as np
 import pytest
 
-from data_prep.datasets.base import Skipped, Video
 from data_prep.extract_frames import extract_frames
-from data_prep.extract_video import FrameSettings, extract_video, read_video_file
-from data_prep.frames import encode_jpeg, read_image, resize
-from data_prep.sources import ImageSequence
+from data_prep.raw.base import Skipped, Video
+from data_prep.video.extract_video import FrameSettings, extract_video, read_video_file
+from data_prep.video.frames import encode_jpeg, read_image, resize
+from data_prep.video.sources import ImageSequence
 from dmcl_tf.errors import InputError
 
 SETTINGS = FrameSettings("nwucla", 16)

@@ -9,13 +9,13 @@ import tensorflow as tf
 from absl import flags
 
 from data_prep import make_tfrecords as script
-from data_prep.datasets.base import Skipped, Video
-from data_prep.extract_video import FrameSettings, extract_video
 from data_prep.flow.encoding import decode_flow, encode_flow
-from data_prep.frames import encode_jpeg, read_image
-from data_prep.given_flow import accept_given_flow
-from data_prep.sources import ImageFolder
-from dmcl_tf import records
+from data_prep.raw.base import Skipped, Video
+from data_prep.video.extract_video import FrameSettings, extract_video
+from data_prep.video.frames import encode_jpeg, read_image
+from data_prep.video.given_flow import accept_given_flow
+from data_prep.video.sources import ImageFolder
+from dmcl_tf.data import records
 from dmcl_tf.errors import InputError
 
 SIZE = 24

@@ -8,8 +8,8 @@ import pytest
 import tensorflow as tf
 from tiny import MODALITIES, read_marks, write_records
 
-from dmcl_tf import input_pipeline
 from dmcl_tf.config import resolve
+from dmcl_tf.data import pipeline as input_pipeline
 from dmcl_tf.errors import InputError
 
 VIDEOS = 7

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from dmcl_tf.layers import BatchNormalization, Convolution
+from dmcl_tf.networks.layers import BatchNormalization, Convolution
 
 # (kernel_size, strides): every kind of convolution in the networks
 CONVOLUTIONS = [

@@ -13,8 +13,8 @@ import tensorflow as tf
 from absl import flags
 
 from data_prep import make_tfrecords as script
-from data_prep.datasets import DATASETS
-from dmcl_tf import records
+from data_prep.raw import DATASETS
+from dmcl_tf.data import records
 from dmcl_tf.errors import InputError
 
 ROOT = Path(__file__).resolve().parents[1]

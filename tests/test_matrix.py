@@ -6,9 +6,10 @@ import sys
 
 import pytest
 
-from dmcl_tf import experiments, matrix, stages, train
+from dmcl_tf import train
 from dmcl_tf.config import Config
 from dmcl_tf.errors import InputError
+from workflow import experiments, matrix, stages
 
 
 def make(*arguments, dataset="nwucla"):

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from dmcl_tf import networks
 from dmcl_tf.config import Config
+from dmcl_tf.networks import r2plus1d as networks
 
 GOLDEN = np.load(Path(__file__).parent / "golden" / "network_width8.npz")
 

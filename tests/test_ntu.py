@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 from raw import depth_frame, write_image, write_video
 
-from data_prep.datasets import DATASETS
-from data_prep.datasets.ntu import HOW_TO_GET, TRAIN_SUBJECTS_60, TRAIN_SUBJECTS_120, list_videos, match_names
-from data_prep.datasets.ntu_actions import ACTIONS
+from data_prep.raw import DATASETS
+from data_prep.raw.ntu import HOW_TO_GET, TRAIN_SUBJECTS_60, TRAIN_SUBJECTS_120, list_videos, match_names
+from dmcl_tf.datasets.ntu_actions import ACTIONS
 from dmcl_tf.errors import InputError
 
 PROTOCOLS = [

@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from data_prep.datasets import DATASETS
-from data_prep.datasets.base import Video
-from data_prep.datasets.nwucla import ACTIONS, list_videos, split_videos
-from data_prep.sources import ImageSequence
+from data_prep.raw import DATASETS
+from data_prep.raw.base import Video
+from data_prep.raw.nwucla import ACTIONS, list_videos, split_videos
+from data_prep.video.sources import ImageSequence
 from dmcl_tf.errors import InputError
 
 
@@ -133,7 +133,7 @@ def test_impossible_views(train_views, test_view, message):
 
 
 def test_the_demo_is_read_as_nwucla_is_after_rendering_it(tmp_path, monkeypatch, write_nwucla_tree):
-    from data_prep.rendering import dataset as rendering
+    from data_prep.synthetic.rendering import dataset as rendering
 
     monkeypatch.setattr(rendering, "render_demo", lambda output, workers: write_nwucla_tree(output, frames=workers))
     demo = DATASETS["demo"]

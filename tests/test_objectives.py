@@ -8,7 +8,7 @@ import pytest
 import tensorflow as tf
 from objective_formulas import CASES, by_samples, gradient_by_samples, log_softmax
 
-from dmcl_tf import objectives
+from dmcl_tf import methods as objectives
 from dmcl_tf.config import Config
 
 GOLDEN = np.load(Path(__file__).parent / "golden" / "loss.npz")

@@ -9,7 +9,7 @@ import pytest
 import tensorflow as tf
 
 from dmcl_tf.config import Config, resolve
-from dmcl_tf.optimizers import Schedule, is_decayed, make_optimizer
+from dmcl_tf.learning.optimizers import Schedule, is_decayed, make_optimizer
 
 ADDONS = importlib.util.find_spec("tensorflow_addons") is not None
 RATE, DECAY = 0.1, 0.01

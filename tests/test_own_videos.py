@@ -12,9 +12,12 @@ from absl import flags
 from tiny_run import small_networks
 
 from data_prep import make_tfrecords
-from dmcl_tf import evaluate, export, predict, records, training
+from dmcl_tf import evaluate, export
 from dmcl_tf.config import resolve
-from dmcl_tf.run_folder import Run, RunFolder
+from dmcl_tf.data import records
+from dmcl_tf.learning import loop as training
+from dmcl_tf.runs.folder import Run, RunFolder
+from workflow import predict
 
 __all__ = ["small_networks"]  # acts on every test here
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from data_prep.parallel import run_parallel
+from data_prep.running.processes import run_parallel
 from dmcl_tf.errors import InputError
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -51,7 +51,7 @@ def test_workers_end_with_a_killed_parent(tmp_path):
     program.write_text(
         "import os, sys, time\n"
         f"sys.path.insert(0, {str(ROOT)!r})\n"
-        "from data_prep.parallel import run_parallel\n"
+        "from data_prep.running.processes import run_parallel\n"
         "def work(item):\n"
         "    time.sleep(0.05)\n"
         "    return os.getpid()\n"

@@ -17,14 +17,15 @@ from raw import depth_frame, write_image
 from tiny import MODALITIES
 from tiny_run import make_config, make_run, small_networks, write_noisy_records
 
-from data_prep.depth import DepthSettings, encode_depth
-from data_prep.sources import ImageFolder
-from dmcl_tf import export, records
-from dmcl_tf import predict as script
-from dmcl_tf.accuracy import softmax
-from dmcl_tf.checkpoints import restore_ensemble
+from data_prep.video.depth import DepthSettings, encode_depth
+from data_prep.video.sources import ImageFolder
+from dmcl_tf import export
+from dmcl_tf.data import records
 from dmcl_tf.errors import InputError
-from dmcl_tf.evaluation import Evaluator
+from dmcl_tf.runs.checkpoints import restore_ensemble
+from dmcl_tf.scoring.accuracy import softmax
+from dmcl_tf.scoring.logits import Evaluator
+from workflow import predict as script
 
 __all__ = ["small_networks"]  # acts on every test here
 
@@ -147,7 +148,7 @@ def test_flags_are_those_of_the_models_modalities(model, tmp_path):
 
 
 def test_as_a_script(model, raw):
-    command = [sys.executable, "-m", "dmcl_tf.predict", f"--model={model}", f"--depth={raw}/depth/test-0", "--clips=2"]
+    command = [sys.executable, "-m", "workflow.predict", f"--model={model}", f"--depth={raw}/depth/test-0", "--clips=2"]
     done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, check=False)
     assert done.returncode == 0, done.stderr
     lines = done.stdout.splitlines()

@@ -8,8 +8,8 @@ import sys
 
 import pytest
 
-from dmcl_tf import processes
-from dmcl_tf.processes import run_command
+from workflow import processes
+from workflow.processes import run_command
 
 
 def script(text):

@@ -12,11 +12,14 @@ from absl import flags
 from tiny import write_records
 from tiny_run import SETTINGS, noisy_frame, small_networks
 
-from dmcl_tf import input_pipeline, paper, random_features, records
+from dmcl_tf import random_features
 from dmcl_tf.config import resolve
-from dmcl_tf.ensemble import make_ensemble
+from dmcl_tf.data import pipeline as input_pipeline
+from dmcl_tf.data import records
+from dmcl_tf.data.records import DatasetInfo
+from dmcl_tf.datasets import paper
 from dmcl_tf.errors import InputError
-from dmcl_tf.records import DatasetInfo
+from dmcl_tf.networks.ensemble import make_ensemble
 
 __all__ = ["small_networks"]  # acts on every test here
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from dmcl_tf import records
+from dmcl_tf.data import records
 from dmcl_tf.errors import InputError
 
 FRAMES = {"rgb": [b"r0", b"r1", b"r2"], "depth": [b"d0", b"d1", b"d2"]}

@@ -12,14 +12,14 @@ import cv2
 import numpy as np
 import pytest
 
-from data_prep.clip_id import generator, parse_clip_id
-from data_prep.demo_skeletons import demo_skeletons
-from data_prep.rendering import load_skeletons, render_demo, render_folder, true_flow
-from data_prep.rendering.body import Capsules, capsules, clean_skeletons
-from data_prep.rendering.camera import Camera, frame_motion
-from data_prep.rendering.clip import frame_names, render, stage
-from data_prep.rendering.raycast import cast
-from data_prep.rendering.scene import dress, furnish
+from data_prep.synthetic.clip_id import generator, parse_clip_id
+from data_prep.synthetic.demo_skeletons import demo_skeletons
+from data_prep.synthetic.rendering import load_skeletons, render_demo, render_folder, true_flow
+from data_prep.synthetic.rendering.body import Capsules, capsules, clean_skeletons
+from data_prep.synthetic.rendering.camera import Camera, frame_motion
+from data_prep.synthetic.rendering.clip import frame_names, render, stage
+from data_prep.synthetic.rendering.raycast import cast
+from data_prep.synthetic.rendering.scene import dress, furnish
 from dmcl_tf.errors import InputError
 
 ROOT = Path(__file__).resolve().parents[1]

@@ -9,7 +9,7 @@ import pytest
 
 from dmcl_tf.config import resolve
 from dmcl_tf.errors import InputError
-from dmcl_tf.run_folder import Run, RunFolder, write_text
+from dmcl_tf.runs.folder import Run, RunFolder, write_text
 
 
 @pytest.fixture

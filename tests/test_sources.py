@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from raw import colour_frame, depth_frame, write_image, write_video, write_volume
 
-from data_prep.sources import Frame, ImageFolder, ImageSequence, MatVolume, VideoFile, open_source
+from data_prep.video.sources import Frame, ImageFolder, ImageSequence, MatVolume, VideoFile, open_source
 from dmcl_tf.errors import InputError
 
 VOLUME = np.stack([depth_frame(index) for index in range(5)], axis=2)

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from data_prep.datasets import DATASETS
-from dmcl_tf import stages
+from data_prep.raw import DATASETS
 from dmcl_tf.errors import InputError
+from workflow import stages
 
 ROOT = Path(__file__).resolve().parents[1]
 STAGES = ("prepare", "train", "evaluate", "export")
@@ -232,7 +232,7 @@ def test_the_first_failure_ends_the_command_with_its_status(monkeypatch, status,
 
 def test_as_a_script(tmp_path):
     """The real thing, up to the first stage that cannot go on."""
-    command = [sys.executable, "-m", "dmcl_tf.stages", "nwucla", "evaluate", f"--checkpoints={tmp_path}"]
+    command = [sys.executable, "-m", "workflow.stages", "nwucla", "evaluate", f"--checkpoints={tmp_path}"]
     done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, check=False)
     assert done.returncode == 2
     assert done.stdout.strip() == "== nwucla: evaluate =="

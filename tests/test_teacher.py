@@ -14,14 +14,15 @@ from objective_formulas import log_softmax, softmax
 from tiny import write_records
 from tiny_run import SETTINGS, noisy_frame, run_training, save_checkpoint, small_networks
 
-from dmcl_tf import evaluate, input_pipeline
-from dmcl_tf.checkpoints import restore_ensemble
+from dmcl_tf import evaluate
 from dmcl_tf.config import reported_accuracies, resolve
-from dmcl_tf.ensemble import make_ensemble
+from dmcl_tf.data import pipeline as input_pipeline
+from dmcl_tf.data.records import DatasetInfo
 from dmcl_tf.errors import InputError
-from dmcl_tf.records import DatasetInfo
-from dmcl_tf.run_folder import RunFolder
-from dmcl_tf.teacher import Teacher
+from dmcl_tf.networks.ensemble import make_ensemble
+from dmcl_tf.runs.checkpoints import restore_ensemble
+from dmcl_tf.runs.folder import RunFolder
+from dmcl_tf.runs.teacher import Teacher
 
 __all__ = ["small_networks"]  # acts on every test here
 

@@ -12,8 +12,8 @@ from tiny import write_records
 from dmcl_tf import train
 from dmcl_tf.config import Config, resolve
 from dmcl_tf.errors import InputError
-from dmcl_tf.objectives import OBJECTIVES
-from dmcl_tf.run_folder import Run, RunFolder
+from dmcl_tf.methods import OBJECTIVES
+from dmcl_tf.runs.folder import Run, RunFolder
 
 ROOT = Path(__file__).parents[1]
 

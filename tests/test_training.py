@@ -16,13 +16,13 @@ import pytest
 import tensorflow as tf
 from tiny import linear_networks, write_records
 
-from dmcl_tf import training
-from dmcl_tf.checkpoints import Checkpoints, identify_checkpoint
 from dmcl_tf.config import Config, reported_accuracies, resolve
-from dmcl_tf.ensemble import ModalityEnsemble, make_objective
 from dmcl_tf.errors import InputError
-from dmcl_tf.optimizers import make_optimizer
-from dmcl_tf.run_folder import Run, RunFolder
+from dmcl_tf.learning import loop as training
+from dmcl_tf.learning.optimizers import make_optimizer
+from dmcl_tf.networks.ensemble import ModalityEnsemble, make_objective
+from dmcl_tf.runs.checkpoints import Checkpoints, identify_checkpoint
+from dmcl_tf.runs.folder import Run, RunFolder
 
 ROOT = Path(__file__).parents[1]
 MODALITIES = ("rgb", "depth")

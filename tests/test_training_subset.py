@@ -11,10 +11,12 @@ import pytest
 from tiny import write_records
 from tiny_run import noisy_frame, run_training, small_networks
 
-from dmcl_tf import input_pipeline, records, training_subset
 from dmcl_tf.config import resolve
+from dmcl_tf.data import pipeline as input_pipeline
+from dmcl_tf.data import records
+from dmcl_tf.data import subset as training_subset
+from dmcl_tf.data.records import DatasetInfo
 from dmcl_tf.errors import InputError
-from dmcl_tf.records import DatasetInfo
 
 __all__ = ["small_networks"]  # acts on every test here
 

@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 from raw import colour_frame, depth_frame, write_image, write_volume
 
-from data_prep.datasets import DATASETS
-from data_prep.datasets.base import Video
-from data_prep.datasets.uwa3dii import ACTIONS, DEPTH_FOLDERS, RGB_FOLDERS, UNPAIRED, list_videos, split_videos
-from data_prep.sources import ImageSequence, MatVolume
+from data_prep.raw import DATASETS
+from data_prep.raw.base import Video
+from data_prep.raw.uwa3dii import ACTIONS, DEPTH_FOLDERS, RGB_FOLDERS, UNPAIRED, list_videos, split_videos
+from data_prep.video.sources import ImageSequence, MatVolume
 from dmcl_tf.errors import InputError
 
 

@@ -10,7 +10,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from dmcl_tf import records
+from dmcl_tf.data import records
 
 MODALITIES = ("rgb", "depth", "flow")
 SIZE = 48  # pixels; five grey levels per column and row

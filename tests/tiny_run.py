@@ -13,13 +13,15 @@ import pytest
 from absl import flags
 from tiny import MODALITIES, write_records
 
-from dmcl_tf import networks, records, train
-from dmcl_tf.checkpoints import Checkpoints
+from dmcl_tf import train
 from dmcl_tf.config import Config, resolve
-from dmcl_tf.ensemble import make_ensemble
-from dmcl_tf.evaluation import Evaluator
-from dmcl_tf.layers import BatchNormalization, Convolution
-from dmcl_tf.run_folder import Run, RunFolder
+from dmcl_tf.data import records
+from dmcl_tf.networks import r2plus1d as networks
+from dmcl_tf.networks.ensemble import make_ensemble
+from dmcl_tf.networks.layers import BatchNormalization, Convolution
+from dmcl_tf.runs.checkpoints import Checkpoints
+from dmcl_tf.runs.folder import Run, RunFolder
+from dmcl_tf.scoring.logits import Evaluator
 
 SETTINGS = {"frame_size": 40, "crop_size": 32}
 TRAINING = {**SETTINGS, "batch_size": 4, "epochs": 3, "warmup_epochs": 0, "validate_every": 1, "value_range": "-1..1"}

@@ -12,12 +12,12 @@ import numpy as np
 import tensorflow as tf
 from tiny import linear_networks, write_records
 
-from dmcl_tf import objectives
+from dmcl_tf import methods as objectives
 from dmcl_tf.config import resolve
-from dmcl_tf.ensemble import ModalityEnsemble, make_objective
-from dmcl_tf.evaluation import Evaluator
-from dmcl_tf.layers import BatchNormalization, Convolution
-from dmcl_tf.optimizers import make_optimizer
+from dmcl_tf.learning.optimizers import make_optimizer
+from dmcl_tf.networks.ensemble import ModalityEnsemble, make_objective
+from dmcl_tf.networks.layers import BatchNormalization, Convolution
+from dmcl_tf.scoring.logits import Evaluator
 
 SETTINGS = {"modalities": ("rgb", "depth"), "frame_size": 48, "crop_size": 32, "warmup_epochs": 0}
 CONFIG = resolve("authors", "paper", {**SETTINGS, "learning_rate": 0.01, "weight_decay": 0.1, "batch_size": 4})

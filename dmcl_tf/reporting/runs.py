@@ -10,11 +10,11 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from dmcl_tf import accuracy
 from dmcl_tf.config import Config
 from dmcl_tf.errors import InputError
 from dmcl_tf.reporting.variants import FinishedRun, RunCollection, group
-from dmcl_tf.run_folder import Run, RunFolder
+from dmcl_tf.runs.folder import Run, RunFolder
+from dmcl_tf.scoring import accuracy
 
 _TOLERANCE = 1.5  # videos: rounded probabilities can tie where logits did not
 

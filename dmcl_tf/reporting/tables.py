@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from dmcl_tf import paper
 from dmcl_tf.config import subset_names
+from dmcl_tf.datasets import paper
 from dmcl_tf.reporting.variants import METHOD_NAMES, RunCollection, Variant
 
 COLUMN_NAMES = {"rgb": "RGB", "depth": "Depth", "flow": "Flow", "sum": "Σ", "oracle": "Φ"}

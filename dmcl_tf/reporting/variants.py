@@ -13,7 +13,7 @@ import pandas as pd
 
 from dmcl_tf.config import Config
 from dmcl_tf.errors import InputError
-from dmcl_tf.run_folder import Run
+from dmcl_tf.runs.folder import Run
 
 METHOD_NAMES = {
     "independent": "Independent",

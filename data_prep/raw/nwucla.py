@@ -1,0 +1,155 @@
+"""Northwestern-UCLA Multiview Action 3D (NW-UCLA): ten actions, ten subjects, three views.
+
+Layout: `multiview_action/view_{1,2,3}/aAA_sSS_eEE/frame_{N}_tc_{T}_rgb.jpg` and `…_depth_vis.jpg`. Colour and depth of
+one moment share the frame number N but not the time stamp T, and N is not zero-padded: frames are joined and sorted by
+the number N. Deviation: the authors sort file names as text, which scrambles videos that cross 99→100 or 999→1000.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+from data_prep.raw.base import Dataset, Listing, Setting, Skipped, Video, by_id, draw_validation
+from data_prep.video.sources import ImageSequence
+from dmcl_tf.errors import InputError
+
+ACTIONS = {
+    1: "pick up with one hand",
+    2: "pick up with two hands",
+    3: "drop trash",
+    4: "walk around",
+    5: "sit down",
+    6: "stand up",
+    8: "donning",
+    9: "doffing",
+    11: "throw",
+    12: "carry",
+}
+LABELS = {action: label for label, action in enumerate(ACTIONS)}
+VIEWS = (1, 2, 3)
+
+HOW_TO_GET = (
+    "download the sixteen parts multiview_action.tgz.part-aa … part-ap from http://wangjiangb.github.io/my_data.html, "
+    "unpack them with: cat multiview_action.tgz.part-* | tar xz, and put the folder multiview_action into the data "
+    "folder"
+)
+
+_VIDEO = re.compile(r"a(\d+)_s(\d+)_e(\d+)")
+_FRAME = re.compile(r"frame_(\d+)_tc_(\d+)_(rgb|depth_vis)\.jpg")
+_MODALITIES = {"rgb": "rgb", "depth_vis": "depth"}
+
+
+def list_videos(data_dir: Path) -> Listing:
+    """Finds the videos below `data_dir`, which holds `multiview_action` or is that folder itself.
+
+    A clip's frames are the frame numbers that both colour and depth have; numbers of one alone are warned about.
+    Folders without colour or without depth, or of an unknown action, are skipped with the reason.
+
+    Raises:
+        InputError: there is no such layout.
+    """
+    data_dir = Path(data_dir)
+    root = data_dir / "multiview_action" if (data_dir / "multiview_action").is_dir() else data_dir
+    views = [view for view in VIEWS if (root / f"view_{view}").is_dir()]
+    if not views:
+        raise InputError(f"{data_dir}: expected multiview_action/view_1 … view_3 there; {HOW_TO_GET}")
+    videos, skipped, warnings = [], [], []
+    for view in views:
+        for folder in sorted(path for path in (root / f"view_{view}").iterdir() if path.is_dir()):
+            try:
+                video = _read_folder(folder, view, warnings)
+            except OSError as error:
+                video = Skipped(f"{folder.name}_v{view:02d}", f"{folder}: {error.strerror}")
+            if isinstance(video, Video):
+                videos.append(video)
+            else:
+                skipped.append(video)
+    return Listing(tuple(videos), tuple(skipped), tuple(warnings))
+
+
+def _read_folder(folder: Path, view: int, warnings: list[Skipped]) -> Video | Skipped:
+    """Returns the video in `folder`, or why there is none; appends to `warnings`."""
+    video_id = f"{folder.name}_v{view:02d}"
+    name = _VIDEO.fullmatch(folder.name)
+    if not name:
+        return Skipped(video_id, f"{folder}: the folder's name is not of the form aAA_sSS_eEE")
+    action, subject = int(name[1]), int(name[2])
+    if action not in LABELS:
+        known = ", ".join(str(number) for number in ACTIONS)
+        return Skipped(video_id, f"{folder}: unknown action id {action}; expected one of {known}")
+    frames: dict[str, dict[int, Path]] = {"rgb": {}, "depth": {}}
+    doubled = []
+    files = ((match, path) for path in folder.iterdir() if (match := _FRAME.fullmatch(path.name)))
+    for match, path in sorted(files, key=lambda file: (int(file[0][1]), int(file[0][2]))):
+        first = frames[_MODALITIES[match[3]]].setdefault(int(match[1]), path)
+        if first != path:
+            doubled.append(path.name)
+    for modality, images in frames.items():
+        if not images:
+            return Skipped(video_id, f"{folder}: it has no {modality} frames; unpack it again")
+    numbers = sorted(frames["rgb"].keys() & frames["depth"].keys())
+    if not numbers:
+        return Skipped(video_id, f"{folder}: rgb and depth have no frame number in common; unpack it again")
+    for modality, other in (("rgb", "depth"), ("depth", "rgb")):
+        alone = sorted(frames[modality].keys() - frames[other].keys())
+        if alone:
+            reason = f"{len(alone)} frame numbers have {modality} but no {other} and are left out: {_first(alone)}"
+            warnings.append(Skipped(video_id, f"{folder}: {reason}"))
+    if doubled:
+        reason = f"{len(doubled)} files repeat a frame number and are left out: {_first(doubled)}"
+        warnings.append(Skipped(video_id, f"{folder}: {reason}"))
+    sources = {
+        modality: ImageSequence(tuple(images[number] for number in numbers)) for modality, images in frames.items()
+    }
+    return Video(video_id, LABELS[action], sources, subject=subject, view=view)
+
+
+def _first(values: Sequence[object]) -> str:
+    """The first few values as text."""
+    return ", ".join(str(value) for value in values[:5]) + (", …" if len(values) > 5 else "")
+
+
+def split_videos(videos: Sequence[Video], *, train_views: Sequence[int], test_view: int) -> dict[str, list[Video]]:
+    """The cross-view protocol: train on some views, test on another; validation is drawn from the training views.
+
+    The authors' released lists train on 2 and 3 and test on 1; the paper's figures fit 1 and 2 against 3, the default.
+
+    Raises:
+        InputError: an unknown view, or one that is both trained and tested on.
+    """
+    for view in (*train_views, test_view):
+        if view not in VIEWS:
+            raise InputError(f"view {view} in --train_views or --test_view: expected some of 1, 2, 3")
+    if not train_views:
+        raise InputError("--train_views is empty: expected some of 1, 2, 3")
+    if test_view in train_views:
+        views = ",".join(str(view) for view in train_views)
+        raise InputError(
+            f"--train_views={views} overlaps --test_view={test_view}: a view is either trained or tested on"
+        )
+    in_views = [video for video in videos if video.view in train_views]
+    train, validation = draw_validation(in_views, len(ACTIONS))
+    test = by_id(video for video in videos if video.view == test_view)
+    return {"train": train, "validation": validation, "test": test}
+
+
+def _view(video: Video, **_protocol: object) -> str:
+    return f"view {video.view}"
+
+
+DATASET = Dataset(
+    name="nwucla",
+    title="NW-UCLA",
+    class_names=tuple(ACTIONS.values()),
+    list_videos=list_videos,
+    split_videos=split_videos,
+    protocol={
+        "train_views": Setting((1, 2), "Views to train on; validation videos are drawn from them."),
+        "test_view": Setting(3, "The view to test on."),
+    },
+    how_to_get=HOW_TO_GET,
+    apart=_view,
+    expected={"videos": 1494},
+)

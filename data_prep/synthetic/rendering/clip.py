@@ -1,0 +1,158 @@
+"""One clip: its pictures, its true optical flow, its files."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from data_prep.synthetic.clip_id import ClipId, generator, parse_clip_id
+from data_prep.synthetic.rendering.body import Capsules, body_size, capsules, clean_skeletons
+from data_prep.synthetic.rendering.camera import Camera, frame_motion
+from data_prep.synthetic.rendering.raycast import Hits, cast
+from data_prep.synthetic.rendering.scene import Clothing, Light, Room, contact_shadow, dress, furnish, illuminate, shade
+from data_prep.synthetic.rendering.sensor import colour_picture, depth_picture
+from dmcl_tf.files import atomic_path
+
+_SAMPLES = 2  # rays per pixel and direction: antialiasing
+_JPEG_QUALITY = 95
+_MILLISECONDS = 33  # between frames
+
+
+@dataclass(frozen=True)
+class Clip:
+    """All that does not change during a clip, and its (L, 20, 3) mended skeletons."""
+
+    clip_id: ClipId
+    skeletons: np.ndarray
+    camera: Camera
+    clothing: Clothing
+    light: Light
+    body_scale: float
+
+    def body(self, i: int) -> Capsules:
+        """The person at frame i."""
+        return capsules(self.skeletons[i], scale=self.body_scale)
+
+
+def stage(skeletons: object, size: int, clip_id: str) -> Clip:
+    """Sets up camera, clothes and light, all a function of the clip id.
+
+    Args:
+        skeletons: (L, 20, 3) metres, in the order and frame of the Kinect.
+        size: side of the pictures in pixels.
+        clip_id: `aAA_sSS_eEE_vVV`.
+
+    Raises:
+        InputError: skeletons without a person, or no such clip id.
+    """
+    parsed = parse_clip_id(clip_id)
+    joints = clean_skeletons(skeletons)
+    clothing = dress(parsed)
+    camera = frame_motion(joints, size, generator("camera", clip_id))
+    return Clip(parsed, joints, camera, clothing, illuminate(parsed), clothing.thickness * body_size(joints))
+
+
+def render_frame(clip: Clip, room: Room, i: int) -> tuple[np.ndarray, np.ndarray]:
+    """Colour (H, W, 3) uint8 RGB and depth (H, W) uint8 of frame i, from the same rays."""
+    body = clip.body(i)
+    hits = cast(body, clip.camera, samples=_SAMPLES)
+    room_colour = room.colour * contact_shadow(room, clip.skeletons[i], clip.camera)[..., None]
+    colour = _compose(hits, shade(hits, body, clip.clothing, clip.light), room_colour)
+    person = hits.depth[_SAMPLES // 2 :: _SAMPLES, _SAMPLES // 2 :: _SAMPLES]
+    random = generator("noise", clip.clip_id, i)
+    return colour_picture(colour, random), depth_picture(person, room.depth, clip.camera.focal, random)
+
+
+def _compose(hits: Hits, colours: np.ndarray, background: np.ndarray) -> np.ndarray:
+    """Puts the body in front of the background, each pixel covered by the share of its rays that met the body."""
+    side = len(hits.part)
+    layer = np.zeros((side, side, 4), np.float32)
+    layer[hits.rows, hits.columns, :3] = colours
+    layer[hits.rows, hits.columns, 3] = 1
+    layer = cv2.resize(layer, background.shape[1::-1], interpolation=cv2.INTER_AREA)
+    return background * (1 - layer[..., 3:]) + layer[..., :3]
+
+
+def render(clip: Clip) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Yields `render_frame` of every frame."""
+    room = furnish(clip.clip_id, clip.skeletons, clip.camera)
+    for i in range(len(clip.skeletons)):
+        yield render_frame(clip, room, i)
+
+
+def true_flow(skeletons: object, i: int, size: int, clip_id: str) -> np.ndarray:
+    """The optical flow from frame i to frame i + 1 of the rendered clip, from geometry.
+
+    Each pixel's centre is traced to the body; the place it meets, fixed in its capsule's own coordinates (stretched
+    along the axis where the bone changes its length), is moved to the next frame and projected. Places that become
+    hidden have their flow all the same.
+
+    Args:
+        skeletons: (L, 20, 3) metres.
+        i: frame, 0 … L - 2.
+        size: side of the pictures in pixels.
+        clip_id: as given to the renderer.
+
+    Returns:
+        (size, size, 2) float32 pixels, x to the right and y down; 0 on the background.
+
+    Raises:
+        InputError: see `stage`.
+    """
+    clip = stage(skeletons, size, clip_id)
+    now, then = clip.body(i), clip.body(i + 1)
+    hits = cast(now, clip.camera)
+    part = hits.part[hits.rows, hits.columns]
+    from_axis = hits.points - now.start[part] - hits.along[:, None] * now.axis[part]
+    turn = then.frame @ now.frame.transpose(0, 2, 1)
+    moved = then.start[part] + hits.along[:, None] * then.axis[part] + np.einsum("nij,nj->ni", turn[part], from_axis)
+    flow = np.zeros((size, size, 2), np.float32)
+    flow[hits.rows, hits.columns] = clip.camera.project(moved) - clip.camera.project(hits.points)
+    return flow
+
+
+def frame_names(clip_id: str, length: int) -> list[tuple[str, str]]:
+    """File names of colour and depth of each frame, as NW-UCLA has them.
+
+    Frame numbers are unpadded and start anywhere: in half of the clips they cross 99 → 100, in a quarter
+    999 → 1000. Time stamps of colour and depth differ.
+    """
+    random = generator("names", clip_id)
+    crossing = (100, 100, 1000, None)[random.integers(4)]
+    if crossing is None or length < 2:
+        first = int(random.integers(1, 1500))
+    else:
+        first = max(0, crossing - int(random.integers(1, length)))
+    time = int(random.integers(10_000_000, 99_000_000))
+    names = []
+    for i in range(length):
+        colour_time = time + _MILLISECONDS * i
+        depth_time = colour_time + int(random.integers(1, _MILLISECONDS))
+        number = first + i
+        names.append((f"frame_{number}_tc_{colour_time}_rgb.jpg", f"frame_{number}_tc_{depth_time}_depth_vis.jpg"))
+    return names
+
+
+def write_clip(skeletons: object, clip_id: str, folder: Path, *, size: int) -> int:
+    """Renders a clip into `folder`, which appears when it is complete; returns the number of frames.
+
+    Raises:
+        InputError: see `stage`.
+    """
+    clip = stage(skeletons, size, clip_id)
+    names = frame_names(clip_id, len(clip.skeletons))
+    with atomic_path(folder) as partial:
+        partial.mkdir()
+        for (colour_name, depth_name), (colour, depth) in zip(names, render(clip)):
+            _write_jpeg(partial / colour_name, colour[..., ::-1])
+            _write_jpeg(partial / depth_name, depth)
+    return len(names)
+
+
+def _write_jpeg(path: Path, picture: np.ndarray) -> None:
+    _, data = cv2.imencode(".jpg", picture, [cv2.IMWRITE_JPEG_QUALITY, _JPEG_QUALITY])
+    path.write_bytes(data.tobytes())

@@ -1,0 +1,1 @@
+"""One raw video: decoding, alignment, resizing."""

@@ -1,0 +1,1 @@
+"""Records of videos, and the batches that training and evaluation read from them."""

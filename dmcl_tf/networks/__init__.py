@@ -1,0 +1,1 @@
+"""The networks of single modalities, and the ensemble of them."""

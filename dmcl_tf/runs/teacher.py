@@ -1,0 +1,113 @@
+"""The finished run whose frozen networks teach those of another run (generalized distillation)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import tensorflow as tf
+
+from dmcl_tf.config import Config
+from dmcl_tf.data.records import DatasetInfo
+from dmcl_tf.errors import InputError
+from dmcl_tf.runs.checkpoints import identify_checkpoint, restore_ensemble
+from dmcl_tf.runs.folder import Run, RunFolder
+
+_CHECKPOINT = "best"
+_SHARED = ("frame_size", "crop_size", "clip_frames", "value_range")  # teacher and students see the same clips
+
+
+@dataclass(frozen=True)
+class Teacher:
+    """Networks of a finished run.
+
+    Attributes:
+        folder: of the run.
+        run: what the folder was made with.
+        modalities: of the networks that teach.
+    """
+
+    folder: RunFolder
+    run: Run
+    modalities: tuple[str, ...]
+
+    @classmethod
+    def of(cls, config: Config) -> Teacher | None:
+        """The teacher that a configuration names, None where it names none.
+
+        Raises:
+            InputError: there is no such run, or it lacks a modality.
+        """
+        if not config.teacher_run:
+            return None
+        folder = RunFolder(Path(config.teacher_run))
+        run = folder.load()
+        missing = [modality for modality in config.teacher_modalities if modality not in run.config.modalities]
+        if missing:
+            raise InputError(
+                f"--teacher_modalities={','.join(config.teacher_modalities)}: {folder.directory} has no {missing[0]}, "
+                f"only {', '.join(run.config.modalities)}"
+            )
+        return cls(folder, run, config.teacher_modalities or run.config.modalities)
+
+    def check(self, config: Config, info: DatasetInfo) -> None:
+        """Checks that the teacher can teach a run of `config` on the records `info`.
+
+        Raises:
+            InputError: it was trained on another data set, other classes, another split or other clips, it is not
+                complete, or it has no checkpoint.
+        """
+        run, here = self.run, f"--teacher_run={self.folder.directory}"
+        if run.dataset != info.dataset:
+            raise InputError(f"{here} was trained on {run.dataset}, not on {info.dataset}: choose a run of the latter")
+        if run.class_names != info.class_names:
+            raise InputError(f"{here} knows other classes than the records in {info.directory}: choose another run")
+        for name in _SHARED:
+            theirs, ours = getattr(run.config, name), getattr(config, name)
+            if theirs != ours:
+                raise InputError(
+                    f"{here} was trained with --{name}={theirs}, but {ours} is asked for: teacher and students see "
+                    "the same clips"
+                )
+        self.identity()
+        epochs = len(self.folder.read_history())
+        if epochs < run.config.epochs:
+            raise InputError(f"{here} has trained {epochs} of {run.config.epochs} epochs: let it finish first")
+        protocol = run.protocol
+        if protocol is None:
+            protocol = DatasetInfo.load(run.records).protocol
+        if protocol != info.protocol:  # it may have seen the test videos
+            raise InputError(
+                f"{here} was trained on another split ({_text(protocol)}) than that of {info.directory} "
+                f"({_text(info.protocol)}): choose a run of the same split"
+            )
+
+    def identity(self) -> dict[str, object]:
+        """What tells the weights that teach from any others.
+
+        Raises:
+            InputError: the run has no checkpoint.
+        """
+        return identify_checkpoint(self.folder, _CHECKPOINT)
+
+    def load(self, precision: str) -> Callable[[Mapping[str, tf.Tensor]], tf.Tensor]:
+        """The teaching networks, in inference mode, as a function from clips by modality to their mean logits (B, C).
+
+        Args:
+            precision: of the arithmetic.
+
+        Raises:
+            InputError: the checkpoint is damaged.
+        """
+        ensemble, _ = restore_ensemble(self.folder, _CHECKPOINT, precision)
+
+        def mean_logits(clips):
+            logits = ensemble({modality: clips[modality] for modality in self.modalities}, training=False)
+            return tf.add_n(list(logits.values())) / len(logits)
+
+        return mean_logits
+
+
+def _text(protocol: Mapping[str, object]) -> str:
+    return ", ".join(f"{name} {value}" for name, value in protocol.items())

@@ -1,0 +1,1 @@
+"""Commands that use both the preparation of data and the networks."""
