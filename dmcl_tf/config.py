@@ -1,4 +1,4 @@
-"""One frozen dataclass records a run; recipes and scales are named sets of its values."""
+"""One frozen dataclass records a run; recipes, scales and methods are named sets of its values. No TensorFlow here."""
 
 from __future__ import annotations
 
@@ -9,7 +9,42 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from dmcl_tf.errors import InputError
-from dmcl_tf.methods import OBJECTIVES, settings_of, step_inputs
+
+
+@dataclass(frozen=True)
+class Method:
+    """What a run must know of its training method, whose loss is the function of that name in `dmcl_tf.methods`.
+
+    Attributes:
+        help: what it does, in a line.
+        weights: what its loss takes by name, some of `Config.loss_weights`.
+        needs_teacher: whether networks of a finished run teach.
+        defaults: settings without which it is not itself.
+    """
+
+    help: str
+    weights: tuple[str, ...] = ()
+    needs_teacher: bool = False
+    defaults: Mapping[str, object] = dataclasses.field(default_factory=dict)
+
+
+_DISTILLATION = ("temperature", "label_weight", "soft_weight")
+METHODS: dict[str, Method] = {
+    "independent": Method("every network learns from the labels alone"),
+    "dmcl": Method("the network that is best at a sample, its winner, teaches the others", _DISTILLATION),
+    "random_teacher": Method("DMCL with a teacher drawn at random for each sample", _DISTILLATION),
+    "mutual": Method("every network learns from all the others (deep mutual learning)"),
+    "smcl": Method("only the winner learns the label"),
+    "cmcl": Method("one network learns the label, the others to predict all classes alike (--beta)", ("beta",)),
+    "cmcl_stochastic": Method("one network learns the label, the others random labels (--beta)", ("beta",)),
+    "generalized_distillation": Method(
+        "networks learn from those of a finished run, which may see other modalities (--teacher_run)",
+        _DISTILLATION,
+        needs_teacher=True,
+        # DMCL's weights of 1 and 1 are no 1-λ and λ
+        defaults={"loser_ground_truth_weight": 0.5, "distillation_weight": 0.5},
+    ),
+}
 
 
 def _setting(default, text: str, choices: tuple[str, ...] | None = None):
@@ -21,7 +56,7 @@ class Config:
     """Every setting of a training run. The defaults are the authors' code (argparse, dmcl.py, parsers.py)."""
 
     recipe: str = _setting("authors", "settings as in the authors' code, or as in the paper", ("authors", "paper"))
-    scale: str = _setting("paper", "full size, or a small version for machines without a GPU", ("paper", "compact"))
+    scale: str = _setting("full", "full size, or a small version for machines without a GPU", ("full", "compact"))
     # data
     modalities: tuple[str, ...] = _setting(("rgb", "depth", "flow"), "modalities to train on, comma-separated")
     frame_size: int = _setting(256, "height and width of the frames in the records, pixels")
@@ -37,7 +72,9 @@ class Config:
     negate_flow: bool = _setting(False, "negate horizontal flow in mirrored clips, which the authors do not")
     color_probability: float = _setting(0.5, "how often the colours of an RGB clip are distorted")
     value_range: str = _setting("0..255", "range of the network's input values", ("0..255", "-1..1"))
-    shuffle_buffer: int = _setting(100, "videos in the shuffle buffer")
+    shuffle_buffer: int = _setting(
+        0, "videos in the shuffle buffer, 100 is the authors'; 0 shuffles all training videos in each epoch"
+    )
     # network
     variant: str = _setting("authors", "the authors' network or the published R(2+1)D-18", ("authors", "tran2018"))
     width: int = _setting(64, "channels of the network's first stage")
@@ -45,7 +82,7 @@ class Config:
         0.997, "share of the moving average that each step keeps; shorter runs need less"
     )
     # method
-    method: str = _setting("dmcl", "training objective", tuple(OBJECTIVES))
+    method: str = _setting("dmcl", "training method", tuple(METHODS))
     temperature: float = _setting(2.0, "temperature T of the soft targets")
     loser_ground_truth_weight: float = _setting(
         1.0, "weight of the label in the loss of a loser or a student; --lambda sets it to 1-λ"
@@ -85,7 +122,7 @@ class Config:
                     f"--{field.name}={value}: expected one of {', '.join(choices)}{_meant(value, choices)}"
                 )
         positive = ("frame_size", "crop_size", "clip_frames", "width", "temperature", "learning_rate", "epochs")
-        for name in (*positive, "batch_size", "validate_every", "shuffle_buffer"):
+        for name in (*positive, "batch_size", "validate_every"):
             if not getattr(self, name) > 0:  # not-a-number is none either
                 raise InputError(f"--{name}={getattr(self, name)}: expected a positive number")
         shares = ("crop_jitter_probability", "flip_probability", "color_probability", "batch_norm_momentum", "momentum")
@@ -95,7 +132,7 @@ class Config:
         if not 0 < self.train_fraction <= 1:
             raise InputError(f"--train_fraction={self.train_fraction}: expected a value above 0, up to 1")
         weights = ("weight_decay", "loser_ground_truth_weight", "distillation_weight", "beta")
-        for name in ("crop_jitter", *weights, "warmup_epochs", "seed"):
+        for name in ("crop_jitter", *weights, "warmup_epochs", "shuffle_buffer", "seed"):
             if not getattr(self, name) >= 0:
                 raise InputError(f"--{name}={getattr(self, name)}: expected 0 or more")
         if self.seed >= 2**31:  # NumPy and Keras take no larger ones
@@ -111,14 +148,14 @@ class Config:
         self._check_teacher()
 
     def _check_teacher(self):
-        taught = "teacher_logits" in step_inputs(OBJECTIVES[self.method])
+        taught = METHODS[self.method].needs_teacher
         if taught and not self.teacher_run:
             raise InputError(
                 f"--method={self.method} learns from a finished run: give its folder as --teacher_run, "
                 "checkpoints/<data set>/<method>/<run>"
             )
         if self.teacher_run and not taught:
-            learning = ", ".join(name for name, method in OBJECTIVES.items() if "teacher_logits" in step_inputs(method))
+            learning = ", ".join(name for name, method in METHODS.items() if method.needs_teacher)
             raise InputError(
                 f"--teacher_run={self.teacher_run}: --method={self.method} has no use for it, only {learning} has"
             )
@@ -127,18 +164,20 @@ class Config:
         if len(set(self.teacher_modalities)) < len(self.teacher_modalities):
             raise InputError(f"--teacher_modalities={','.join(self.teacher_modalities)}: expected different names")
 
-    def objective_settings(self) -> dict[str, object]:
-        """The settings that the objective of `method` takes, by name."""
-        return {name: getattr(self, name) for name in settings_of(OBJECTIVES[self.method])}
+    def loss_weights(self) -> dict[str, float]:
+        """The weights that the loss of `method` takes, by name; the one place where they are resolved.
 
-    def to_json(self) -> dict:
-        """The settings as JSON values."""
-        return {k: list(v) if isinstance(v, tuple) else v for k, v in dataclasses.asdict(self).items()}
-
-    @classmethod
-    def from_json(cls, settings: Mapping[str, object]) -> Config:
-        """The inverse of `to_json`."""
-        return cls(**{name: tuple(v) if isinstance(v, list) else v for name, v in settings.items()})
+        A loser or student has the loss `label_weight` · CE(label) + `soft_weight` · CE(soft target). The authors' code
+        has 1 and T², the paper's Eq. 3 has 1-λ and λ.
+        """
+        squared = self.temperature**2 if self.scale_by_temperature_squared else 1.0
+        resolved = {
+            "temperature": self.temperature,
+            "label_weight": self.loser_ground_truth_weight,
+            "soft_weight": self.distillation_weight * squared,
+            "beta": self.beta,
+        }
+        return {name: resolved[name] for name in METHODS[self.method].weights}
 
 
 def subset_names(modalities: tuple[str, ...]) -> dict[str, tuple[str, ...]]:
@@ -168,13 +207,8 @@ RECIPES: dict[str, dict] = {
     },
 }
 
-# What a method is not itself without. DMCL's weights of 1 and 1 are no 1-λ and λ.
-METHODS: dict[str, dict] = {
-    "generalized_distillation": {"loser_ground_truth_weight": 0.5, "distillation_weight": 0.5},
-}
-
 SCALES: dict[str, dict] = {
-    "paper": {},
+    "full": {},
     "compact": {
         "frame_size": 80,
         "crop_size": 64,
@@ -203,8 +237,9 @@ def resolve(recipe: str, scale: str, overrides: Mapping[str, object]) -> Config:
     for flag, value, known in (("recipe", recipe, RECIPES), ("scale", scale, SCALES)):
         if value not in known:
             raise InputError(f"--{flag}={value}: expected one of {', '.join(known)}{_meant(value, known)}")
-    method = METHODS.get(overrides.get("method"), {})
-    return Config(**{**RECIPES[recipe], **SCALES[scale], **method, **overrides, "recipe": recipe, "scale": scale})
+    method = METHODS.get(str(overrides.get("method")))
+    defaults = method.defaults if method else {}
+    return Config(**{**RECIPES[recipe], **SCALES[scale], **defaults, **overrides, "recipe": recipe, "scale": scale})
 
 
 def _meant(value: object, choices) -> str:

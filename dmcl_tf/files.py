@@ -1,29 +1,39 @@
-"""Outputs appear under their final name only when complete."""
+"""Files of ours: complete under their final name or not there, of the right types or refused, locked while in use."""
 
 from __future__ import annotations
 
-import json
+import fcntl
 import os
+import re
 import shutil
-from collections.abc import Iterator, Mapping
+import socket
+import zlib
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TypeVar
+
+import msgspec
 
 from dmcl_tf.errors import InputError
 
-_PARTIAL = ".partial"
+T = TypeVar("T")
+
+_HOST = f"{zlib.crc32(socket.gethostname().encode()):08x}"
+_PARTIAL = re.compile(r".*\.(?P<host>[0-9a-f]{8})-(?P<process>\d+)\.partial")
+_LOCK = ".lock"
 
 
 @contextmanager
 def atomic_path(final: Path) -> Iterator[Path]:
     """Yields a temporary sibling of `final`, a file or folder to be made, and renames it when the block succeeds.
 
-    What an interrupted process left under the temporary name is removed first.
+    The temporary name holds host and process, so that two writers of one file do not meet: the later one replaces what
+    the earlier one made.
     """
     final = Path(final)
     final.parent.mkdir(parents=True, exist_ok=True)
-    partial = final.with_name(final.name + _PARTIAL)
-    remove(partial)
+    partial = final.with_name(f"{final.name}.{_HOST}-{os.getpid()}.partial")
     try:
         yield partial
         os.replace(partial, final)
@@ -34,6 +44,26 @@ def atomic_path(final: Path) -> Iterator[Path]:
         raise
 
 
+def remove_stale(folder: Path) -> None:
+    """Removes what killed processes of this host left half-written anywhere below a folder."""
+    for path in list(folder.rglob("*.partial")):
+        match = _PARTIAL.fullmatch(path.name)
+        if match and match["host"] == _HOST and not _is_running(int(match["process"])):
+            remove(path)
+
+
+def _is_running(process: int) -> bool:
+    if process == os.getpid():
+        return True
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        pass
+    return True
+
+
 def remove(path: Path) -> None:
     """Removes a file or a folder with all it holds; a path that does not exist is fine."""
     if path.is_dir() and not path.is_symlink():
@@ -42,69 +72,76 @@ def remove(path: Path) -> None:
         path.unlink(missing_ok=True)
 
 
-def discard(folder: Path) -> None:
-    """Removes a folder; where that is interrupted, what is left of it does not bear its name."""
-    if folder.is_dir():
-        partial = folder.with_name(folder.name + _PARTIAL)
-        remove(partial)
-        os.replace(folder, partial)
-        remove(partial)
-
-
-def is_partial(path: Path) -> bool:
-    """Whether `path` is the temporary name of an output that was never completed."""
-    return path.name.endswith(_PARTIAL)
+def write_text(path: Path, text: str) -> None:
+    """Writes a text file, atomically."""
+    with atomic_path(path) as partial:
+        partial.write_text(text, encoding="utf-8")
 
 
 def write_json(path: Path, value: object) -> None:
-    """Writes `value` as indented JSON, atomically."""
-    with atomic_path(path) as partial:
-        partial.write_text(json.dumps(value, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    """Writes a dataclass or other JSON value, indented, atomically."""
+    text = msgspec.json.format(msgspec.json.encode(value), indent=1).decode()
+    # a list of numbers stays on one line
+    text = re.sub(r"\[[\s\d,.eE+-]+\]", lambda match: re.sub(r"\s+", " ", match[0]), text)
+    write_text(path, text + "\n")
 
 
-def record_settings(path: Path, settings: Mapping[str, object], remedy: str) -> None:
-    """Writes the settings that a folder's contents are made with, or checks that they are those written before.
+def read_json(path: Path, kind: type[T], remedy: str) -> T:
+    """Reads a JSON file of ours into a type, most often a dataclass; the one loader of every such file.
 
     Args:
-        path: the JSON file.
-        settings: JSON values by name.
-        remedy: what to do when they differ.
+        path: the file.
+        kind: what it must hold; values of other types are refused, however deep they lie.
+        remedy: what to do where the file is missing or not of this kind.
 
     Raises:
-        InputError: the file holds other settings, or cannot be read.
+        InputError: it is missing, unreadable, no JSON, or of other types; the message names the value at fault.
     """
-    if not path.exists():
-        write_json(path, settings)
-        return
     try:
-        before = dict(json.loads(path.read_text(encoding="utf-8")))
-    except (ValueError, TypeError) as error:
-        raise InputError(f"{path} is damaged ({error}); {remedy}") from error
-    check_settings(path.parent, before, settings, remedy)
+        content = path.read_bytes()
+    except OSError as error:
+        raise InputError(f"{path}: {error.strerror}; {remedy}") from None
+    try:
+        return msgspec.json.decode(content, type=kind)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError, InputError) as error:
+        raise InputError(f"{path} is not what it should be ({error}): {remedy}") from None
 
 
-def check_settings(folder: Path, before: Mapping[str, object], now: Mapping[str, object], remedy: str) -> None:
-    """Checks that the settings a folder was made with, as read from JSON, are those asked for now.
+def check_component(name: str, what: str) -> str:
+    """Returns a name that becomes part of a path, checked to be a single component.
 
     Raises:
-        InputError: they are not; it names those that differ.
+        InputError: it is empty, leaves its folder, or is hidden.
     """
-    now = json.loads(json.dumps(now))  # tuples become lists, as they are in files
-    differing = list(_differences(before, now))
-    if differing:
-        old, new = (", ".join(f"{name}={_shorten(pair[i])}" for name, *pair in differing) for i in (0, 1))
-        raise InputError(f"{folder} was made with {old}, but {new} is asked for: {remedy}")
+    if not name or name.startswith(".") or re.search(r"[/\\\x00-\x1f]", name):
+        raise InputError(f"{what} {name!r} cannot name a folder: expected letters, digits, spaces, _ and -")
+    return name
 
 
-def _differences(before: object, now: object, name: str = "") -> Iterator[tuple[str, object, object]]:
-    """Yields (dotted name, value before, value now) of each setting that differs."""
-    if isinstance(before, Mapping) and isinstance(now, Mapping):
-        for key in sorted({*before, *now}):
-            yield from _differences(before.get(key), now.get(key), f"{name}.{key}" if name else key)
-    elif before != now:
-        yield name, before, now
+@contextmanager
+def lock(folder: Path, *, shared: bool = False) -> Iterator[None]:
+    """Holds a folder for this process, so that no other command works in it at the same time.
 
+    The lock ends with the process, however that ends. Several may share it, where they write different files.
 
-def _shorten(value: object) -> str:
-    text = json.dumps(value, ensure_ascii=False)
-    return text if len(text) <= 60 else f"{text[:60]}…"
+    Raises:
+        InputError: another process holds it; the message names it.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / _LOCK).open("a+", encoding="utf-8") as file:
+        try:
+            fcntl.flock(file, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
+        except BlockingIOError:
+            file.seek(0)
+            owner = file.read().strip() or "another process"
+            raise InputError(f"{folder} is in use by {owner}: let it finish, or stop it") from None
+        except OSError:  # a file system without locks
+            yield
+            return
+        file.truncate(0)
+        file.write(f"process {os.getpid()} on {socket.gethostname()}")
+        file.flush()
+        try:
+            yield
+        finally:
+            file.truncate(0)

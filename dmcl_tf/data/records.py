@@ -1,83 +1,158 @@
-"""The TFRecord format: one `SequenceExample` per video, in shards described by `dataset.json`.
+"""The TFRecord format: one file for each video, which holds one `tf.train.SequenceExample`.
 
-Context features: `video_id` (bytes), `label`, `length` (frames), `height`, `width` (pixels). One feature list per
-modality, named after it, with `length` JPEG strings; element i of every modality shows the same moment.
+Context features: `video_id`, `fingerprint` and `warnings` (bytes), `length` (frames stored), `frames` (moments that the
+raw video has), `height`, `width` (pixels). One feature list per modality, named after it, with `length` JPEG strings;
+element i of every modality shows the same moment. Labels and splits are no part of it: they are in the table of videos.
+
+Files are written and their heads are read here without TensorFlow, whose import would cost every worker of a
+preparation half a gigabyte. The encoding is protocol buffers' own, as `tf.train.SequenceExample` writes it.
 """
 
 from __future__ import annotations
 
-import dataclasses
-import json
-import os
-import re
+import struct
 import zlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
 
+import google_crc32c
 import numpy as np
-import tensorflow as tf
-from tqdm import tqdm
 
 from dmcl_tf.errors import InputError
+from dmcl_tf.files import atomic_path
 
-SPLITS = ("train", "validation", "test")
-
-_CONTEXT = {
-    "video_id": tf.io.FixedLenFeature([], tf.string),
-    "label": tf.io.FixedLenFeature([], tf.int64),
-    "length": tf.io.FixedLenFeature([], tf.int64),
-    "height": tf.io.FixedLenFeature([], tf.int64),
-    "width": tf.io.FixedLenFeature([], tf.int64),
-}
+MINIMUM_FRAMES = 9  # shorter videos repeat their last frame, as the authors do
+HEAD = 12  # bytes before the example: its length and the checksum of that
+FOOT = 4  # bytes after it: its own checksum
+_MASK_DELTA = 0xA282EAD8  # of TFRecord's checksums
+_VARINT, _BYTES = 0, 2  # wire types of protocol buffers
+_READ_FIRST = 4096  # bytes in which the context is looked for
 
 
-def encode_video(video_id: str, label: int, height: int, width: int, frames: Mapping[str, Sequence[bytes]]) -> bytes:
+@dataclass(frozen=True)
+class About:
+    """What a record says of its video, without the frames.
+
+    Attributes:
+        video_id: unique in the data set.
+        frames: moments that the raw video has, before a short one is padded.
+        length: frames of each modality.
+        height: of every frame, in pixels.
+        width: of every frame, in pixels.
+        fingerprint: of the raw files and of the settings that the record was made with.
+        warnings: what was left out or is peculiar, in a line each.
+    """
+
+    video_id: str
+    frames: int
+    length: int
+    height: int
+    width: int
+    fingerprint: str = ""
+    warnings: tuple[str, ...] = ()
+
+
+def encode_video(about: About, frames: Mapping[str, Sequence[bytes]]) -> bytes:
     """Returns one video as a serialized `SequenceExample`; the same arguments always give the same bytes.
 
     Args:
-        video_id: unique in the data set.
-        label: 0 … number of classes - 1.
-        height: of every frame, in pixels.
-        width: of every frame, in pixels.
-        frames: JPEG strings in temporal order by modality, equally many for each.
+        about: the context.
+        frames: `about.length` JPEG strings in temporal order by modality.
 
     Raises:
-        ValueError: the modalities differ in their number of frames, or there are none.
+        ValueError: a modality has another number of frames, or there are none.
     """
     lengths = {modality: len(images) for modality, images in frames.items()}
-    if len(set(lengths.values())) != 1 or not min(lengths.values()):
-        raise ValueError(f"{video_id}: every modality needs equally many frames, at least one; got {lengths}")
-    example = tf.train.SequenceExample()
-    example.context.feature["video_id"].bytes_list.value.append(video_id.encode())
-    sizes = {"label": label, "length": next(iter(lengths.values())), "height": height, "width": width}
-    for name, value in sizes.items():
-        example.context.feature[name].int64_list.value.append(value)
-    for modality, images in frames.items():
-        feature_list = example.feature_lists.feature_list[modality].feature
-        for image in images:
-            feature_list.add().bytes_list.value.append(image)
-    return example.SerializeToString(deterministic=True)  # the order of map entries is otherwise free
+    if not frames or set(lengths.values()) != {about.length} or about.length < 1:
+        raise ValueError(f"{about.video_id}: every modality needs {about.length} frames, at least one; got {lengths}")
+    context = {name: getattr(about, name) for name in ("frames", "height", "length", "width")}
+    texts = {"fingerprint": [about.fingerprint], "video_id": [about.video_id], "warnings": list(about.warnings)}
+    features = {name: _field(3, _field(1, _varint(value))) for name, value in context.items()}
+    features |= {name: _bytes_feature([text.encode() for text in values]) for name, values in texts.items()}
+    lists = {modality: b"".join(_field(1, _bytes_feature([i])) for i in images) for modality, images in frames.items()}
+    # example: context = 1, feature_lists = 2; a map is a list of entries: key = 1, value = 2
+    return _field(1, _map(features)) + _field(2, _map(lists))
 
 
-def parse_video(serialized: tf.Tensor, modalities: Iterable[str]) -> tuple[dict[str, tf.Tensor], dict[str, tf.Tensor]]:
-    """Parses one serialized video; works eagerly and in `tf.data`.
+def decode_video(serialized: bytes) -> tuple[About, dict[str, list[bytes]]]:
+    """The inverse of `encode_video`.
 
-    Returns:
-        The context: scalars `video_id` (string), `label`, `length`, `height`, `width` (int64).
-        The frames: by modality, `(length,)` JPEG strings, still encoded.
+    Raises:
+        ValueError: the bytes are no record of ours.
     """
-    return tf.io.parse_single_sequence_example(
-        serialized,
-        context_features=_CONTEXT,
-        sequence_features={modality: tf.io.FixedLenSequenceFeature([], tf.string) for modality in modalities},
-    )
+    parts = dict(_fields(serialized))
+    frames = {
+        modality: [_feature_values(feature)[0] for _, feature in _fields(images)]
+        for modality, images in _entries(parts.get(2, b""))
+    }
+    return _decode_context(parts.get(1, b"")), frames
 
 
-def parse_context(serialized: tf.Tensor) -> dict[str, tf.Tensor]:
-    """The context of one serialized video, as `parse_video` returns it, without its frames."""
-    return tf.io.parse_single_sequence_example(serialized, context_features=_CONTEXT)[0]
+def _decode_context(context: bytes) -> About:
+    values = {name: _feature_values(feature) for name, feature in _entries(context)}
+    try:
+        numbers = {name: int(values[name][0]) for name in ("frames", "length", "height", "width")}
+        texts = {name: values[name][0].decode() for name in ("video_id", "fingerprint")}
+        return About(**numbers, **texts, warnings=tuple(text.decode() for text in values["warnings"]))
+    except (KeyError, IndexError, TypeError, AttributeError, UnicodeDecodeError) as error:
+        raise ValueError(f"its context lacks {error}") from None
+
+
+def write_record(path: Path, serialized: bytes) -> None:
+    """Writes a record as a TFRecord file, atomically."""
+    length = struct.pack("<Q", len(serialized))
+    with atomic_path(path) as partial:
+        partial.write_bytes(b"".join((length, masked_checksum(length), serialized, masked_checksum(serialized))))
+
+
+def read_record(path: Path) -> bytes:
+    """The serialized example of a TFRecord file, every byte of which is checked.
+
+    Raises:
+        InputError: the file is missing, cut off or damaged.
+    """
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise InputError(f"{path}: {error.strerror}; {_REMEDY}") from None
+    serialized = content[HEAD:-FOOT]
+    length = struct.pack("<Q", len(serialized))
+    if content[:HEAD] != length + masked_checksum(length) or content[-FOOT:] != masked_checksum(serialized):
+        raise InputError(f"{path} is damaged: {_REMEDY}")
+    return serialized
+
+
+def read_about(path: Path) -> tuple[About, str]:
+    """What a record says of its video, and the checksum of its example, by a few bytes of the file.
+
+    Raises:
+        InputError: the file is missing, cut off or no record of ours.
+    """
+    try:
+        with path.open("rb") as file:
+            size = file.seek(0, 2)
+            file.seek(0)
+            content = file.read(HEAD + _READ_FIRST)
+            tag, start = _read_varint(content, HEAD)
+            length, start = _read_varint(content, start)
+            if tag != _tag(1) or struct.unpack("<Q", content[:8])[0] != size - HEAD - FOOT:
+                raise ValueError("it is cut off or no record")
+            content += file.read(max(0, start + length - len(content)))
+            file.seek(size - FOOT)
+            return _decode_context(content[start : start + length]), file.read(FOOT)[::-1].hex()
+    except OSError as error:
+        raise InputError(f"{path}: {error.strerror}; {_REMEDY}") from None
+    except (ValueError, struct.error) as error:
+        raise InputError(f"{path} is damaged ({error}): {_REMEDY}") from None
+
+
+_REMEDY = "delete it and run data_prep/make_tfrecords.py again"
+
+
+def record_path(directory: Path, video_id: str) -> Path:
+    """Where a video's record is kept below a folder of records, in one of 256 folders by the name's checksum."""
+    return directory / "videos" / f"{zlib.crc32(video_id.encode()) & 0xFF:02x}" / f"{video_id}.tfrecord"
 
 
 def draw_clips(video_id: str, length: int, *, clips: int = 10, frames: int = 8) -> np.ndarray:
@@ -100,173 +175,77 @@ def draw_clips(video_id: str, length: int, *, clips: int = 10, frames: int = 8) 
     return random.randint(bounds[:-1], bounds[1:], size=(clips, frames), dtype=np.int64)
 
 
-def shard_name(split: str, index: int, shards: int) -> str:
-    """Returns e.g. `train-00000-of-00012.tfrecord`."""
-    return f"{split}-{index:05d}-of-{shards:05d}.tfrecord"
+def masked_checksum(content: bytes) -> bytes:
+    """The checksum of TFRecord's framing, CRC-32C masked as that format asks, 4 bytes."""
+    checksum = google_crc32c.value(content)
+    return struct.pack("<I", ((checksum >> 15 | checksum << 17) + _MASK_DELTA) & 0xFFFFFFFF)
 
 
-def find_corrupt_shard(paths: Iterable[Path | str]) -> Path | None:
-    """Reads shards to their end and returns the first that is cut off or whose checksums are wrong, else None."""
-    for path in paths:
-        try:
-            for _ in tf.data.TFRecordDataset(str(path)):
-                pass
-        except tf.errors.DataLossError:
-            return Path(path)
-    return None
+def _tag(number: int) -> int:
+    return number << 3 | _BYTES
 
 
-class VideoContext(NamedTuple):
-    """What a record says about its video, without the frames."""
-
-    video_id: str
-    label: int
-    length: int
-
-
-def read_contexts(info: DatasetInfo, split: str) -> list[VideoContext]:
-    """Reads a split through, in the order of its records.
-
-    Raises:
-        InputError: a shard is missing or has another size.
-        tf.errors.DataLossError: a shard is corrupt.
-    """
-    videos = tf.data.TFRecordDataset([str(path) for path in info.shard_paths(split)])
-    contexts = videos.map(parse_context, num_parallel_calls=tf.data.AUTOTUNE).as_numpy_iterator()
-    total = sum(shard.videos for shard in info.shards[split])
-    progress = tqdm(contexts, total=total, desc=f"read {split} records", unit="video", leave=False, dynamic_ncols=True)
-    return [VideoContext(c["video_id"].decode(), int(c["label"]), int(c["length"])) for c in progress]
+def _varint(value: int) -> bytes:
+    digits = bytearray()
+    while value > 127:
+        digits.append(value & 127 | 128)
+        value >>= 7
+    return bytes([*digits, value])
 
 
-@dataclass(frozen=True)
-class Shard:
-    """One complete file of records."""
-
-    name: str
-    videos: int
-    bytes: int
+def _field(number: int, content: bytes) -> bytes:
+    return _varint(_tag(number)) + _varint(len(content)) + content
 
 
-@dataclass(frozen=True)
-class DatasetInfo:
-    """What `dataset.json` says about a folder of records.
+def _bytes_feature(values: Sequence[bytes]) -> bytes:
+    return _field(1, b"".join(_field(1, value) for value in values))
 
-    Attributes:
-        dataset: the data set's name under `--dataset`.
-        title: its name in prose.
-        origin: where the raw frames came from, in prose.
-        protocol: the settings that made the splits.
-        class_names: by label.
-        modalities: the feature lists of every record.
-        frame_size: height and width of every frame in pixels.
-        jpeg_quality: of every frame.
-        flow: algorithm, preset, parameters, bound and encoding of the optical flow; for flow that came with the data
-            set the algorithm "given" and its encoding where it is known; None without flow.
-        counts: videos by split and class name.
-        shards: the files of each split.
-        clips: by split (validation and test) and video id, the `(clips, frames)` indices of `draw_clips`.
-        versions: of the packages that made the records.
-        skipped: `{"video_id", "reason"}` of each video left out.
-        warnings: `{"video_id", "reason"}` of each peculiarity of a video that was kept.
-        depth: the modalities that hold distances, and how these became 8 bits; None without depth.
-        groups: by split and video id, the group of each video whose accuracy is reported by group, such as "view 3".
-        apart: by split and video id, what no test video may share with the others by the protocol, such as "subject 5";
-            empty where the protocol keeps nothing apart.
-        directory: where it was loaded from or saved to.
-    """
 
-    dataset: str
-    title: str
-    origin: str
-    protocol: Mapping[str, object]
-    class_names: tuple[str, ...]
-    modalities: tuple[str, ...]
-    frame_size: int
-    jpeg_quality: int
-    flow: Mapping[str, object] | None
-    counts: Mapping[str, Mapping[str, int]]
-    shards: Mapping[str, tuple[Shard, ...]]
-    clips: Mapping[str, Mapping[str, Sequence[Sequence[int]]]]
-    versions: Mapping[str, str]
-    skipped: tuple[Mapping[str, str], ...] = ()
-    warnings: tuple[Mapping[str, str], ...] = ()
-    depth: Mapping[str, object] | None = None
-    groups: Mapping[str, Mapping[str, str]] = dataclasses.field(default_factory=dict)
-    apart: Mapping[str, Mapping[str, str]] = dataclasses.field(default_factory=dict)
-    directory: Path | None = None
+def _map(values: Mapping[str, bytes]) -> bytes:
+    return b"".join(_field(1, _field(1, key.encode()) + _field(2, values[key])) for key in sorted(values))
 
-    def save(self, directory: Path) -> DatasetInfo:
-        """Writes `directory/dataset.json` atomically; returns this description with `directory` set."""
-        path = Path(directory) / "dataset.json"
-        content = dataclasses.asdict(dataclasses.replace(self, directory=None))
-        del content["directory"]
-        text = json.dumps(content, indent=1, ensure_ascii=False)
-        text = re.sub(r"\[[\s\d,]+\]", lambda match: re.sub(r"\s+", " ", match[0]), text)  # each clip on one line
-        partial = path.with_name(path.name + ".partial")
-        try:
-            partial.write_text(text + "\n", encoding="utf-8")
-            os.replace(partial, path)
-        except BaseException:
-            partial.unlink(missing_ok=True)
-            raise
-        return dataclasses.replace(self, directory=Path(directory))
 
-    @classmethod
-    def load(cls, directory: Path | str) -> DatasetInfo:
-        """Reads `directory/dataset.json`.
+def _read_varint(content: bytes, position: int) -> tuple[int, int]:
+    """The number at a position, and the position after it."""
+    value = shift = 0
+    while True:
+        if position >= len(content):
+            raise ValueError("it is cut off")
+        digit = content[position]
+        value |= (digit & 127) << shift
+        position, shift = position + 1, shift + 7
+        if digit < 128:
+            return value, position
 
-        Raises:
-            InputError: it is missing, unreadable or not of this format.
-        """
-        path = Path(directory) / "dataset.json"
-        try:
-            content = json.loads(path.read_text(encoding="utf-8"))
-            shards = {
-                split: tuple(Shard(**shard) for shard in members) for split, members in content.pop("shards").items()
-            }
-            lists = {name: tuple(content.pop(name)) for name in ("class_names", "modalities", "skipped", "warnings")}
-            return cls(**content, **lists, shards=shards, directory=Path(directory))
-        except OSError as error:
-            raise InputError(
-                f"{path}: {error.strerror or error}; no complete records: make them with data_prep/make_tfrecords.py"
-            ) from error
-        except (ValueError, TypeError, KeyError, AttributeError) as error:
-            raise InputError(
-                f"{path} is not a description of records ({error}); delete it and run data_prep/make_tfrecords.py again"
-            ) from error
 
-    def check(self, modalities: Sequence[str], frame_size: int) -> None:
-        """Checks that the records hold all of `modalities` in frames of `frame_size` pixels.
+def _fields(content: bytes) -> Iterator[tuple[int, bytes]]:
+    """Yields number and content of each field, all of which are of variable length in these messages."""
+    position = 0
+    while position < len(content):
+        tag, position = _read_varint(content, position)
+        length, position = _read_varint(content, position)
+        if tag & 7 != _BYTES or position + length > len(content):
+            raise ValueError("it is no sequence example")
+        yield tag >> 3, content[position : position + length]
+        position += length
 
-        Raises:
-            InputError: they do not; it names what is there, what was asked for and the command that makes it.
-        """
-        if set(modalities) <= set(self.modalities) and frame_size == self.frame_size:
-            return
-        raise InputError(
-            f"{self.directory}: records of {','.join(self.modalities)} at {self.frame_size} pixels, but "
-            f"{','.join(modalities)} at {frame_size} pixels are asked for; make them with python "
-            f"data_prep/make_tfrecords.py --dataset={self.dataset} --modalities={','.join(modalities)} "
-            f"--size={frame_size} and another --output"
-        )
 
-    def shard_paths(self, split: str) -> list[Path]:
-        """Returns the files of a split, each checked to have its recorded size.
+def _entries(content: bytes) -> Iterator[tuple[str, bytes]]:
+    for _, entry in _fields(content):
+        parts = dict(_fields(entry))
+        yield parts.get(1, b"").decode(), parts.get(2, b"")
 
-        Raises:
-            InputError: a shard is missing or has another size.
-        """
-        paths = []
-        for shard in self.shards[split]:
-            path = self.directory / shard.name
-            size = path.stat().st_size if path.is_file() else None
-            if size != shard.bytes:
-                found = "is missing" if size is None else f"has {size} bytes instead of {shard.bytes}"
-                raise InputError(f"{path} {found}: delete it and run data_prep/make_tfrecords.py again")
-            paths.append(path)
-        return paths
 
-    def corruption(self, *splits: str) -> InputError:
-        """What to raise when reading some of the splits failed for wrong checksums: it names the shard."""
-        corrupt = find_corrupt_shard(path for split in splits for path in self.shard_paths(split))
-        return InputError(f"{corrupt} is corrupt: delete it and run data_prep/make_tfrecords.py again")
+def _feature_values(feature: bytes) -> list:
+    """The values of a feature: byte strings, or whole numbers."""
+    values = []
+    for kind, content in _fields(feature):
+        if kind == 1:
+            values += [value for _, value in _fields(content)]
+        elif kind == 3:
+            position = 0
+            for _, packed in _fields(content):
+                while position < len(packed):
+                    value, position = _read_varint(packed, position)
+                    values.append(value)
+    return values

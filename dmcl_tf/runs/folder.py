@@ -10,52 +10,80 @@ checkpoints/<data set>/<method>/<run>/
 
 from __future__ import annotations
 
-import json
-import os
+import dataclasses
 import platform
 import subprocess
-from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib import metadata
 from pathlib import Path
+from typing import Optional
 
+import msgspec
 import pandas as pd
 
 from dmcl_tf.config import Config
 from dmcl_tf.errors import InputError
+from dmcl_tf.files import check_component, read_json, write_json, write_text
 
 _PACKAGES = ("tensorflow", "keras", "tensorflow-addons", "numpy", "opencv-contrib-python-headless", "pandas")
 
 
 @dataclass(frozen=True)
 class Run:
-    """What makes a run.
+    """What makes a run; two runs of equal values are the same one.
 
     Attributes:
         dataset: name of the data set.
-        records: folder of its TFRecords, relative to the working directory where it lies below it.
+        records: folder of its records, relative to the working directory where it lies below it.
+        origin: where the raw frames came from, in prose.
         class_names: by label.
-        config: every setting.
-        teacher: what tells the weights of its teacher from others, `Teacher.identity`; None without a teacher.
+        protocol: the settings that made the splits.
+        videos: of each split.
+        splits: checksum of names and labels of the videos of each split; "" where it is not known.
+        config: every setting of the training.
         depth: how distances became 8 bits in the records; None without depth.
-        protocol: the settings that made the records' splits; None where that was not recorded.
-        videos: of each split; None where that was not recorded.
+        flow: how flow was computed; None without flow.
+        teacher: what tells the weights of its teacher from others; None without a teacher.
     """
 
     dataset: str
     records: str
+    origin: str
     class_names: tuple[str, ...]
+    protocol: dict[str, object]
+    videos: dict[str, int]
+    splits: str
     config: Config
-    teacher: Mapping[str, object] | None = None
-    depth: Mapping[str, object] | None = None
-    protocol: Mapping[str, object] | None = None
-    videos: Mapping[str, int] | None = None
+    depth: Optional[dict[str, object]] = None
+    flow: Optional[dict[str, object]] = None
+    teacher: Optional[dict[str, object]] = None
 
-    def settings(self) -> dict:
-        """All that must be equal for a run to be the same one, as JSON values."""
-        # made again elsewhere or of another protocol, records may still lie in the same folder
-        records = {"records": self.records, "protocol": self.protocol, "videos": self.videos}
-        return {"dataset": self.dataset, **records, "teacher": self.teacher, **self.config.to_json()}
+    def __post_init__(self):
+        check_component(self.dataset, "the data set")
+
+    def path(self, run_name: str | None) -> Path:
+        """Where the run is kept under the folder of checkpoints."""
+        return run_path(self.dataset, self.config, run_name)
+
+
+def run_path(dataset: str, config: Config, run_name: str | None) -> Path:
+    """Where a run is kept under the folder of checkpoints: `<data set>/<method>/<run>`.
+
+    Raises:
+        InputError: the name of the run is none of a folder.
+    """
+    name = run_name or f"{config.recipe}-{config.scale}-seed{config.seed}"
+    return Path(dataset) / config.method / check_component(name, "--run_name")
+
+
+@dataclass(frozen=True)
+class Record:
+    """`config.json`: a run, and the code and packages that it was begun with."""
+
+    run: Run
+    git_commit: Optional[str] = None
+    python: str = ""
+    versions: dict[str, Optional[str]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -81,10 +109,7 @@ class RunFolder:
             InputError: where it was not; the message names the settings that differ.
         """
         if self.config_path.exists():
-            there, now = self.load().settings(), run.settings()
-            for name in ("protocol", "videos"):  # earlier versions did not record them
-                if there[name] is None:
-                    del now[name]
+            there, now = _flat(self.load()), _flat(run)
             differing = [f"{k}: {there.get(k)} there, {now[k]} now" for k in now if there.get(k) != now[k]]
             if differing:
                 raise InputError(
@@ -92,20 +117,8 @@ class RunFolder:
                     "choose another --run_name or remove the folder"
                 )
             return
-        record = {
-            "dataset": run.dataset,
-            "records": run.records,
-            "class_names": list(run.class_names),
-            "depth": run.depth,
-            "protocol": run.protocol,
-            "videos": run.videos,
-            "config": run.config.to_json(),
-            "teacher": run.teacher,
-            "git_commit": _git_commit(),
-            "python": platform.python_version(),
-            "versions": {name: _version(name) for name in _PACKAGES},
-        }
-        write_text(self.config_path, json.dumps(record, indent=1, ensure_ascii=False) + "\n")
+        versions = {name: _version(name) for name in _PACKAGES}
+        write_json(self.config_path, Record(run, _git_commit(), platform.python_version(), versions))
 
     def load(self) -> Run:
         """What the folder was made with.
@@ -113,42 +126,36 @@ class RunFolder:
         Raises:
             InputError: where this is no run folder.
         """
-        record = self._read_config()
-        try:
-            config = Config.from_json(record["config"])
-            class_names = tuple(record["class_names"])
-            given = {name: record.get(name) for name in ("teacher", "depth", "protocol", "videos")}
-            return Run(record["dataset"], record["records"], class_names, config, **given)
-        except (KeyError, TypeError) as error:
-            raise InputError(f"{self.config_path}: {error}; expected the settings of a run of this version") from None
-
-    def _read_config(self) -> dict:
-        try:
-            return json.loads(self.config_path.read_text(encoding="utf-8"))
-        except OSError:
-            raise InputError(
-                f"{self.config_path} does not exist: expected a run, checkpoints/<data set>/<method>/<run>"
-            ) from None
-        except ValueError as error:
-            raise InputError(f"{self.config_path} is not JSON ({error}): restore it or start another run") from None
+        remedy = "expected a run of this version, checkpoints/<data set>/<method>/<run>; train it anew"
+        return read_json(self.config_path, Record, remedy).run
 
     def read_history(self) -> pd.DataFrame:
-        """The epochs so far, empty for a new run."""
+        """The epochs so far, empty for a new run.
+
+        Raises:
+            InputError: the file is no history.
+        """
         if not self.history_path.exists():
             return pd.DataFrame()
-        return pd.read_csv(self.history_path, float_precision="round_trip")  # every digit, to be written again
+        try:
+            history = pd.read_csv(self.history_path, float_precision="round_trip")  # every digit, to be written again
+            history["epoch"] = history["epoch"].astype(int)
+        except (OSError, ValueError, KeyError) as error:
+            raise InputError(
+                f"{self.history_path} is no history of a run ({error}): restore it, or remove {self.directory} to "
+                "start afresh"
+            ) from None
+        return history
 
     def write_history(self, history: pd.DataFrame) -> None:
         """Writes all epochs, atomically."""
         write_text(self.history_path, history.to_csv(index=False))
 
 
-def write_text(path: Path, text: str) -> None:
-    """Writes a file under its final name only when complete."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(path.name + ".partial")
-    partial.write_text(text, encoding="utf-8")
-    os.replace(partial, path)
+def _flat(run: Run) -> dict[str, object]:
+    """Every setting by name, those of the training beside the others."""
+    values = msgspec.to_builtins(dataclasses.replace(run))
+    return {**values.pop("config"), **values}
 
 
 def _version(package: str) -> str | None:

@@ -1,0 +1,194 @@
+"""The flags that several commands share, in groups: a command names its groups, and a command of commands their union.
+
+A flag of a setting that is not given leaves that setting to recipe, scale and data set.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import typing
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+
+from absl import flags
+
+from dmcl_tf.config import METHODS, Config, resolve
+from dmcl_tf.datasets import DATASETS
+from dmcl_tf.datasets.base import Dataset, Setting
+from dmcl_tf.errors import InputError
+
+Group = Callable[[flags.FlagValues], None]
+
+FRAME_SETTINGS = ("scale", "frame_size", "modalities")  # which the preparation of records has as well
+SETTINGS = tuple(field.name for field in dataclasses.fields(Config))
+_DEFINE = {
+    int: flags.DEFINE_integer,
+    float: flags.DEFINE_float,
+    bool: flags.DEFINE_boolean,
+    str: flags.DEFINE_string,
+    tuple: flags.DEFINE_list,
+}
+
+
+def define(groups: Iterable[Group], values: flags.FlagValues) -> None:
+    """Defines the flags of some groups, each group once."""
+    for group in dict.fromkeys(groups):
+        group(values)
+
+
+def define_settings(values: flags.FlagValues, names: Collection[str]) -> None:
+    """Defines a flag for each of the named settings of `Config`."""
+    types = typing.get_type_hints(Config)
+    for field in dataclasses.fields(Config):
+        if field.name in names:
+            choices = f" ({'|'.join(field.metadata['choices'])})" if field.metadata["choices"] else ""
+            default = ",".join(map(str, field.default)) if isinstance(field.default, tuple) else field.default
+            text = f"{field.metadata['help']}{choices}; authors' recipe at full size: {default}"
+            kind = typing.get_origin(types[field.name]) or types[field.name]
+            _DEFINE[kind](field.name, None, text, flag_values=values)
+
+
+def frame_flags(values: flags.FlagValues) -> None:
+    """Scale, frame size and modalities."""
+    define_settings(values, FRAME_SETTINGS)
+
+
+def training_flags(values: flags.FlagValues) -> None:
+    """All other settings of `Config`, and λ."""
+    define_settings(values, [name for name in SETTINGS if name not in FRAME_SETTINGS])
+    text = "λ of Eq. 3: label weight 1-λ and distillation weight λ, for losers and students"
+    flags.DEFINE_float("lambda", None, text, flag_values=values)
+
+
+def dataset_flags(values: flags.FlagValues) -> None:
+    """The data set."""
+    text = f"data set: {', '.join(DATASETS)}; default: that of the records, or demo"
+    flags.DEFINE_string("dataset", None, text, flag_values=values)
+
+
+def protocol_flags(values: flags.FlagValues) -> None:
+    """A flag for each setting of any data set's protocols."""
+    define_settings_of({name: dataset.all_settings for name, dataset in DATASETS.items()}, values)
+
+
+def records_flags(values: flags.FlagValues) -> None:
+    """The folder of records."""
+    text = "folder of records, with dataset.json and videos.csv; default: data/<data set>/records/<frame size>"
+    flags.DEFINE_string("records", None, text, flag_values=values)
+
+
+def run_name_flags(values: flags.FlagValues) -> None:
+    """Where a run is kept."""
+    flags.DEFINE_string("checkpoints", "checkpoints", "folder under which runs are kept", flag_values=values)
+    text = "name of the run; default: <recipe>-<scale>-seed<seed>"
+    flags.DEFINE_string("run_name", None, text, flag_values=values)
+
+
+def run_flags(values: flags.FlagValues) -> None:
+    """A finished run and which of its weights."""
+    text = "folder of the run, checkpoints/<data set>/<method>/<run>"
+    flags.DEFINE_string("run_dir", None, text, flag_values=values)
+    flags.DEFINE_enum("checkpoint", "best", ["best", "last"], "weights to evaluate or export", flag_values=values)
+
+
+def define_settings_of(owned: Mapping[str, Mapping[str, Setting]], values: flags.FlagValues) -> None:
+    """Defines a flag for each setting of some data sets; its default is left to the data set.
+
+    Args:
+        owned: the settings of each data set, by its name.
+        values: where the flags are defined.
+    """
+    owners: dict[str, dict[str, Setting]] = {}
+    for owner, settings in owned.items():
+        for name, setting in settings.items():
+            owners.setdefault(name, {})[owner] = setting
+    for name, of_owners in owners.items():
+        settings = list(of_owners.values())
+        default_texts = {_text(setting.default) for setting in settings} - {"none"}
+        listed = ", ".join(f"{owner} {_text(s.default)}" for owner, s in of_owners.items() if s.default is not None)
+        text = " ".join(dict.fromkeys(setting.help for setting in settings if setting.help))
+        text += f" Defaults: {listed}." if default_texts else ""
+        choices = list(dict.fromkeys(choice for setting in settings for choice in setting.choices))
+        default = next((setting.default for setting in settings if setting.default is not None), None)
+        kind = settings[0].kind or (str if default is None else type(default))
+        if choices:
+            flags.DEFINE_enum(name, None, choices, text, flag_values=values)
+        else:
+            _DEFINE[kind](name, None, text, flag_values=values)
+
+
+def _text(default: object) -> str:
+    if isinstance(default, tuple):
+        return ",".join(map(str, default))
+    return "none" if default is None else str(default)
+
+
+def given_settings(settings: Mapping[str, Setting], values: flags.FlagValues) -> dict[str, object]:
+    """The settings of a data set whose flags were given; lists of numbers sorted.
+
+    Raises:
+        InputError: for a list that holds something else.
+    """
+    given = {name: values[name].value for name in settings if name in values and values[name].value is not None}
+    for name, value in given.items():
+        if isinstance(settings[name].default, tuple):
+            given[name] = sorted(set(integers(name, value)))
+    return given
+
+
+def protocol_from_flags(dataset: Dataset, values: flags.FlagValues) -> dict[str, object]:
+    """The protocol of a data set as the flags change it.
+
+    Raises:
+        InputError: a flag was given that the data set does not have, or has another value for.
+    """
+    owners: dict[str, list[str]] = {}
+    for name, other in DATASETS.items():
+        for setting in other.all_settings:
+            owners.setdefault(setting, []).append(name)
+    for setting, names in owners.items():
+        if values[setting].value is not None and dataset.name not in names:
+            raise InputError(f"--{setting}: {dataset.name} has no such setting, only {', '.join(names)}")
+    return dataset.protocol(given_settings(dataset.all_settings, values))
+
+
+def config_from_flags(values: flags.FlagValues, defaults: Mapping[str, object] = {}) -> Config:  # noqa: B006
+    """The configuration: recipe and scale, overridden by `defaults` and these by the flags that were given.
+
+    Raises:
+        InputError: for an impossible value.
+    """
+    types = typing.get_type_hints(Config)
+    given = {name: values[name].value for name in SETTINGS if name in values and values[name].value is not None}
+    for name, value in given.items():
+        if types[name] == tuple[int, ...]:
+            given[name] = integers(name, value)
+        elif types[name] == tuple[str, ...]:
+            given[name] = tuple(value)
+    if given.get("teacher_run"):
+        given["teacher_run"] = os.path.relpath(given["teacher_run"])
+    weight = values["lambda"].value if "lambda" in values else None
+    if weight is not None:
+        if not 0 <= weight <= 1:
+            raise InputError(f"--lambda={weight}: expected a value from 0 to 1")
+        given.setdefault("loser_ground_truth_weight", 1 - weight)
+        given.setdefault("distillation_weight", weight)
+    chosen = {**defaults, **given}
+    return resolve(chosen.pop("recipe", Config.recipe), chosen.pop("scale", Config.scale), chosen)
+
+
+def integers(name: str, values: Sequence[str]) -> tuple[int, ...]:
+    """The numbers of a list flag.
+
+    Raises:
+        InputError: where one is no whole number.
+    """
+    try:
+        return tuple(int(value) for value in values)
+    except ValueError:
+        raise InputError(f"--{name}={','.join(values)}: expected whole numbers separated by commas") from None
+
+
+def methods_help() -> str:
+    """A line for each method, for `--help`."""
+    return "\n".join(f"  {name:25} {method.help}" for name, method in METHODS.items())
