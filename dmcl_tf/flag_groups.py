@@ -152,7 +152,7 @@ def protocol_from_flags(dataset: Dataset, values: flags.FlagValues) -> dict[str,
     return dataset.protocol(given_settings(dataset.all_settings, values))
 
 
-def config_from_flags(values: flags.FlagValues, defaults: Mapping[str, object] = {}) -> Config:  # noqa: B006
+def config_from_flags(values: flags.FlagValues, defaults: Mapping[str, object] = {}) -> Config:
     """The configuration: recipe and scale, overridden by `defaults` and these by the flags that were given.
 
     Raises:

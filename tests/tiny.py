@@ -8,9 +8,9 @@ from pathlib import Path
 import cv2
 import keras
 import numpy as np
-import tensorflow as tf
 
-from dmcl_tf.data import records
+from dmcl_tf.data import records, table
+from dmcl_tf.datasets import DATASETS, splits
 
 MODALITIES = ("rgb", "depth", "flow")
 SIZE = 48  # pixels; five grey levels per column and row
@@ -58,58 +58,51 @@ def write_records(
     classes: int = 3,
     size: int = SIZE,
     lengths: Sequence[int] = (10, 17, 40),
-    shards: int = 2,
     frame: Callable[[str, int, int], np.ndarray] | None = None,
-) -> records.DatasetInfo:
-    """Writes records of `videos[split]` videos each and their `dataset.json`.
+    flow: Mapping[str, object] | None = None,
+) -> table.Records:
+    """Writes records of own videos, `videos[split]` of each split, and their table.
 
-    Video k of a split is called `<split>-k`, has label k mod `classes` and `lengths[k mod …]` frames, marked ones
+    Video k of a split is called `<split>-k`, is of class `k mod classes` and has `lengths[k mod …]` frames, marked ones
     unless `frame(modality, k, index)` draws them.
     """
-    directory.mkdir(parents=True, exist_ok=True)
-    written, clips = {}, {"validation": {}, "test": {}}
-    for split in records.SPLITS:
-        count = videos.get(split, 0)
-        written[split] = []
-        for shard in range(shards if count else 0):
-            path = directory / records.shard_name(split, shard, shards)
-            members = range(shard, count, shards)
-            with tf.io.TFRecordWriter(str(path)) as writer:
-                for k in members:
-                    length = lengths[k % len(lengths)]
-                    images = {
-                        modality: [
-                            encode_jpeg(frame(modality, k, i) if frame else marked_frame(i, size))
-                            for i in range(length)
-                        ]
-                        for modality in modalities
-                    }
-                    writer.write(records.encode_video(f"{split}-{k}", k % classes, size, size, images))
-                    if split in clips:
-                        clips[split][f"{split}-{k}"] = records.draw_clips(f"{split}-{k}", length, clips=3).tolist()
-            written[split].append(records.Shard(path.name, len(members), path.stat().st_size))
     class_names = tuple(f"class {label}" for label in range(classes))
-    return records.DatasetInfo(
-        dataset="tiny",
+    rows = []
+    for split, count in videos.items():
+        for k in range(count):
+            length, video_id = lengths[k % len(lengths)], f"{split}-{k}"
+            images = {
+                modality: [
+                    encode_jpeg(frame(modality, k, i) if frame else marked_frame(i, size)) for i in range(length)
+                ]
+                for modality in modalities
+            }
+            about = records.About(video_id, length, length, size, size, "drawn")
+            serialized = records.encode_video(about, images)
+            path = records.record_path(directory, video_id)
+            records.write_record(path, serialized)
+            checksum, attributes = table.checksum(serialized), {"split": split}
+            sizes = (length, length, path.stat().st_size)
+            rows.append(
+                table.Video(video_id, class_names[k % classes], *sizes, checksum, "drawn", attributes=attributes)
+            )
+    description = table.Description(
+        dataset="custom",
         title="Tiny",
         origin="drawn",
-        protocol={},
         class_names=class_names,
         modalities=tuple(modalities),
         frame_size=size,
         jpeg_quality=100,
-        flow=None,
-        counts={
-            split: {
-                name: sum(k % classes == label for k in range(videos.get(split, 0)))
-                for label, name in enumerate(class_names)
-            }
-            for split in records.SPLITS
-        },
-        shards={split: tuple(members) for split, members in written.items()},
-        clips=clips,
-        versions={},
-    ).save(directory)
+        flow=dict(flow) if flow else None,
+    )
+    table.write_table(table.Records(directory, description, tuple(rows)), {})
+    return table.Records.load(directory)
+
+
+def split(info: table.Records) -> splits.Splits:
+    """The splits that the table of `write_records` says."""
+    return splits.make_splits(DATASETS["custom"], info, DATASETS["custom"].protocol())
 
 
 def linear_networks(modalities: Sequence[str], classes: int) -> dict[str, keras.Model]:
