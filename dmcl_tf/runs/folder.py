@@ -152,6 +152,7 @@ class RunFolder:
             return pd.DataFrame()
         try:
             history = pd.read_csv(self.history_path, float_precision="round_trip")  # every digit, to be written again
+            history.astype(float)  # nothing but numbers
             history["epoch"] = history["epoch"].astype(int)
         except (OSError, ValueError, KeyError) as error:
             raise InputError(
