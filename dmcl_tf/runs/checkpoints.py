@@ -67,9 +67,8 @@ class Checkpoints:
             status.expect_partial()  # an optimiser that nobody asks for is no reason to warn
         except _UNREADABLE as error:
             reason = str(error).splitlines()[0]
-            raise InputError(
-                f"{path} cannot be restored ({reason}): restore {path.parent}, or remove {self._directory} to train anew"
-            ) from None
+            remedy = f"bring back {path.parent}, or remove {self._directory} to train anew"
+            raise InputError(f"{path} cannot be restored ({reason}): {remedy}") from None
         return checkpoint_epoch(path)
 
 

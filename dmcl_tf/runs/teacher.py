@@ -79,8 +79,8 @@ class Teacher:
             raise InputError(f"{here} has trained {epochs} of {run.config.epochs} epochs: let it finish first")
         if (run.protocol, run.splits) != (student.protocol, student.splits):  # it may have seen the test videos
             raise InputError(
-                f"{here} was trained on another split ({_text(run)}) than that of {student.records} ({_text(student)}): "
-                "choose a run of the same split"
+                f"{here} was trained on another split ({_split(run)}) than that of {student.records} "
+                f"({_split(student)}): choose a run of the same split"
             )
 
     def identity(self) -> Weights:
@@ -109,6 +109,5 @@ class Teacher:
         return mean_logits
 
 
-def _text(run: Run) -> str:
-    videos = ", ".join(f"{count} {split}" for split, count in run.videos.items())
-    return f"{describe(run.protocol) or 'no protocol'}; {videos} videos; checksum {run.splits}"
+def _split(run: Run) -> str:
+    return ", ".join(text for text in (describe(run.protocol), f"checksum {run.splits}") if text)
