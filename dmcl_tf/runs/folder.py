@@ -29,6 +29,19 @@ _PACKAGES = ("tensorflow", "keras", "tensorflow-addons", "numpy", "opencv-contri
 
 
 @dataclass(frozen=True)
+class Weights:
+    """What tells the weights of a checkpoint from any others.
+
+    Attributes:
+        epoch: after which they were saved, counted from 0.
+        checksum: of all values.
+    """
+
+    epoch: int
+    checksum: str
+
+
+@dataclass(frozen=True)
 class Run:
     """What makes a run; two runs of equal values are the same one.
 
@@ -43,7 +56,7 @@ class Run:
         config: every setting of the training.
         depth: how distances became 8 bits in the records; None without depth.
         flow: how flow was computed; None without flow.
-        teacher: what tells the weights of its teacher from others; None without a teacher.
+        teacher: the weights of its teacher; None without a teacher.
     """
 
     dataset: str
@@ -56,7 +69,7 @@ class Run:
     config: Config
     depth: Optional[dict[str, object]] = None
     flow: Optional[dict[str, object]] = None
-    teacher: Optional[dict[str, object]] = None
+    teacher: Optional[Weights] = None
 
     def __post_init__(self):
         check_component(self.dataset, "the data set")
@@ -139,6 +152,7 @@ class RunFolder:
             return pd.DataFrame()
         try:
             history = pd.read_csv(self.history_path, float_precision="round_trip")  # every digit, to be written again
+            history.astype(float)  # nothing but numbers
             history["epoch"] = history["epoch"].astype(int)
         except (OSError, ValueError, KeyError) as error:
             raise InputError(
