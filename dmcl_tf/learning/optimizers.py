@@ -83,9 +83,9 @@ def is_decayed(variable) -> bool:
 class Lamb(keras.optimizers.Adam):
     """LAMB as published (You et al., ICLR 2020): Adam's direction plus weight decay, scaled layer by layer.
 
-    A kernel w moves by learning rate · ‖w‖ / ‖r‖ · r, where r is the direction plus `decay` · w; other variables move by
-    Adam's direction, as in tensorflow-addons. Keras 3 has an optimiser of that name which decays apart from the ratio
-    and scales every variable, and Keras 2 has none: this one is the same under both.
+    A kernel w moves by learning rate · ‖w‖ / ‖r‖ · r, where r is the direction plus `decay` · w; other variables move
+    by Adam's direction. tensorflow-addons has the same. The optimiser of that name in Keras 3 decays apart from the
+    ratio and scales every variable, and Keras 2 has none: this one is alike under both.
 
     Args:
         learning_rate: a schedule.

@@ -2,9 +2,9 @@
 
     method(outputs, labels, step, *, weights by name) -> (M, B) losses
 
-The training loss of a batch is the mean over samples of the sum over networks. Which weights a method takes, and whether
-it needs a teacher, is said in `dmcl_tf.config.METHODS`; `Config.loss_weights` gives their values. A new method is a
-function here and a line there.
+The training loss of a batch is the mean over samples of the sum over networks. `dmcl_tf.config.METHODS` says which
+weights a method takes and whether it needs a teacher; `Config.loss_weights` gives their values. A new method is a
+function here and an entry there.
 """
 
 from __future__ import annotations

@@ -38,7 +38,7 @@ def cross_entropy(logits: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
 
 
 def winner(losses: tf.Tensor) -> tf.Tensor:
-    """The network of the lowest loss, which is the one that counts in Eq. 1; the first of equals: (M, B) → (B,) int32."""
+    """The network of the lowest loss, whose loss counts in Eq. 1; the first of equals: (M, B) → (B,) int32."""
     return tf.argmin(losses, axis=0, output_type=tf.int32)
 
 
@@ -47,7 +47,7 @@ def is_network(chosen: tf.Tensor, losses: tf.Tensor) -> tf.Tensor:
     return tf.equal(tf.range(tf.shape(losses)[0])[:, None], chosen)
 
 
-def independent(outputs: Outputs, labels: tf.Tensor, step: Step = Step()) -> tf.Tensor:
+def independent(outputs: Outputs, labels: tf.Tensor, step: Step) -> tf.Tensor:
     """Every network learns from the labels alone, the baseline "Independent" of Tables 1 and 3.
 
     Args:

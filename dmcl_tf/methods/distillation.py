@@ -10,7 +10,7 @@ from dmcl_tf.methods.common import Outputs, Step, cross_entropy, is_network, win
 def dmcl(
     outputs: Outputs,
     labels: tf.Tensor,
-    step: Step = Step(),
+    step: Step,
     *,
     temperature: float,
     label_weight: float,
@@ -115,7 +115,7 @@ def generalized_distillation(
     return label_weight * losses + soft_weight * _soft_cross_entropy(soft_targets, outputs.logits)  # Eq. 3
 
 
-def mutual(outputs: Outputs, labels: tf.Tensor, step: Step = Step()) -> tf.Tensor:
+def mutual(outputs: Outputs, labels: tf.Tensor, step: Step) -> tf.Tensor:
     """Deep mutual learning: every network learns the label and from all the others.
 
     Zhang et al., CVPR 2018: the loss of network i is CE(y, z_i) + mean over j ≠ i of KL(p_j ‖ p_i), without a

@@ -7,7 +7,7 @@ import tensorflow as tf
 from dmcl_tf.methods.common import Outputs, Step, cross_entropy, is_network, winner
 
 
-def smcl(outputs: Outputs, labels: tf.Tensor, step: Step = Step()) -> tf.Tensor:
+def smcl(outputs: Outputs, labels: tf.Tensor, step: Step) -> tf.Tensor:
     """Stochastic multiple choice learning: the winner of each sample learns its label, the others learn nothing.
 
     S. Lee et al., 2016 (arXiv 1606.07839). Losers count in the mean over the batch as zeros, as in the code of CMCL's
@@ -25,7 +25,7 @@ def smcl(outputs: Outputs, labels: tf.Tensor, step: Step = Step()) -> tf.Tensor:
     return tf.where(is_network(winner(losses), losses), losses, tf.zeros_like(losses))
 
 
-def cmcl(outputs: Outputs, labels: tf.Tensor, step: Step = Step(), *, beta: float) -> tf.Tensor:
+def cmcl(outputs: Outputs, labels: tf.Tensor, step: Step, *, beta: float) -> tf.Tensor:
     """Confident multiple choice learning: the assigned network learns the label, the others the uniform distribution.
 
     K. Lee et al., 2017, version 0 of their code (src/model.py), with one network per sample. With the divergence of

@@ -19,8 +19,8 @@ NOT_FINITE = "the loss is not finite"  # how the message of the error begins
 class ModalityEnsemble(keras.Model):
     """Networks of several modalities with a joint training step.
 
-    A batch is a dict: `clips`, modality → (B, T, H, W, 3) float32; `label`, (B,) integers. Clips of other modalities are
-    the teacher's, if there is one.
+    A batch is a dict: `clips`, modality → (B, T, H, W, 3) float32; `label`, (B,) integers. Clips of other modalities
+    are the teacher's, if there is one.
 
     Args:
         networks: modality → Keras model from clips to `logits` (B, C) and `features` (B, F); the order breaks ties.
