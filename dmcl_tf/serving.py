@@ -23,20 +23,17 @@ def check_clips(clips: Mapping[str, tf.Tensor], config: Config) -> dict[str, tf.
     Raises:
         InvalidArgumentError: when the graph runs on others; the message names the modality and the expected shape.
     """
-    frames, checks = config.clip_frames, []
-    first = next(iter(clips))
+    frames, checks, number = config.clip_frames, [], None
     for modality, clip in clips.items():
         shape = tf.shape(clip)
         sizes = tf.concat([shape, tf.zeros(5, tf.int32)], axis=0)[:5]  # whatever the rank
-        fits = tf.logical_and(tf.equal(tf.rank(clip), 5), tf.reduce_all(sizes > 0))
-        fits = tf.logical_and(fits, tf.reduce_all(tf.equal(tf.gather(sizes, [1, 4]), [frames, 3])))
-        expected = f"{modality}: expected clips of shape (N, {frames}, height, width, 3), none of them 0, but got"
-        checks.append(tf.debugging.Assert(fits, [expected, shape]))
-        with tf.control_dependencies([check for check in checks if check is not None]):
-            equal = tf.equal(sizes[0], tf.concat([tf.shape(clips[first]), [0]], axis=0)[0])
-            checks.append(
-                tf.debugging.Assert(equal, [f"{modality}: expected as many clips as of {first}, but got", shape])
-            )
+        number = sizes[0] if number is None else number
+        right = tf.equal(tf.gather(sizes, [0, 1, 4]), tf.stack([number, frames, 3]))
+        fits = tf.reduce_all(tf.concat([[tf.equal(tf.rank(clip), 5)], sizes > 0, right], axis=0))
+        expected = (
+            f"{modality}: expected clips of shape (N, {frames}, height, width, 3), N ≥ 1 as of {next(iter(clips))}"
+        )
+        checks.append(tf.debugging.Assert(fits, [f"{expected}; got", shape]))
     with tf.control_dependencies([check for check in checks if check is not None]):  # eager ones are None
         return {m: tf.ensure_shape(tf.identity(clip), (None, frames, None, None, 3)) for m, clip in clips.items()}
 
