@@ -58,8 +58,8 @@ def _check(arguments: Sequence[str]) -> int:
 
 def _run(module_name: str, function: str, arguments: Sequence[str]) -> int:
     module = importlib.import_module(module_name)
-    groups = module.FLAG_GROUPS
-    values = define(groups(arguments) if callable(groups) else groups, flags.FlagValues())
+    groups = module.flag_groups(arguments) if hasattr(module, "flag_groups") else module.FLAG_GROUPS
+    values = define(groups, flags.FlagValues())
     if command_line.asks_for_help(arguments):
         command_line.print_help(module.__doc__, values)
         return 0

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from absl import flags
@@ -39,7 +40,7 @@ def matrix_flags(values: flags.FlagValues) -> None:
         "seeds": ("0,1,2", "seeds, one run of a method for each"),
         "all_seeds": (
             None,
-            f"methods that run with every seed, the others with the first; default: those of --methods, else {PUBLISHED}",
+            f"methods that run with every seed, others with the first; default: those of --methods, else {PUBLISHED}",
         ),
         "train_fractions": ("1,0.5,0.25", "shares of the training videos"),
         "all_fractions": (f"{BASELINE},dmcl", "methods that run with every share, the others with all videos"),
@@ -52,7 +53,7 @@ def matrix_flags(values: flags.FlagValues) -> None:
     flags.DEFINE_boolean("dry_run", False, "print the runs and how far each is, and do nothing", flag_values=values)
 
 
-FLAG_GROUPS = (matrix_flags, *make_tfrecords.FLAG_GROUPS, *train.FLAG_GROUPS, *evaluate.FLAG_GROUPS)
+FLAG_GROUPS = (matrix_flags, *stages.FLAG_GROUPS)
 
 
 def parse(arguments: Sequence[str]) -> flags.FlagValues:
@@ -134,7 +135,7 @@ def _cost(experiment: Experiment, epochs: int) -> float:
 
 def run_one(experiment: Experiment, runs: Path) -> str | None:
     """Trains and evaluates a run and copies what it found; returns the reason where it failed."""
-    failure = call(train.train, experiment.train) or call(evaluate.evaluate, experiment.evaluate)
+    failure = call(train.train, experiment.train) or call(evaluate.show, experiment.evaluate)
     if failure:
         return failure.reason
     state = find_state(experiment, slim_path(experiment, runs), load_records(experiment.train.records))
@@ -160,43 +161,65 @@ def check_scales(experiments: Sequence[Experiment], runs: Path) -> None:
             )
 
 
+@dataclass(frozen=True)
+class Plan:
+    """All that a command line asks for.
+
+    Attributes:
+        prepare: the settings of the records of all runs.
+        experiments: the runs.
+        report: the settings of the report, whose runs are the slim copies.
+    """
+
+    prepare: make_tfrecords.RecordSettings
+    experiments: list[Experiment]
+    report: report.ReportSettings
+
+
+def make_plan(values: flags.FlagValues) -> Plan:
+    """What the flags ask for.
+
+    Raises:
+        InputError: for an impossible value.
+    """
+    selection, dataset = make_selection(values), find_dataset(values["dataset"].value)
+    pipeline = stages.make_pipeline(values)
+    given = {name: value for name, value in given_config(values).items() if name != "teacher_modalities"}
+    usual = dict(dataset.defaults)
+    if "modalities" not in given:
+        usual["modalities"] = pipeline.prepare.modalities
+    checkpoints = Path(values["checkpoints"].value)
+    matrix = Matrix(selection, usual, given, pipeline.train, pipeline.evaluate, checkpoints)
+    results = Path(values["results"].value or Path("results") / dataset.name)
+    return Plan(pipeline.prepare, matrix.experiments(), report.ReportSettings(runs=results / "runs", output=results))
+
+
 def main(arguments: Sequence[str]) -> int:
     """Runs the matrix; returns the exit status."""
     if command_line.asks_for_help(arguments):
         command_line.print_help(__doc__, define(FLAG_GROUPS, flags.FlagValues()))
         return 0
     values = parse(arguments)
-    dataset = find_dataset(values["dataset"].value)
-    prepare = make_tfrecords.settings_from_flags(values, data_root=stages.data_root())
-    training = train.settings_from_flags(values, modalities=prepare.modalities, records=prepare.records)
-    evaluation = evaluate.settings_from_flags(values, run_dir=training.directory, records=prepare.records)
-    given = {name: value for name, value in given_config(values).items() if name != "teacher_modalities"}
-    usual = dict(dataset.defaults)
-    if "modalities" not in given:
-        usual["modalities"] = prepare.modalities
-    checkpoints = Path(values["checkpoints"].value)
-    matrix = Matrix(make_selection(values), usual, given, training, evaluation, checkpoints)
-    experiments = matrix.experiments()
-    results = Path(values["results"].value or Path("results") / dataset.name)
-    runs = results / "runs"
+    plan = make_plan(values)
+    experiments, runs = plan.experiments, plan.report.runs
+    states = find_states(experiments, runs)
     if values["dry_run"].value:
-        print(describe(experiments, find_states(experiments, runs)))
+        print(describe(experiments, states))
         return 0
     check_scales(experiments, runs)
-    reporting = report.ReportSettings(runs=runs, output=results)
     failed: dict[str, str] = {}
-    if not all(state.complete for state in find_states(experiments, runs)):
-        unprepared = call(make_tfrecords.make_records, prepare)
+    if not all(state.complete for state in states):
+        unprepared = call(make_tfrecords.make_records, plan.prepare)
         if unprepared:
             return unprepared.status
         try:
             failed = run_all(experiments, runs)
         except KeyboardInterrupt:
-            command = f"bash run.sh report --runs={runs} --output={results}"
+            command = f"bash run.sh report --runs={runs} --output={plan.report.output}"
             print(f"\nfor a report on what is there: {command}", file=sys.stderr)
             raise
     print(describe(experiments, find_states(experiments, runs)), flush=True)
-    failure = call(report.report, reporting)
+    unreported = call(report.report, plan.report)
     for label, why in failed.items():
         print(f"failed: {label}: {why}", file=sys.stderr)
-    return 1 if failed or failure else 0
+    return 1 if failed or unreported else 0

@@ -20,11 +20,16 @@ from dmcl_tf.flag_groups import define
 from workflow import command_line
 from workflow.processes import call
 
+
+def _export(settings: export.ExportSettings) -> None:
+    print(f"SavedModel: {export.export(settings)}")
+
+
 STAGES: dict[str, Callable] = {
     "prepare": make_tfrecords.make_records,
     "train": train.train,
-    "evaluate": evaluate.evaluate,
-    "export": export.export,
+    "evaluate": evaluate.show,
+    "export": _export,
 }
 FLAG_GROUPS = (
     *make_tfrecords.FLAG_GROUPS,
@@ -65,16 +70,11 @@ def make_pipeline(values: flags.FlagValues) -> Pipeline:
         InputError: an impossible value.
     """
     prepare = make_tfrecords.settings_from_flags(values, data_root=data_root())
-    training = train.settings_from_flags(values, modalities=prepare.modalities, records=prepare.records)
-    run_dir = values["run_dir"].value
-    # a run that is named has records of its own, unless these are named as well
-    records = prepare.records if not run_dir or values["records"].present else None
-    return Pipeline(
-        prepare,
-        training,
-        evaluate.settings_from_flags(values, run_dir=training.directory, records=records),
-        export.settings_from_flags(values, run_dir=training.directory),
-    )
+    training = train.settings_from_flags(values, modalities=prepare.modalities, data_root=data_root())
+    if values["run_dir"].value is None:
+        values["run_dir"].value = str(training.directory)
+        values["records"].value = str(prepare.records)  # where they are now; a run that is named knows its own
+    return Pipeline(prepare, training, evaluate.settings_from_flags(values), export.settings_from_flags(values))
 
 
 def main(dataset: str, arguments: Sequence[str]) -> int:
