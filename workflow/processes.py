@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import multiprocessing
 import os
 import signal
@@ -79,8 +80,8 @@ def _work(function: Callable, argument: object, sender) -> None:
         else:
             traceback.print_exc()
             failure = Failure(traceback.format_exception_only(type(error), error)[-1].strip(), 1)
-    sender.send(failure)
-    sender.close()
+    with contextlib.suppress(BrokenPipeError):  # nobody is left to hear it
+        sender.send(failure)
     sys.exit(failure.status if failure else 0)
 
 
