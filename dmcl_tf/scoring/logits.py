@@ -8,6 +8,7 @@ from tqdm import tqdm
 
 from dmcl_tf.config import Config
 from dmcl_tf.data import pipeline
+from dmcl_tf.data.faults import explain
 from dmcl_tf.data.records import CLIPS
 from dmcl_tf.data.table import Records
 from dmcl_tf.datasets.splits import Splits
@@ -58,7 +59,7 @@ class Evaluator:
                     indices += [part.numpy() for part in replicas(batch["index"])]
                     bar.update(sum(map(len, indices)) - bar.n)
             except tf.errors.OpError as error:
-                raise pipeline.explain(self._records, videos, error) from None
+                raise explain(self._records, videos, error) from None
         order = np.argsort(np.concatenate(indices))
         seen = np.concatenate(indices)[order]
         assert np.array_equal(seen, np.arange(len(videos))), "expected every video of the split once"
