@@ -19,7 +19,7 @@ from absl import flags
 from dmcl_tf.config import Config, subset_names
 from dmcl_tf.errors import InputError, run_script
 from dmcl_tf.files import atomic_path, lock, read_json, remove_stale, write_json
-from dmcl_tf.flag_groups import run_flags
+from dmcl_tf.flag_groups import define, run_flags
 from dmcl_tf.runs.folder import RunFolder, Weights
 from dmcl_tf.runs.progress import identify_checkpoint
 
@@ -195,6 +195,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    for group in FLAG_GROUPS:
-        group(flags.FLAGS)
+    define(FLAG_GROUPS, flags.FLAGS)
     run_script(main)
