@@ -21,8 +21,9 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
-from data_prep.raw.base import Dataset, Listing, Setting, Skipped, Video, by_id, draw_validation
+from data_prep.raw.base import Listing, RawVideo, Reader, Skipped
 from data_prep.video.sources import open_source
+from dmcl_tf.datasets.base import Setting
 from dmcl_tf.errors import InputError
 
 REQUIRED = ("video_id", "label", "split")
@@ -50,7 +51,7 @@ class Row:
     view: str | None
 
 
-def configure(*, videos: str | None, allow_outside: bool) -> Dataset:
+def configure(*, videos: str | None, allow_outside: bool) -> Reader:
     """The data set that a CSV file describes.
 
     Args:
@@ -75,10 +76,9 @@ def configure(*, videos: str | None, allow_outside: bool) -> Dataset:
         first = f"; the first of {len(skipped)} that cannot be used: {skipped[0].reason}" if skipped else ""
         raise InputError(f"{path}: {found} in the train split; training needs two or more labels{first}")
     return dataclasses.replace(
-        DATASET,
+        READER,
         class_names=tuple(names),
-        list_videos=partial(_list_videos, rows=rows, class_names=names, skipped=tuple(skipped)),
-        split_videos=partial(_split_videos, splits={row.video_id: row.split for row in rows}, num_classes=len(names)),
+        list_videos=partial(_list_videos, rows=rows, skipped=tuple(skipped)),
         recorded=modalities,
         modalities=modalities,
     )
@@ -163,9 +163,7 @@ def _read_row(folder: Path, values: Mapping[str, str], modalities: Sequence[str]
     return Row(video_id, values["label"], split, paths, values.get("subject") or None, values.get("view") or None)
 
 
-def _list_videos(
-    data_dir: Path, *, rows: Sequence[Row], class_names: Sequence[str], skipped: tuple[Skipped, ...]
-) -> Listing:
+def _list_videos(data_dir: Path, *, rows: Sequence[Row], skipped: tuple[Skipped, ...]) -> Listing:
     """Opens what the rows name; `data_dir` is for outputs alone."""
     videos, unusable = [], list(skipped)
     for row in rows:
@@ -174,29 +172,17 @@ def _list_videos(
         except InputError as error:
             unusable.append(Skipped(row.video_id, str(error)))
             continue
-        label = class_names.index(row.label)
-        videos.append(Video(row.video_id, label, sources, subject=row.subject, view=row.view))
+        attributes = {"split": row.split, "subject": row.subject or "", "view": row.view or ""}
+        videos.append(RawVideo(row.video_id, row.label, sources, attributes))
     return Listing(tuple(videos), tuple(unusable))
-
-
-def _split_videos(videos: Sequence[Video], *, splits: Mapping[str, str], num_classes: int) -> dict[str, list[Video]]:
-    """The splits of the CSV file; validation is drawn from the training videos where it names none."""
-    parts = {split: by_id(video for video in videos if splits[video.video_id] == split) for split in SPLITS}
-    if not parts["validation"]:
-        parts["train"], parts["validation"] = draw_validation(parts["train"], num_classes)
-    return parts
 
 
 def _unconfigured(*_, **__):
     raise InputError(f"--videos is missing: {HOW_TO_GET}")
 
 
-DATASET = Dataset(
-    name="custom",
-    title="own videos",
-    class_names=(),
+READER = Reader(
     list_videos=_unconfigured,
-    split_videos=_unconfigured,
     options={
         "videos": Setting(None, "Own data: the CSV file that lists the videos."),
         "allow_outside": Setting(False, "Own data: let paths in the CSV file leave its folder."),
