@@ -131,8 +131,8 @@ def train(settings: TrainSettings) -> RunFolder:
         remove_stale(folder.directory)
         folder.create_or_match(run)
         print(f"run: {folder.directory}")
-        print(f"videos: {', '.join(f'{count} {split}' for split, count in run.videos.items())}", end="")
-        print(f" ({describe(settings.protocol)})")
+        counts = ", ".join(f"{count} {split}" for split, count in run.videos.items())
+        print(f"videos: {counts} ({describe(settings.protocol) or 'no protocol'})")
         for warning in splits.warnings:
             print(f"warning: {warning}")
         loop.fit(run.config, records, splits, folder, strategy)

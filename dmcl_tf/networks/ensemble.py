@@ -59,14 +59,14 @@ class ModalityEnsemble(keras.Model):
             raise ValueError(f"modalities {sorted(inputs)}: expected one or more of {', '.join(self.modalities)}")
         return {m: self.networks[m](inputs[m], training=training)["logits"] for m in self.modalities if m in inputs}
 
-    def outputs(self, clips, training=False) -> Outputs:
+    def forward(self, clips, training=False) -> Outputs:
         """Clips of all modalities, and perhaps more → what the networks say of them."""
         outputs = [self.networks[modality](clips[modality], training=training) for modality in self.modalities]
         return Outputs(*(tf.stack([output[name] for output in outputs]) for name in Outputs._fields))
 
     def stacked_logits(self, clips, training=False) -> tf.Tensor:
         """Clips of all modalities, and perhaps more → logits (M, B, C)."""
-        return self.outputs(clips, training).logits
+        return self.forward(clips, training).logits
 
     def train_step(self, batch):
         """One step on a replica's share of a batch: logits, losses, mean plus decay, gradients, update.
@@ -80,7 +80,7 @@ class ModalityEnsemble(keras.Model):
         replicas = tf.distribute.get_strategy().num_replicas_in_sync
         step = self._step(batch["clips"])
         with tf.GradientTape() as tape:
-            outputs = self.outputs(batch["clips"], training=True)
+            outputs = self.forward(batch["clips"], training=True)
             losses = self.method(outputs, batch["label"], step)  # (M, B)
             loss = tf.debugging.check_numerics(tf.reduce_sum(tf.reduce_mean(losses, axis=1)), NOT_FINITE)
             total = (loss + self._decay()) / replicas
@@ -90,7 +90,7 @@ class ModalityEnsemble(keras.Model):
 
     def test_step(self, batch):
         """Loss and accuracy of each network on a batch of clips, without training."""
-        outputs = self.outputs(batch["clips"])
+        outputs = self.forward(batch["clips"])
         losses = self.method(outputs, batch["label"], self._step(batch["clips"]))
         return self._report(losses, outputs.logits, batch["label"])
 
