@@ -3,8 +3,8 @@
     python data_prep/make_tfrecords.py                                               # the demo data set
     python data_prep/make_tfrecords.py --dataset=nwucla --data_dir=data/nwucla
 
-Records that are complete are kept, so the same command continues an interrupted run and ends with the same bytes. Splits
-and labels are no part of them: what changes there takes effect with the same command, or needs none.
+Records that are complete are kept, so the same command continues an interrupted run and ends with the same bytes.
+Splits and labels are no part of them: what changes there takes effect with the same command, or needs none.
 """
 
 from __future__ import annotations
@@ -254,7 +254,7 @@ def _with_warnings(rows: Sequence[Video], warnings: Sequence[Skipped]) -> list[V
 
 
 def kept_rows(settings: RecordSettings, old: Records | None, videos: Sequence[RawVideo]) -> list[Video]:
-    """Lines of the old table that stay: of videos that only other data sets of the family have, whose records are there."""
+    """Lines of the old table that stay: videos of other data sets of the family, whose records are there."""
     if old is None or len(_family(find_dataset(settings.dataset))) == 1:
         return []
     asked = {video.video_id for video in videos}
