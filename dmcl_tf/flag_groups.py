@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import sys
 import typing
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
@@ -31,9 +32,12 @@ _DEFINE = {
 
 
 def define(groups: Iterable[Group], values: flags.FlagValues) -> None:
-    """Defines the flags of some groups, each group once."""
+    """Defines the flags of some groups, each group once; `--help` of the running script lists them."""
+    before = set(values)
     for group in dict.fromkeys(groups):
         group(values)
+    for name in set(values) - before:
+        values.register_key_flag_for_module(sys.argv[0], values[name])
 
 
 def define_settings(values: flags.FlagValues, names: Collection[str]) -> None:
