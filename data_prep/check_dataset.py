@@ -20,9 +20,10 @@ from absl import flags
 from data_prep.raw.base import Listing, RawVideo, Skipped
 from data_prep.raw_settings import RawSettings, raw_flags, raw_settings_from_flags, video_flags
 from data_prep.running.processes import run_parallel
-from data_prep.summary import printable, shared_subjects
+from data_prep.summary import shared_subjects
 from data_prep.video.alignment import AlignedReader, allowed_difference
 from data_prep.video.given_flow import accept_given_flow
+from data_prep.video.opening import shown
 from data_prep.video.record import FrameEncoder, VideoSettings, peculiarities, reason_of
 from data_prep.video.sources import natural_order
 from dmcl_tf.datasets import find_dataset
@@ -54,7 +55,7 @@ def check_frames(video: RawVideo, *, settings: VideoSettings) -> list[Skipped]:
     problems, count, reader = [], 0, None
     try:
         sources = accept_given_flow(settings.sources(video))
-        reader = AlignedReader(sources, settings.length_tolerance)
+        reader = AlignedReader(sources, settings.length_tolerance, settings.limits)
         encoders = {modality: FrameEncoder(modality, source, settings) for modality, source in sources.items()}
         for moment in reader:
             for modality, frame in moment.items():
@@ -144,7 +145,7 @@ def check(settings: RawSettings, *, full: bool, show: int) -> int:
     tables = count_videos(dataset.class_names or reader.class_names, listing.videos, dataset.expected)
     for table in tables.values():
         print("\n".join(_lines(table)), end="\n\n")
-    lines = [*missing_videos(tables, dataset.expected), *(printable(problem.reason) for problem in problems)]
+    lines = [*missing_videos(tables, dataset.expected), *(shown(problem.reason) for problem in problems)]
     for entry in listing.excluded:
         print(f"left out by all: {entry.video_id}: {entry.reason}")
     for line in shared_subjects(listing.videos):

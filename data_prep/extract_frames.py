@@ -18,8 +18,9 @@ from absl import flags
 from data_prep.raw.base import RawVideo, Skipped
 from data_prep.raw_settings import RawSettings, raw_flags, raw_settings_from_flags, video_flags
 from data_prep.running.processes import run_parallel
-from data_prep.summary import print_skipped, printable
+from data_prep.summary import print_skipped
 from data_prep.video.fingerprint import fingerprint
+from data_prep.video.opening import shown
 from data_prep.video.record import VideoSettings, make_frames, reason_of
 from dmcl_tf.data.records import About
 from dmcl_tf.errors import InputError, is_disk_full, run_script
@@ -95,7 +96,7 @@ def main() -> None:
     listing = raw.list_videos(raw.reader())
     extracted, unusable = extract_frames(listing.videos, frames_dir, raw.videos, workers=raw.workers)
     left_out = (*listing.skipped, *listing.excluded, *unusable)
-    skipped = {printable(entry.video_id): printable(entry.reason) for entry in left_out}
+    skipped = {shown(entry.video_id): shown(entry.reason) for entry in left_out}
     write_json(frames_dir / "skipped.json", skipped)
     print_skipped(skipped, f", listed in {frames_dir / 'skipped.json'}")
     print(f"{len(extracted)} videos in {frames_dir}")

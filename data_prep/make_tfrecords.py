@@ -30,7 +30,8 @@ from data_prep.raw_settings import RawSettings, raw_flags, raw_settings_from_fla
 from data_prep.running import disk
 from data_prep.running.beam import run_beam
 from data_prep.running.processes import run_parallel
-from data_prep.summary import print_skipped, print_summary, printable
+from data_prep.summary import print_skipped, print_summary
+from data_prep.video.opening import shown
 from data_prep.video.record import make_record
 from dmcl_tf.data.records import record_path
 from dmcl_tf.data.table import Description, Records, Video, write_table
@@ -102,12 +103,10 @@ def make_records(settings: RecordSettings) -> Records | None:
         except BaseException:
             remove_stale(directory)  # of workers that were ended
             raise
-        skipped = {
-            printable(entry.video_id): printable(entry.reason) for entry in (*found.skipped, *found.excluded, *unusable)
-        }
+        skipped = {shown(entry.video_id): shown(entry.reason) for entry in (*found.skipped, *found.excluded, *unusable)}
         if settings.part is not None:
             print(f"part {settings.part[0]} of {settings.part[1]}: {len(rows)} records in {directory}")
-            print_skipped({entry.video_id: printable(entry.reason) for entry in unusable})
+            print_skipped({entry.video_id: shown(entry.reason) for entry in unusable})
             return None
         if not rows:
             raise InputError(f"{settings.raw.data_dir}: no video can be used; the first: {unusable[0].reason}")
@@ -246,7 +245,7 @@ def _with_warnings(rows: Sequence[Video], warnings: Sequence[Skipped]) -> list[V
     """The lines of the table with what the reader of the raw folders found peculiar."""
     reasons: dict[str, list[str]] = {}
     for warning in warnings:
-        reasons.setdefault(warning.video_id, []).append(printable(warning.reason))
+        reasons.setdefault(warning.video_id, []).append(shown(warning.reason))
     return [
         replace(row, warnings=" | ".join([*reasons.get(row.video_id, ()), *filter(None, [row.warnings])]))
         for row in rows
