@@ -32,7 +32,8 @@ def raw_flags(values: flags.FlagValues) -> None:
 
 
 def video_flags(values: flags.FlagValues) -> None:
-    """How the frames of a video are made."""
+    """How the frames of a video are made; `frame_flags` belong to them."""
+    flags.DEFINE_alias("size", "frame_size", flag_values=values)
     flags.DEFINE_integer("jpeg_quality", VideoSettings.jpeg_quality, "quality of the JPEGs", 1, 100, flag_values=values)
     flags.DEFINE_enum(
         "depth_mode",
@@ -153,6 +154,7 @@ def raw_settings_from_flags(
                 f"--modalities={','.join(modalities)}: {dataset.title} has no {modality!r}; expected some of "
                 f"{', '.join(sorted(available))}"
             )
+    data_dir = Path(values.data_dir or data_root / dataset.folder)
     videos = VideoSettings(
         modalities=modalities,
         size=size,
@@ -161,9 +163,9 @@ def raw_settings_from_flags(
         depth_modalities=_depth_modalities(values, tuple(dict.fromkeys([*modalities, source]))),
         length_tolerance=values.length_tolerance,
         limits=Limits(values.max_pixels, values.max_frames),
+        root=Path(options["videos"]).expanduser().parent if "videos" in options else data_dir,
         flow=_flow_from_flags(dataset, reader, values, modalities, "fast" if scale == "compact" else "default"),
     )
-    data_dir = Path(values.data_dir or data_root / dataset.folder)
     return RawSettings(dataset.name, data_dir, videos, options, values.workers or default_workers())
 
 

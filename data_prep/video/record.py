@@ -21,7 +21,7 @@ from data_prep.video.depth import DepthSettings, encode_depth, reading_range
 from data_prep.video.fingerprint import fingerprint
 from data_prep.video.frames import encode_jpeg, resize
 from data_prep.video.given_flow import accept_given_flow
-from data_prep.video.opening import Limits
+from data_prep.video.opening import Limits, shown
 from dmcl_tf.data.records import (
     MINIMUM_FRAMES,
     About,
@@ -50,6 +50,7 @@ class VideoSettings:
         length_tolerance: by how much the modalities may differ in length, see `alignment.allowed_difference`.
         flow: how flow is computed, or that it is given; None without flow.
         limits: what one raw file may ask for.
+        root: the folder of the raw files, which warnings leave out, so that a record does not depend on where it is.
     """
 
     modalities: tuple[str, ...]
@@ -60,6 +61,7 @@ class VideoSettings:
     length_tolerance: float = 0.1
     flow: Optional[Union[FlowSettings, GivenFlowSettings]] = None
     limits: Limits = field(default_factory=Limits)
+    root: Optional[Path] = None
 
     @property
     def computed_flow(self) -> FlowSettings | None:
@@ -84,6 +86,10 @@ class VideoSettings:
         if missing:
             raise InputError(f"{video.video_id}: it has no {missing[0]}, only {', '.join(video.sources)}")
         return {modality: video.sources[modality] for modality in self.recorded}
+
+    def relative(self, text: str) -> str:
+        """A text in which files are named relative to the folder of the raw files."""
+        return text if self.root is None else text.replace(f"{shown(self.root)}/", "")
 
     @cached_property
     def description(self) -> dict[str, object]:
@@ -203,7 +209,7 @@ def make_frames(video: RawVideo, settings: VideoSettings) -> tuple[dict[str, lis
     else:
         for _ in images():
             count += 1
-    return frames, [*reader.warnings, *peculiarities(count, encoders)]
+    return frames, [settings.relative(line) for line in (*reader.warnings, *peculiarities(count, encoders))]
 
 
 def flow_images(images: Iterable[np.ndarray], settings: FlowSettings) -> Iterator[bytes]:
