@@ -159,7 +159,6 @@ def _signals_held_back() -> Iterator[None]:
 
 def _start_worker() -> None:
     cv2.setNumThreads(1)  # one process a core: threads inside OpenCV would only compete
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)
     parent = multiprocessing.parent_process()
     threading.Thread(target=_exit_with, args=(parent,), daemon=True).start()
 

@@ -106,21 +106,18 @@ class ImageFolder:
         """
         with naming(self.path, "expected a folder of frames"):
             try:
-                names = [name for name in os.listdir(self.path) if not name.startswith(".")]
+                with os.scandir(self.path) as entries:
+                    names = {entry.name: entry.is_symlink() for entry in entries if not entry.name.startswith(".")}
             except NotADirectoryError:
                 raise InputError("it is a file; expected a folder of frames") from None
             images = [name for name in names if name.lower().endswith(IMAGE_SUFFIXES) and fnmatch(name, self.pattern)]
             if not images:
-                raise InputError(self._without_images(names))
+                raise InputError(self._without_images(list(names)))
             chosen = choose_series(images, self.modality) if self.pattern == "*" else sorted(images, key=natural_order)
             paths = tuple(self.path / name for name in chosen)
-            outside = next(
-                (path for path in paths if self.root and path.is_symlink() and not inside(path, self.root)), None
-            )
-            if outside:
-                raise InputError(
-                    f"{shown(outside.name)} is a link that leaves {shown(self.root)}; --allow_outside permits it"
-                )
+            for path in paths if self.root else ():
+                if names[path.name] and not inside(path, self.root):
+                    raise InputError(f"{path.name} is a link that leaves {self.root}; --allow_outside permits it")
             return ImageSequence(paths)
 
     def _without_images(self, names: list[str]) -> str:
@@ -128,7 +125,7 @@ class ImageFolder:
             return f"no frames ({self.pattern}) in this folder; unpack it again"
         endings = sorted({os.path.splitext(name)[1].lower() for name in names} - {""})
         found = f"; it holds {', '.join(endings[:5])} files: convert them, for example with ffmpeg" if endings else ""
-        return f"no frames ({', '.join(IMAGE_SUFFIXES)}) in this folder{shown(found) or '; unpack it again'}"
+        return f"no frames ({', '.join(IMAGE_SUFFIXES)}) in this folder{found or '; unpack it again'}"
 
 
 def inside(path: Path, root: Path) -> bool:

@@ -78,8 +78,8 @@ def naming(path: Path, remedy: str = AGAIN, problem: str = "") -> Iterator[None]
     try:
         yield
     except InputError as error:
-        text = str(error)
-        raise (error if text.startswith(shown(path)) else InputError(f"{shown(path)}: {text}")) from None
+        text = shown(str(error))
+        raise InputError(text if text.startswith(shown(path)) else f"{shown(path)}: {text}") from None
     except MemoryError:
         raise InputError(f"{shown(path)}: there is not enough memory for it; give it a smaller size") from None
     except OSError as error:
