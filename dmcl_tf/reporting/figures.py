@@ -1,0 +1,109 @@
+"""The figures of a report, drawn where the runs have changed since they were drawn last."""
+
+from __future__ import annotations
+
+import contextlib
+import re
+import zlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from dmcl_tf.errors import InputError
+from dmcl_tf.files import atomic_path, read_json, write_json
+from dmcl_tf.reporting.collection import RunCollection
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+_DRAWN_FROM = ("config.json", "results.json", "history.csv", "confusion.csv")
+_DRAWN_BY = ("class_charts.py", "collection.py", "curves.py", "figures.py", "measures.py", "style.py")
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """`plots/drawn.json`: the figures that are there.
+
+    Attributes:
+        checksum: of the runs' files and the code that drew them.
+        captions: by the path of the picture, relative to the report.
+    """
+
+    checksum: str
+    captions: dict[str, str]
+
+
+def write_figures(collection: RunCollection, output: Path) -> dict[str, str]:
+    """Writes the figures that there is something for; returns captions by path relative to `output`.
+
+    Drawing takes much longer than all else, so figures of the same runs by the same code are left as they are.
+    """
+    record, checksum = output / "plots" / "drawn.json", _checksum(collection)
+    with contextlib.suppress(InputError):  # not there, or damaged: all is drawn
+        drawn = read_json(record, Drawn, "")
+        if drawn.checksum == checksum and all((output / path).exists() for path in drawn.captions):
+            return drawn.captions
+    captions = _draw(collection, output)
+    if captions:
+        write_json(record, Drawn(checksum, captions))
+    return captions
+
+
+def _checksum(collection: RunCollection) -> str:
+    code = [Path(__file__).with_name(name) for name in _DRAWN_BY]
+    files = [path for run in collection.runs for name in _DRAWN_FROM if (path := run.directory / name).exists()]
+    value = 0
+    for path in (*code, *files):
+        value = zlib.crc32(path.read_bytes(), value)
+    return f"{value:08x}"
+
+
+def _draw(collection: RunCollection, output: Path) -> dict[str, str]:
+    from dmcl_tf.reporting import style  # Matplotlib takes a second to load
+
+    captions = {}
+    with style.figure_style():
+        for name, (draw, caption) in _figures(collection).items():
+            figure = draw()
+            if figure:
+                path = Path("plots") / f"{name}.png"
+                with atomic_path(output / path) as partial:  # the same bytes for the same figure
+                    figure.savefig(partial, format="png", metadata={"Software": None})
+                captions[path.as_posix()] = caption
+    return captions
+
+
+def _figures(collection: RunCollection) -> dict[str, tuple[Callable[[], Figure | None], str]]:
+    """How each figure is drawn, and its caption."""
+    from dmcl_tf.reporting import class_charts, curves
+
+    band, deviation = "Mean over seeds; band from the lowest to the highest.", "Mean and standard deviation over seeds."
+    figures = {
+        "training_loss": (
+            partial(curves.training_loss, collection),
+            f"Training cross-entropy of each modality (Fig. 3 of the paper). {band}",
+        ),
+        "wins": (
+            partial(curves.wins, collection),
+            f"Share of the training samples at which each modality has the lowest loss. {band}",
+        ),
+        "validation_accuracy": (
+            partial(curves.validation_accuracy, collection),
+            f"Accuracy on the validation videos. {band}",
+        ),
+        "train_fractions": (
+            partial(curves.fraction_curves, collection),
+            f"Accuracy on the test videos against the share of the training videos. {deviation}",
+        ),
+        "per_class": (
+            partial(class_charts.per_class, collection),
+            f"Accuracy of RGB in every class, independent training against DMCL. {deviation}",
+        ),
+    }
+    for group in (*collection.find("independent"), *collection.find("dmcl")):
+        caption = f"Confusion matrices of {group.label}, in percent of each true class, all seeds together."
+        name = "confusion_" + re.sub(r"[^a-z0-9.]+", "_", group.label.lower().replace("'", ""))
+        figures[name] = (partial(class_charts.confusion, group), caption)
+    return figures
