@@ -80,7 +80,7 @@ def quote(text: str, tables: Mapping[str, pd.DataFrame], where: object) -> str:
     def quoted(match: re.Match) -> str:
         if match["name"] not in tables:
             raise InputError(f"{where}: there is no table {match['name']!r}; expected one of {', '.join(tables)}")
-        return f"{match[1]}{markdown(tables[match['name']])}\n{match[3]}"
+        return f"{match[1]}\n{markdown(tables[match['name']])}\n\n{match[3]}"
 
     return _QUOTED.sub(quoted, text)
 
