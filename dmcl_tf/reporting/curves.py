@@ -51,7 +51,7 @@ def validation_accuracy(collection: RunCollection) -> Figure | None:
     return figure
 
 
-def fraction_curves(collection: RunCollection) -> Figure | None:
+def train_fractions(collection: RunCollection) -> Figure | None:
     """Test accuracy against the share of the training videos, mean and standard deviation over seeds."""
     series = collection.by_fraction()
     every = [group for groups in series for group in groups]

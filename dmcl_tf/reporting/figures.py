@@ -5,18 +5,13 @@ from __future__ import annotations
 import contextlib
 import re
 import zlib
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from dmcl_tf.errors import InputError
 from dmcl_tf.files import atomic_path, read_json, write_json
 from dmcl_tf.reporting.collection import RunCollection
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
 
 _DRAWN_FROM = ("config.json", "results.json", "history.csv", "confusion.csv")
 _DRAWN_BY = ("class_charts.py", "collection.py", "curves.py", "figures.py", "measures.py", "style.py")
@@ -61,49 +56,27 @@ def _checksum(collection: RunCollection) -> str:
 
 
 def _draw(collection: RunCollection, output: Path) -> dict[str, str]:
-    from dmcl_tf.reporting import style  # Matplotlib takes a second to load
-
-    captions = {}
-    with style.figure_style():
-        for name, (draw, caption) in _figures(collection).items():
-            figure = draw()
-            if figure:
-                path = Path("plots") / f"{name}.png"
-                with atomic_path(output / path) as partial:  # the same bytes for the same figure
-                    figure.savefig(partial, format="png", metadata={"Software": None})
-                captions[path.as_posix()] = caption
-    return captions
-
-
-def _figures(collection: RunCollection) -> dict[str, tuple[Callable[[], Figure | None], str]]:
-    """How each figure is drawn, and its caption."""
-    from dmcl_tf.reporting import class_charts, curves
+    from dmcl_tf.reporting import class_charts, curves, style  # Matplotlib takes a second to load
 
     band, deviation = "Mean over seeds; band from the lowest to the highest.", "Mean and standard deviation over seeds."
-    figures = {
-        "training_loss": (
-            partial(curves.training_loss, collection),
-            f"Training cross-entropy of each modality (Fig. 3 of the paper). {band}",
-        ),
-        "wins": (
-            partial(curves.wins, collection),
-            f"Share of the training samples at which each modality has the lowest loss. {band}",
-        ),
-        "validation_accuracy": (
-            partial(curves.validation_accuracy, collection),
-            f"Accuracy on the validation videos. {band}",
-        ),
-        "train_fractions": (
-            partial(curves.fraction_curves, collection),
-            f"Accuracy on the test videos against the share of the training videos. {deviation}",
-        ),
-        "per_class": (
-            partial(class_charts.per_class, collection),
-            f"Accuracy of RGB in every class, independent training against DMCL. {deviation}",
-        ),
-    }
+    of_all = [
+        (curves.training_loss, f"Training cross-entropy of each modality (Fig. 3 of the paper). {band}"),
+        (curves.wins, f"Share of the training samples at which each modality has the lowest loss. {band}"),
+        (curves.validation_accuracy, f"Accuracy on the validation videos. {band}"),
+        (curves.train_fractions, f"Accuracy on the test videos against the share of the training videos. {deviation}"),
+        (class_charts.per_class, f"Accuracy of RGB in every class, independent training against DMCL. {deviation}"),
+    ]
+    figures = [(draw.__name__, partial(draw, collection), caption) for draw, caption in of_all]
     for group in (*collection.find("independent"), *collection.find("dmcl")):
+        name = re.sub(r"[^a-z0-9.]+", "_", group.label.lower().replace("'", ""))
         caption = f"Confusion matrices of {group.label}, in percent of each true class, all seeds together."
-        name = "confusion_" + re.sub(r"[^a-z0-9.]+", "_", group.label.lower().replace("'", ""))
-        figures[name] = (partial(class_charts.confusion, group), caption)
-    return figures
+        figures.append((f"confusion_{name}", partial(class_charts.confusion, group), caption))
+    captions = {}
+    with style.figure_style():
+        for name, draw, caption in figures:
+            figure, path = draw(), Path("plots") / f"{name}.png"
+            if figure:
+                with atomic_path(output / path) as partial_path:  # the same bytes for the same figure
+                    figure.savefig(partial_path, format="png", metadata={"Software": None})
+                captions[path.as_posix()] = caption
+    return captions

@@ -29,7 +29,10 @@ def load_runs(directory: Path) -> RunCollection:
         settings.append((path.parent, run))
         results = _results_or_reason(folder, run)
         if isinstance(results, Results):
-            finished.append(_load_finished(folder, run, results))
+            _, predictions, confusion = paths(path.parent, "test")
+            correct = _read_correct(path.parent, results) if predictions.exists() else None
+            matrices = read_confusion(path.parent, results) if confusion.exists() else {}
+            finished.append(FinishedRun(path.parent, run, results, folder.read_history(), correct, matrices))
         else:
             unfinished[path.parent] = results
     if not finished:
@@ -50,18 +53,6 @@ def _results_or_reason(folder: RunFolder, run: Run) -> Results | str:
     if results.evaluated.config != run.config:
         return "results.json is of other settings than config.json: evaluate the run again"
     return results
-
-
-def _load_finished(folder: RunFolder, run: Run, results: Results) -> FinishedRun:
-    _, predictions, confusion = paths(folder.directory, "test")
-    return FinishedRun(
-        directory=folder.directory,
-        run=run,
-        results=results,
-        history=folder.read_history(),
-        correct=_read_correct(folder.directory, results) if predictions.exists() else None,
-        confusion=read_confusion(folder.directory, results) if confusion.exists() else {},
-    )
 
 
 def _read_correct(directory: Path, results: Results) -> pd.DataFrame:

@@ -22,15 +22,12 @@ class Interval(NamedTuple):
 
 
 def t_test(values: np.ndarray, threshold: float = 0.0) -> tuple[Interval, float] | tuple[None, None]:
-    """The paired t-test over seeds: 95 % interval of the mean, and two-sided p that it is the threshold.
+    """The paired t-test over seeds: 95 % interval of the mean of (n,) values, and two-sided p that it is the threshold.
 
-    Values that are all the same have no variance to compare with: the interval has no width, and p is 1 or 0.
-
-    Args:
-        values: (n,) the difference of the two runs of each seed; fewer than two have no interval and no p.
-        threshold: the mean that is tested.
+    Values that are all the same have no variance to compare with: the interval has no width, and p is 1 or 0. Fewer
+    than two have neither interval nor p.
     """
-    from scipy import stats  # takes half a second, and only reports need it
+    from scipy import stats  # takes half a second to load
 
     if len(values) < 2:
         return None, None
@@ -41,25 +38,16 @@ def t_test(values: np.ndarray, threshold: float = 0.0) -> tuple[Interval, float]
 
 
 def sign_flip_test(values: np.ndarray) -> float | None:
-    """Two-sided p of the permutation test over seeds: the share of all sign flips with a mean as far from zero.
+    """Two-sided p of the permutation test over seeds: the share of all sign flips of (n,) values as far from zero.
 
-    With n seeds p cannot be below 2/2ⁿ. It is exact for up to 13 seeds. None without any.
-
-    Args:
-        values: (n,) the difference of the two runs of each seed.
+    It is exact for up to 13 seeds, and cannot be below 2/2ⁿ. None without values.
     """
     from scipy import stats
 
     if len(values) < 2:  # SciPy asks for two; the mean of one is as far from zero with either sign
         return 1.0 if len(values) else None
-    result = stats.permutation_test(
-        (values,),
-        np.mean,
-        permutation_type="samples",
-        n_resamples=RESAMPLES,
-        random_state=np.random.RandomState(0),
-    )
-    return float(result.pvalue)
+    drawn = {"n_resamples": RESAMPLES, "random_state": np.random.RandomState(0)}
+    return float(stats.permutation_test((values,), np.mean, permutation_type="samples", **drawn).pvalue)
 
 
 def bootstrap(values: np.ndarray) -> list[Interval]:

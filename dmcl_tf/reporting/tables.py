@@ -127,9 +127,7 @@ def privileged_information(dataset: str, groups: Sequence[RunGroup]) -> Table:
     return Table(f"{''.join(numbers)}training and testing modalities", note, pd.DataFrame(rows))
 
 
-def _compared(
-    method: str, trained: str, tested: str, published: float | None, ours: str = "–", runs: str = ""
-) -> dict[str, str]:
+def _compared(method: str, trained: str, tested: str, published: float | None, ours="–", runs="") -> dict[str, str]:
     return {
         "Method": method,
         "Training modalities": ", ".join(map(_column, trained.split("+"))),
@@ -177,28 +175,17 @@ def fractions(collection: RunCollection, names: Sequence[str]) -> Table:
 
 def long_form(collection: RunCollection) -> pd.DataFrame:
     """Every accuracy of every group of runs in one table for machines, the paper's beside ours where it has it."""
-    rows = []
+    dataset, rows = collection.dataset.name, []
     for group in collection.groups:
-        config, whole = group.config, group.config.train_fraction == 1
-        published = paper.reported(collection.dataset.name, config.method, config.modalities) if whole else {}
+        config = group.config
+        published = paper.reported(dataset, config.method, config.modalities) if config.train_fraction == 1 else {}
+        settings = {name: getattr(config, name) for name in ("method", "recipe", "scale", "train_fraction")}
         for name in reported_accuracies(config.modalities):
             values = group.accuracies(name)
-            rows.append(
-                {
-                    "dataset": collection.dataset.name,
-                    "method": config.method,
-                    "recipe": config.recipe,
-                    "scale": config.scale,
-                    "train_fraction": config.train_fraction,
-                    "label": group.label,
-                    "modalities": name,
-                    "mean": values.mean(),
-                    "standard_deviation": values.std(ddof=1),
-                    "runs": len(values),
-                    "seeds": " ".join(map(str, values.index)),
-                    "paper": published.get(name),
-                }
-            )
+            found = {"mean": values.mean(), "standard_deviation": values.std(ddof=1), "runs": len(values)}
+            start = {"dataset": dataset, **settings, "label": group.label, "modalities": name}
+            seeds = " ".join(map(str, values.index))
+            rows.append({**start, **found, "seeds": seeds, "paper": published.get(name)})
     return pd.DataFrame(rows)
 
 
