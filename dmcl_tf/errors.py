@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import signal
 import sys
 from collections.abc import Callable, Iterator
 
@@ -15,6 +16,15 @@ class InputError(Exception):
 
     The message names the file or value at fault, what was expected, and what to do.
     """
+
+
+class Terminated(BaseException):
+    """The process was asked to end (SIGTERM): like `KeyboardInterrupt`, no failure that a handler takes for its own."""
+
+
+def raise_terminated(*_) -> None:
+    """Handles SIGTERM as Python handles Ctrl-C: by an exception, so that what was begun is cleaned up."""
+    raise Terminated
 
 
 def is_disk_full(error: Exception) -> bool:
@@ -34,7 +44,7 @@ def is_wrong_place(error: Exception) -> bool:
 def ending_in_one_line() -> Iterator[None]:
     """Ends the process with one line for an `InputError`, a full disk, or a file or folder that is in the way.
 
-    The exit status is 2, and 130 after Ctrl-C.
+    The exit status is 2; after Ctrl-C it is 130, after SIGTERM 143.
     """
     try:
         yield
@@ -42,6 +52,8 @@ def ending_in_one_line() -> Iterator[None]:
         _end(f"error: {error}")
     except KeyboardInterrupt:
         _end("stopped: the same command continues", 130)
+    except Terminated:
+        _end("stopped: the same command continues", 143)
     except Exception as error:
         if is_wrong_place(error):
             _end(f"error: {error.filename}: {error.strerror}; give another place, or make way")
@@ -65,6 +77,7 @@ def run_script(main: Callable[[], None]) -> None:
                 raise InputError(f"unexpected argument {arguments[1]!r}: every setting is a flag, --name=value")
             main()
 
+    signal.signal(signal.SIGTERM, raise_terminated)
     logging.set_verbosity(logging.WARNING)
     app.run(checked_main, flags_parser=_parse_flags)
 
