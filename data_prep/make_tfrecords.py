@@ -3,8 +3,8 @@
     python data_prep/make_tfrecords.py                                               # the demo data set
     python data_prep/make_tfrecords.py --dataset=nwucla --data_dir=data/nwucla
 
-Records that are complete are kept, so the same command continues an interrupted run and ends with the same bytes. Splits
-and labels are no part of them: what changes there takes effect with the same command, or needs none.
+Records that are complete are kept, so the same command continues an interrupted run and ends with the same bytes.
+Splits and labels are no part of them: what changes there takes effect with the same command, or needs none.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import platform
 import re
 import zlib
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from os.path import commonprefix
@@ -30,7 +30,8 @@ from data_prep.raw_settings import RawSettings, raw_flags, raw_settings_from_fla
 from data_prep.running import disk
 from data_prep.running.beam import run_beam
 from data_prep.running.processes import run_parallel
-from data_prep.summary import print_skipped, print_summary, printable
+from data_prep.summary import print_skipped, print_summary
+from data_prep.video.opening import shown
 from data_prep.video.record import make_record
 from dmcl_tf.data.records import record_path
 from dmcl_tf.data.table import Description, Records, Video, write_table
@@ -102,16 +103,14 @@ def make_records(settings: RecordSettings) -> Records | None:
         except BaseException:
             remove_stale(directory)  # of workers that were ended
             raise
-        skipped = {
-            printable(entry.video_id): printable(entry.reason) for entry in (*found.skipped, *found.excluded, *unusable)
-        }
+        skipped = _reasons(settings, (*found.skipped, *found.excluded, *unusable))
         if settings.part is not None:
             print(f"part {settings.part[0]} of {settings.part[1]}: {len(rows)} records in {directory}")
-            print_skipped({entry.video_id: printable(entry.reason) for entry in unusable})
+            print_skipped(_reasons(settings, unusable))
             return None
         if not rows:
             raise InputError(f"{settings.raw.data_dir}: no video can be used; the first: {unusable[0].reason}")
-        rows = [*_with_warnings(rows, found.warnings), *kept_rows(settings, old, videos)]
+        rows = [*_with_warnings(rows, _reasons(settings, found.warnings, " | ")), *kept_rows(settings, old, videos)]
         write_table(Records(directory, description, tuple(rows)), skipped)
         records = Records.load(directory)
     print_summary(records, skipped)
@@ -242,19 +241,21 @@ def _killed(video: RawVideo) -> Skipped:
     return Skipped(video.video_id, reason)
 
 
-def _with_warnings(rows: Sequence[Video], warnings: Sequence[Skipped]) -> list[Video]:
-    """The lines of the table with what the reader of the raw folders found peculiar."""
+def _reasons(settings: RecordSettings, entries: Iterable[Skipped], between: str = "; ") -> dict[str, str]:
+    """What is said of each video, as text that can be written and does not depend on where the raw files are."""
     reasons: dict[str, list[str]] = {}
-    for warning in warnings:
-        reasons.setdefault(warning.video_id, []).append(printable(warning.reason))
-    return [
-        replace(row, warnings=" | ".join([*reasons.get(row.video_id, ()), *filter(None, [row.warnings])]))
-        for row in rows
-    ]
+    for entry in entries:
+        reasons.setdefault(shown(entry.video_id), []).append(settings.raw.videos.relative(shown(entry.reason)))
+    return {video_id: between.join(lines) for video_id, lines in reasons.items()}
+
+
+def _with_warnings(rows: Iterable[Video], warnings: Mapping[str, str]) -> list[Video]:
+    """The lines of the table with what the reader of the raw folders found peculiar."""
+    return [replace(row, warnings=" | ".join(filter(None, [warnings.get(row.video_id), row.warnings]))) for row in rows]
 
 
 def kept_rows(settings: RecordSettings, old: Records | None, videos: Sequence[RawVideo]) -> list[Video]:
-    """Lines of the old table that stay: of videos that only other data sets of the family have, whose records are there."""
+    """Lines of the old table that stay: videos of other data sets of the family, whose records are there."""
     if old is None or len(_family(find_dataset(settings.dataset))) == 1:
         return []
     asked = {video.video_id for video in videos}

@@ -14,6 +14,7 @@ from data_prep.raw import READERS
 from data_prep.raw.base import Listing, Reader
 from data_prep.running.processes import default_workers
 from data_prep.video.depth import MODES, DepthSettings
+from data_prep.video.opening import Limits
 from data_prep.video.record import FLOW, VideoSettings
 from dmcl_tf.config import SCALES, Config
 from dmcl_tf.datasets import DATASETS, find_dataset
@@ -31,7 +32,8 @@ def raw_flags(values: flags.FlagValues) -> None:
 
 
 def video_flags(values: flags.FlagValues) -> None:
-    """How the frames of a video are made."""
+    """How the frames of a video are made; `frame_flags` belong to them."""
+    flags.DEFINE_alias("size", "frame_size", flag_values=values)
     flags.DEFINE_integer("jpeg_quality", VideoSettings.jpeg_quality, "quality of the JPEGs", 1, 100, flag_values=values)
     flags.DEFINE_enum(
         "depth_mode",
@@ -59,6 +61,10 @@ def video_flags(values: flags.FlagValues) -> None:
         0.0,
         flag_values=values,
     )
+    flags.DEFINE_integer(
+        "max_pixels", Limits.pixels, "most pixels that an image may have, read from its header", 1, flag_values=values
+    )
+    flags.DEFINE_integer("max_frames", Limits.frames, "most frames that a video may have", 1, flag_values=values)
     flags.DEFINE_string("flow_from", None, "modality that flow is computed from; default: rgb", flag_values=values)
 
 
@@ -82,7 +88,7 @@ class RawSettings:
 
     def reader(self) -> Reader:
         """The reader of its folders, which knows the options; of own data it reads the CSV file."""
-        return make_reader(find_dataset(self.dataset), self.options)
+        return make_reader(find_dataset(self.dataset), self.options, self.videos.recorded)
 
     def list_videos(self, reader: Reader) -> Listing:
         """Lists the raw videos of the data set's classes, after making them where they are generated.
@@ -105,10 +111,10 @@ class RawSettings:
         return listing
 
 
-def make_reader(dataset: Dataset, options: Mapping[str, object]) -> Reader:
-    """The reader of a data set, which knows the options."""
+def make_reader(dataset: Dataset, options: Mapping[str, object], modalities: Sequence[str] | None) -> Reader:
+    """The reader of a data set, which knows the options and the modalities to read; None: all that there are."""
     reader = READERS[dataset.folder]
-    return reader.configure(**options) if reader.configure else reader
+    return reader.configure(**options, modalities=modalities) if reader.configure else reader
 
 
 def raw_settings_from_flags(
@@ -126,7 +132,9 @@ def raw_settings_from_flags(
     """
     dataset = find_dataset(values.dataset or next(iter(DATASETS)))
     options = _options_from_flags(dataset, values)
-    reader = make_reader(dataset, options)
+    given = None if values.modalities is None else tuple(name.strip().lower() for name in values.modalities)
+    source = values.flow_from or "rgb"
+    reader = make_reader(dataset, options, [*given, source] if given and FLOW in given else given)
     scale = values.scale or dataset.defaults.get("scale", Config.scale)
     if scale not in SCALES:
         raise InputError(f"--scale={scale}: expected one of {', '.join(SCALES)}")
@@ -136,7 +144,7 @@ def raw_settings_from_flags(
     default = reader.modalities if with_flow else reader.recorded
     if values.flow_from and with_flow and FLOW not in default:
         default = (*default, FLOW)
-    modalities = default if values.modalities is None else tuple(values.modalities)
+    modalities = default if given is None else given
     if not modalities or "" in modalities or len(set(modalities)) < len(modalities):
         raise InputError(f"--modalities={','.join(modalities)}: expected different names, separated by commas")
     available = {*reader.recorded, *([FLOW] if with_flow else [])}
@@ -146,16 +154,18 @@ def raw_settings_from_flags(
                 f"--modalities={','.join(modalities)}: {dataset.title} has no {modality!r}; expected some of "
                 f"{', '.join(sorted(available))}"
             )
+    data_dir = Path(values.data_dir or data_root / dataset.folder)
     videos = VideoSettings(
         modalities=modalities,
         size=size,
         jpeg_quality=values.jpeg_quality,
         depth=_depth_from_flags(reader, values),
-        depth_modalities=_depth_modalities(values, tuple(dict.fromkeys([*modalities, values.flow_from or "rgb"]))),
+        depth_modalities=_depth_modalities(values, tuple(dict.fromkeys([*modalities, source]))),
         length_tolerance=values.length_tolerance,
+        limits=Limits(values.max_pixels, values.max_frames),
+        root=Path(options["videos"]).expanduser().parent if "videos" in options else data_dir,
         flow=_flow_from_flags(dataset, reader, values, modalities, "fast" if scale == "compact" else "default"),
     )
-    data_dir = Path(values.data_dir or data_root / dataset.folder)
     return RawSettings(dataset.name, data_dir, videos, options, values.workers or default_workers())
 
 

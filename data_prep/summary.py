@@ -64,8 +64,3 @@ def shared_subjects(videos: Iterable[Video | RawVideo]) -> list[str]:
         for subject, names in sorted(splits.items())
         if len(names) > 1
     ]
-
-
-def printable(text: str) -> str:
-    """A text in which names that are not UTF-8 are escaped, so that it can be printed and written."""
-    return text.encode(errors="backslashreplace").decode()

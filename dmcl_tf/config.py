@@ -47,6 +47,9 @@ METHODS: dict[str, Method] = {
 }
 
 
+VARIANTS = ("authors", "tran2018", "testing")  # of the networks, in `dmcl_tf.networks`
+
+
 def _setting(default, text: str, choices: tuple[str, ...] | None = None):
     return dataclasses.field(default=default, metadata={"help": text, "choices": choices})
 
@@ -76,7 +79,9 @@ class Config:
         0, "videos in the shuffle buffer, 100 is the authors'; 0 shuffles all training videos in each epoch"
     )
     # network
-    variant: str = _setting("authors", "the authors' network or the published R(2+1)D-18", ("authors", "tran2018"))
+    variant: str = _setting(
+        "authors", "the authors' network, the published R(2+1)D-18, or a tiny one for tests", VARIANTS
+    )
     width: int = _setting(64, "channels of the network's first stage")
     batch_norm_momentum: float = _setting(
         0.997, "share of the moving average that each step keeps; shorter runs need less"

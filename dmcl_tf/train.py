@@ -1,100 +1,168 @@
-"""Trains an ensemble: `python -m dmcl_tf.train --records=data/demo/records/80 --scale=compact`.
+"""Trains an ensemble: `python -m dmcl_tf.train --dataset=demo`.
 
-A run lives in checkpoints/<data set>/<method>/<run>; the same command continues it after an interruption. Settings
-that are not given come from --recipe and --scale. Methods:
+A run lives in checkpoints/<data set>/<method>/<run>; the same command continues it after an interruption. Records come
+from data/<data set>/records/<frame size>, or --records; the protocol's flags choose the videos to train, validate and
+test on. Settings that are not given come from --recipe and --scale.
 
-  independent               every network learns from the labels alone
-  dmcl                      the network that is best at a sample, its winner, teaches the others
-  random_teacher            DMCL with a teacher drawn at random for each sample
-  mutual                    every network learns from all the others (deep mutual learning)
-  smcl                      only the winner learns the label
-  cmcl                      one network learns the label, the others to predict all classes alike (--beta)
-  cmcl_stochastic           one network learns the label, the others random labels (--beta)
-  generalized_distillation  networks learn from those of a finished run, which may see other modalities
-                            (--teacher_run, --teacher_modalities)
+    python -m dmcl_tf.train --dataset=nwucla --scale=compact --train_views=1,3 --test_view=2
+    python -m dmcl_tf.train --records=my_records --modalities=rgb,depth --method=independent --epochs=30
 
-For example, a student of RGB and a teacher of depth:
---method=generalized_distillation --modalities=rgb --teacher_run=checkpoints/demo/independent/authors-compact-seed0
---teacher_modalities=depth
+A student of RGB and a teacher of depth, which is a finished run:
+
+    python -m dmcl_tf.train --dataset=demo --method=generalized_distillation --modalities=rgb
+        --teacher_run=checkpoints/demo/independent/authors-compact-seed0 --teacher_modalities=depth
+
+Methods:
+
 """
 
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
-import tensorflow as tf
 from absl import flags
 
-from dmcl_tf import config_flags as setting_flags
+from dmcl_tf import flag_groups
 from dmcl_tf.config import Config, resolve
-from dmcl_tf.data import records
+from dmcl_tf.data.table import Records, read_description
+from dmcl_tf.datasets import dataset_of, find_dataset
+from dmcl_tf.datasets.base import Dataset, describe
+from dmcl_tf.datasets.splits import Splits, make_splits
 from dmcl_tf.errors import InputError, run_script
-from dmcl_tf.learning import loop as training
-from dmcl_tf.runs.folder import Run, RunFolder
-from dmcl_tf.runs.teacher import Teacher
+from dmcl_tf.files import lock, remove_stale
+from dmcl_tf.runs.folder import Run, RunFolder, run_path
+
+__doc__ += flag_groups.methods_help()
+
+FLAG_GROUPS = (
+    flag_groups.dataset_flags,
+    flag_groups.records_flags,
+    flag_groups.frame_flags,
+    flag_groups.protocol_flags,
+    flag_groups.training_flags,
+    flag_groups.run_name_flags,
+)
 
 
-def define_flags(flag_values: flags.FlagValues = flags.FLAGS) -> None:
-    """Defines the script's flags: one for each setting of `Config`, and the few that are not settings."""
-    flags.DEFINE_string(
-        "records", "data/demo/records/80", "folder of TFRecords with dataset.json", flag_values=flag_values
-    )
-    flags.DEFINE_string("checkpoints", "checkpoints", "folder under which runs are kept", flag_values=flag_values)
-    flags.DEFINE_string(
-        "run_name", None, "name of the run; default: <recipe>-<scale>-seed<seed>", flag_values=flag_values
-    )
-    flags.DEFINE_float(
-        "lambda",
-        None,
-        "λ of Eq. 3: label weight 1-λ and distillation weight λ, for losers and students",
-        flag_values=flag_values,
-    )
-    setting_flags.define(flag_values)
+@dataclass(frozen=True)
+class TrainSettings:
+    """What a run is.
+
+    Attributes:
+        config: every setting of the training.
+        dataset: name of the data set.
+        records: folder of its records.
+        protocol: of the data set, from `Dataset.protocol`.
+        directory: folder of the run.
+    """
+
+    config: Config
+    dataset: str
+    records: Path
+    protocol: dict[str, object]
+    directory: Path
 
 
-def config_from_flags(flag_values: flags.FlagValues = flags.FLAGS) -> Config:
-    """The run's configuration: recipe and scale, overridden by the flags that were given.
+def settings_from_flags(
+    values: flags.FlagValues, *, modalities: Sequence[str] | None = None, data_root: Path = Path("data")
+) -> TrainSettings:
+    """The settings that the flags say; what they leave open is the data set's, the scale's and the recipe's.
+
+    Args:
+        values: parsed flags of `FLAG_GROUPS`.
+        modalities: to train on where the flags do not say; None: the data set's, or all that the records have.
+        data_root: folder of all data, below which records are looked for unless the flags name them.
 
     Raises:
-        InputError: for an impossible value.
+        InputError: for an impossible value, or records that are needed to know more and are not there.
     """
-    given = setting_flags.given(flag_values)
-    if given.get("teacher_run"):
-        given["teacher_run"] = os.path.relpath(given["teacher_run"])
-    weight = flag_values["lambda"].value
-    if weight is not None:
-        if not 0 <= weight <= 1:
-            raise InputError(f"--lambda={weight}: expected a value from 0 to 1")
-        given.setdefault("loser_ground_truth_weight", 1 - weight)
-        given.setdefault("distillation_weight", weight)
-    return resolve(given.pop("recipe"), given.pop("scale"), given)
+    dataset, records, config, protocol = choose_data(values, modalities=modalities, data_root=data_root)
+    directory = Path(values["checkpoints"].value) / run_path(dataset.name, config, values["run_name"].value)
+    return TrainSettings(config, dataset.name, records, protocol, directory)
 
 
-def run_path(dataset: str, config: Config, run_name: str | None) -> Path:
-    """Where a run is kept under the folder of checkpoints: `<data set>/<method>/<run>`."""
-    return Path(dataset) / config.method / (run_name or f"{config.recipe}-{config.scale}-seed{config.seed}")
+def choose_data(
+    values: flags.FlagValues, *, modalities: Sequence[str] | None = None, data_root: Path = Path("data")
+) -> tuple[Dataset, Path, Config, dict[str, object]]:
+    """The data set, its folder of records, the settings and the protocol; arguments as of `settings_from_flags`."""
+    name, given = values["dataset"].value, values["records"].value
+    dataset = find_dataset(name or "demo") if name or not given else dataset_of(read_description(Path(given)).dataset)
+    records = Path(given or data_root / dataset.folder / "records" / str(_frame_size(values, dataset)))
+    chosen = modalities or dataset.modalities
+    if not chosen and not values["modalities"].value:
+        chosen = read_description(records).modalities
+    defaults = {**dataset.defaults, **({"modalities": tuple(chosen)} if chosen else {})}
+    config = flag_groups.config_from_flags(values, defaults)
+    return dataset, records, config, flag_groups.protocol_from_flags(dataset, values)
+
+
+def _frame_size(values: flags.FlagValues, dataset: Dataset) -> int:
+    scale = values["scale"].value or dataset.defaults.get("scale", Config.scale)
+    usual = dataset.defaults.get("frame_size") or resolve(Config.recipe, scale, {}).frame_size
+    return values["frame_size"].value or usual
+
+
+def train(settings: TrainSettings) -> RunFolder:
+    """Trains a run to its end, continuing from its last complete epoch; returns its folder.
+
+    Raises:
+        InputError: the records or the teacher do not fit the settings, the folder holds another run or is in use, a
+            record cannot be used, or the loss is not finite.
+    """
+    import tensorflow as tf  # here, so that settings and --help are there at once
+
+    from dmcl_tf.learning import loop
+
+    dataset, records = find_dataset(settings.dataset), Records.load(settings.records)
+    if records.description.dataset != dataset.folder:
+        raise InputError(
+            f"{records.directory} holds records of {records.description.dataset}, not of {dataset.folder}: "
+            "choose another --dataset or --records"
+        )
+    splits = make_splits(dataset, records, settings.protocol)
+    run = _describe(settings, records, splits)
+    strategy = tf.distribute.MirroredStrategy()
+    loop.check(run, records, splits, strategy)  # before there is a folder: a corrected setting makes another run of it
+    folder = RunFolder(settings.directory)
+    with lock(folder.directory):
+        remove_stale(folder.directory)
+        folder.create_or_match(run)
+        print(f"run: {folder.directory}")
+        counts = ", ".join(f"{count} {split}" for split, count in run.videos.items())
+        print(f"videos: {counts} ({describe(settings.protocol) or 'no protocol'})")
+        for warning in splits.warnings:
+            print(f"warning: {warning}")
+        loop.fit(run.config, records, splits, folder, strategy)
+    return folder
+
+
+def _describe(settings: TrainSettings, records: Records, splits: Splits) -> Run:
+    from dmcl_tf.runs.teacher import Teacher
+
+    directory, teacher = os.path.relpath(settings.records), Teacher.of(settings.config)
+    return Run(
+        dataset=settings.dataset,
+        records=os.path.abspath(settings.records) if directory.startswith("..") else directory,
+        origin=records.description.origin,
+        class_names=splits.class_names,
+        protocol=settings.protocol,
+        videos=splits.counts(),
+        splits=splits.checksum(),
+        config=settings.config,
+        depth=records.description.depth,
+        flow=records.description.flow,
+        teacher=teacher.identity() if teacher else None,
+    )
 
 
 def main() -> None:
     """Trains the run that the flags describe."""
-    config = config_from_flags(flags.FLAGS)
-    directory = Path(flags.FLAGS.records)
-    info = records.DatasetInfo.load(directory)
-    strategy = tf.distribute.MirroredStrategy()
-    training.check(config, info, strategy)  # before there is a folder: a corrected setting makes another run of it
-    folder = RunFolder(Path(flags.FLAGS.checkpoints) / run_path(info.dataset, config, flags.FLAGS.run_name))
-    teacher = Teacher.of(config)
-    identity = teacher.identity() if teacher else None
-    videos = {split: sum(shard.videos for shard in shards) for split, shards in info.shards.items()}
-    records_dir = os.path.relpath(directory)
-    folder.create_or_match(
-        Run(info.dataset, records_dir, info.class_names, config, identity, info.depth, info.protocol, videos)
-    )
-    print(f"run: {folder.directory}")
-    training.train(config, info, folder, strategy)
+    train(settings_from_flags(flags.FLAGS))
 
 
 if __name__ == "__main__":
-    define_flags()
+    flag_groups.define(FLAG_GROUPS, flags.FLAGS)
     run_script(main)

@@ -106,10 +106,11 @@ def split(info: table.Records) -> splits.Splits:
 
 
 def linear_networks(modalities: Sequence[str], classes: int) -> dict[str, keras.Model]:
-    """Networks of one linear layer on the mean of a clip: the least that has logits, a kernel and a bias."""
+    """Networks of one linear layer on the mean of a clip: the least that has features, logits, a kernel and a bias."""
     members = {}
     for modality in modalities:
         clips = keras.Input((None, None, None, 3))
-        logits = keras.layers.Dense(classes)(keras.layers.GlobalAveragePooling3D()(clips))
-        members[modality] = keras.Model(clips, logits, name=modality)
+        features = keras.layers.GlobalAveragePooling3D()(clips)
+        outputs = {"features": features, "logits": keras.layers.Dense(classes)(features)}
+        members[modality] = keras.Model(clips, outputs, name=modality)
     return members

@@ -1,4 +1,4 @@
-"""The readers of raw folders, by the folder that a data set has below that of all data. A new one is a file and an entry."""
+"""The readers of raw folders, by the folder of a data set below that of all data. A new one is a file and an entry."""
 
 from __future__ import annotations
 

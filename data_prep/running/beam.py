@@ -1,9 +1,9 @@
 """One function over many videos as an Apache Beam pipeline, so that a data set can go to Dataflow, Flink or Spark.
 
-The function is the one that `processes.run_parallel` runs: it reads and writes files, skips what is complete and returns
-little. All workers must therefore see the same folders (NFS, Lustre, a mounted bucket) under the same names, and have
-this project and its requirements, for example in their container image. As on one machine, what was interrupted goes
-on with the same command, and the files come out the same.
+The function is the one that `processes.run_parallel` runs: it reads and writes files, skips what is complete and
+returns little. All workers must therefore see the same folders (NFS, Lustre, a mounted bucket) under the same names,
+and have this project and its requirements, for example in their container image. As on one machine, what was
+interrupted goes on with the same command, and the files come out the same.
 """
 
 from __future__ import annotations

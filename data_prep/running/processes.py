@@ -107,12 +107,13 @@ def _run_pool(
                         return (yield from _finish_broken(pending))
                     yield future.result()
                     del pending[future]
-        except BaseException as error:
+        except KeyboardInterrupt:  # the user waits; a cancelled future beside a killed process would be a fault
+            for process in multiprocessing.active_children():
+                process.kill()
+            raise
+        except BaseException:
             for future in pending:
                 future.cancel()
-            if isinstance(error, KeyboardInterrupt):  # the user waits
-                for process in multiprocessing.active_children():
-                    process.kill()
             raise
     return []
 
@@ -159,7 +160,6 @@ def _signals_held_back() -> Iterator[None]:
 
 def _start_worker() -> None:
     cv2.setNumThreads(1)  # one process a core: threads inside OpenCV would only compete
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)
     parent = multiprocessing.parent_process()
     threading.Thread(target=_exit_with, args=(parent,), daemon=True).start()
 

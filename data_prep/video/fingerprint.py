@@ -8,16 +8,19 @@ from pathlib import Path
 
 import msgspec
 
-from data_prep.video.sources import IMAGE_SUFFIXES, Source
+from data_prep.video.base import Source
+from data_prep.video.opening import open_file
+from dmcl_tf.errors import InputError
 
 _END_BYTES = 65536
+_COMPRESSED = (".jpg", ".jpeg", ".png", ".webp")  # two such images of one name and size are hardly ever different
 
 
 def fingerprint(sources: Mapping[str, Source], settings: Mapping[str, object]) -> str:
     """Returns a checksum of a video's raw files and of the settings that shape its record.
 
-    It changes when a file is downloaded again, or another takes its place. Of images it holds names and sizes; of video
-    files and volumes, which may be of one size, beginning and end as well.
+    It changes when a file is downloaded again, or another takes its place. Of images it holds names and sizes; of
+    other files, which may be of one size, beginning and end as well.
 
     Args:
         sources: by modality, those that the record is made from.
@@ -27,19 +30,19 @@ def fingerprint(sources: Mapping[str, Source], settings: Mapping[str, object]) -
     for modality, source in sorted(sources.items()):
         for path in source.files:
             size = _size(path)
-            checksum = zlib.crc32(f"{modality}/{path.name}:{size}\n".encode(errors="surrogateescape"), checksum)
-            if size > 0 and path.suffix.lower() not in IMAGE_SUFFIXES:
+            checksum = zlib.crc32(f"{modality}/{path.name}:{size}\n".encode(errors="backslashreplace"), checksum)
+            if size > 0 and path.suffix.lower() not in _COMPRESSED:
                 checksum = zlib.crc32(_both_ends(path, size), checksum)
     return f"{checksum:08x}"
 
 
 def _both_ends(path: Path, size: int) -> bytes:
     try:
-        with path.open("rb") as file:
+        with open_file(path) as file:
             start = file.read(_END_BYTES)
             file.seek(max(0, size - _END_BYTES))
             return start + file.read(_END_BYTES)
-    except OSError:  # decoding says what is wrong with it
+    except (OSError, InputError):  # decoding says what is wrong with it
         return b""
 
 

@@ -16,11 +16,12 @@ from data_prep.flow.encoding import bound_in_pixels, encode_flow
 from data_prep.flow.settings import FlowSettings, GivenFlowSettings
 from data_prep.raw.base import RawVideo, Skipped
 from data_prep.video.alignment import AlignedReader
+from data_prep.video.base import Frame, Source
 from data_prep.video.depth import DepthSettings, encode_depth, reading_range
 from data_prep.video.fingerprint import fingerprint
 from data_prep.video.frames import encode_jpeg, resize
 from data_prep.video.given_flow import accept_given_flow
-from data_prep.video.sources import Frame, Source
+from data_prep.video.opening import Limits, shown
 from dmcl_tf.data.records import (
     MINIMUM_FRAMES,
     About,
@@ -38,7 +39,7 @@ _BLANK_LEVELS = 2  # an image of no more grey levels than decoding noise shows n
 
 @dataclass(frozen=True)
 class VideoSettings:
-    """All that shapes the record of a video, beside its raw files.
+    """How the record of a video is made: all that shapes it beside its raw files, and the limits of these.
 
     Attributes:
         modalities: what the record holds.
@@ -48,6 +49,8 @@ class VideoSettings:
         depth_modalities: the modalities that hold distances.
         length_tolerance: by how much the modalities may differ in length, see `alignment.allowed_difference`.
         flow: how flow is computed, or that it is given; None without flow.
+        limits: what one raw file may ask for.
+        root: the folder of the raw files, which warnings leave out, so that a record does not depend on where it is.
     """
 
     modalities: tuple[str, ...]
@@ -57,6 +60,8 @@ class VideoSettings:
     depth_modalities: tuple[str, ...] = ("depth",)
     length_tolerance: float = 0.1
     flow: Optional[Union[FlowSettings, GivenFlowSettings]] = None
+    limits: Limits = field(default_factory=Limits)
+    root: Optional[Path] = None
 
     @property
     def computed_flow(self) -> FlowSettings | None:
@@ -82,9 +87,13 @@ class VideoSettings:
             raise InputError(f"{video.video_id}: it has no {missing[0]}, only {', '.join(video.sources)}")
         return {modality: video.sources[modality] for modality in self.recorded}
 
+    def relative(self, text: str) -> str:
+        """A text in which files are named relative to the folder of the raw files."""
+        return text if self.root is None else text.replace(f"{shown(self.root)}/", "")
+
     @cached_property
     def description(self) -> dict[str, object]:
-        """All of it, as the attributes of `dmcl_tf.data.table.Description` and JSON values."""
+        """All that shapes a record, as the attributes of `dmcl_tf.data.table.Description` and JSON values."""
         distances = [modality for modality in self.recorded if modality in self.depth_modalities]
         flow = asdict(self.flow) if self.flow else None
         if self.computed_flow:
@@ -180,7 +189,7 @@ def make_frames(video: RawVideo, settings: VideoSettings) -> tuple[dict[str, lis
         InputError: the video cannot be used.
     """
     sources = accept_given_flow(settings.sources(video))
-    reader = AlignedReader(sources, settings.length_tolerance)
+    reader = AlignedReader(sources, settings.length_tolerance, settings.limits)
     encoders = {modality: FrameEncoder(modality, source, settings) for modality, source in sources.items()}
     frames: dict[str, list[bytes]] = {modality: [] for modality in settings.modalities}
 
@@ -200,7 +209,7 @@ def make_frames(video: RawVideo, settings: VideoSettings) -> tuple[dict[str, lis
     else:
         for _ in images():
             count += 1
-    return frames, [*reader.warnings, *peculiarities(count, encoders)]
+    return frames, [settings.relative(line) for line in (*reader.warnings, *peculiarities(count, encoders))]
 
 
 def flow_images(images: Iterable[np.ndarray], settings: FlowSettings) -> Iterator[bytes]:
@@ -230,7 +239,7 @@ class FrameEncoder:
         self.is_blank = True
         self._clip_range = None
         if self._is_depth and settings.depth.mode == "per_clip":
-            frames = (frame for frame in source.frames() if isinstance(frame, Frame))
+            frames = (frame for frame in source.frames(settings.limits) if isinstance(frame, Frame))
             self._clip_range = reading_range(frame.image for frame in frames)
 
     def __call__(self, frame: Frame) -> np.ndarray:

@@ -1,53 +1,45 @@
-"""From TFRecords to batches of clips (tf.data).
+"""From the table of videos to batches of clips (tf.data).
 
-Frames are chosen before anything is decoded, and only the crop of a chosen frame is decoded. Order and augmentation
-are functions of (seed, epoch), so that an interrupted run continues with what it would have seen.
+A video is one file, read whole; labels and lengths come from the table. Frames are chosen before anything is decoded,
+and only the crop of a chosen frame is decoded. Order and augmentation are functions of (seed, epoch), so that an
+interrupted run continues with what it would have seen, and the videos of any batch can be named afterwards.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import partial
 
 import numpy as np
 import tensorflow as tf
 
 from dmcl_tf.config import Config
-from dmcl_tf.data import augmentation, records
-from dmcl_tf.data import subset as training_subset
+from dmcl_tf.data import augmentation
+from dmcl_tf.data.records import FOOT, HEAD, draw_clips
+from dmcl_tf.data.table import Description, Records, Video
+from dmcl_tf.datasets.splits import SPLITS, Splits, draw_fraction
 from dmcl_tf.errors import InputError
 
-_ID_BYTES = 256  # a file name has 255 at most
-_FILES_AT_ONCE = 8  # shards read in turn, so that a small shuffle buffer mixes widely
 
-
-def training_dataset(info: records.DatasetInfo, config: Config, first_epoch: int = 0) -> tf.data.Dataset:
+def training_dataset(records: Records, splits: Splits, config: Config, first_epoch: int = 0) -> tf.data.Dataset:
     """All epochs of a run from `first_epoch` on, `steps_per_epoch` batches each.
 
-    Elements are dicts: `clips`, modality → (B, T, H, W, 3) float32; `label`, (B,) int64; `video_id`, (B,) strings.
-    With a `train_fraction` below 1 the records are read through once here, for the names of its videos.
-
-    Raises:
-        InputError: a shard is not what it should be, or flow is to be negated that has no channel u.
+    Elements are dicts: `clips`, modality → (B, T, H, W, 3) float32; `label`, (B,) int64.
     """
-    check_negation(info, config)
-    paths = [str(path) for path in info.shard_paths("train")]
-    chosen = None
-    if config.train_fraction < 1:
-        chosen = tf.constant(training_subset.video_ids(info, config.train_fraction, config.seed))
+    videos = training_videos(splits, config)
+    paths = tf.constant([str(records.path(video)) for video in videos])
+    labels = tf.constant(splits.labels(videos))
+    lengths = tf.constant([video.length for video in videos], tf.int64)
 
     def epoch_dataset(epoch):
-        # distinct streams for the files' order, the videos' order and the clips
-        seeds = tf.random.experimental.stateless_split(tf.stack([tf.constant(config.seed, tf.int64), epoch]), 3)
-        files = tf.data.Dataset.from_tensor_slices(paths).shuffle(len(paths), seed=seeds[0, 0])
-        videos = files.interleave(tf.data.TFRecordDataset, cycle_length=_FILES_AT_ONCE, block_length=1)
-        if chosen is not None:
-            videos = videos.filter(lambda video: tf.reduce_any(records.parse_context(video)["video_id"] == chosen))
-        videos = videos.shuffle(config.shuffle_buffer, seed=seeds[1, 0])
+        seed = _seeds(config, epoch)[2]
 
-        def clip(position, serialized):
-            return _training_clip(serialized, config, tf.random.experimental.stateless_fold_in(seeds[2], position))
+        def clip(position, index):
+            drawn = augmentation.draw(config, lengths[index], tf.random.experimental.stateless_fold_in(seed, position))
+            return {"clips": _training_clips(paths[index], config, drawn), "label": labels[index]}
 
-        clips = videos.enumerate().map(clip, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
+        order = epoch_order(len(videos), config, epoch)
+        clips = order.enumerate().map(clip, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
         # what needs no arithmetic stays bytes until it is in a batch: a quarter of the memory to copy
         return clips.batch(config.batch_size, drop_remainder=True).map(batch_of_floats)
 
@@ -58,87 +50,108 @@ def training_dataset(info: records.DatasetInfo, config: Config, first_epoch: int
     return epochs.flat_map(epoch_dataset).prefetch(tf.data.AUTOTUNE)
 
 
-def check_negation(info: records.DatasetInfo, config: Config) -> None:
-    """Checks that the first channel of flow is u where `config.negate_flow` asks for the opposite sign.
+def training_videos(splits: Splits, config: Config) -> tuple[Video, ...]:
+    """The videos that a run trains on: all of the training split, or the share that it asks for."""
+    return draw_fraction(splits, config.train_fraction, config.seed)
 
-    Raises:
-        InputError: it is not, or may not be.
+
+def epoch_order(videos: int, config: Config, epoch: tf.Tensor | int) -> tf.data.Dataset:
+    """The order in which an epoch shows the training videos, as their places 0 … `videos` - 1 in a list by name.
+
+    All are shuffled, or with `config.shuffle_buffer` as the authors do: once for all epochs, then in each epoch within
+    a buffer of that many.
     """
-    if not (config.negate_flow and "flow" in config.modalities and info.flow):
-        return
-    encoding = info.flow.get("encoding")
-    if encoding not in ("uv_magnitude", "uv"):
-        raise InputError(
-            f"{info.directory}: its flow is encoded as {encoding or 'nobody knows what'}, so --negate_flow cannot "
-            "negate u: leave it out, or make records with --flow_encoding=uv_magnitude"
-        )
+    seed = _seeds(config, epoch)[1]
+    if config.shuffle_buffer:
+        order = tf.data.Dataset.from_tensor_slices(np.random.RandomState(0).permutation(videos).astype(np.int64))
+        return order.shuffle(config.shuffle_buffer, seed=seed[0])
+    order = tf.random.experimental.stateless_shuffle(tf.range(videos, dtype=tf.int64), seed)
+    return tf.data.Dataset.from_tensor_slices(order)
 
 
-def steps_per_epoch(info: records.DatasetInfo, config: Config) -> int:
+def _seeds(config: Config, epoch) -> tf.Tensor:
+    """Distinct seeds (3, 2) of an epoch: the second for the order of the videos, the third for the clips."""
+    seed = tf.stack([tf.constant(config.seed, tf.int64), tf.cast(epoch, tf.int64)])
+    return tf.random.experimental.stateless_split(seed, 3)
+
+
+def batch_videos(splits: Splits, config: Config, step: int) -> list[Video]:
+    """The videos of the batch of a run's step 0, 1, …"""
+    epoch, batch = divmod(step, steps_per_epoch(splits, config))
+    videos = training_videos(splits, config)
+    order = epoch_order(len(videos), config, epoch).skip(batch * config.batch_size).take(config.batch_size)
+    return [videos[place] for place in order.as_numpy_iterator()]
+
+
+def steps_per_epoch(splits: Splits, config: Config) -> int:
     """Full batches in an epoch.
 
     Raises:
         InputError: where a batch is larger than the training split, or than the share of it to train on.
     """
-    videos = training_subset.size(info, config.train_fraction)
+    videos = len(training_videos(splits, config))
     if videos < config.batch_size:
         share = "" if config.train_fraction == 1 else f" of --train_fraction={config.train_fraction}"
         raise InputError(
-            f"{info.directory}: {videos} training videos{share} are fewer than --batch_size={config.batch_size}; "
-            "choose a smaller batch"
+            f"{videos} training videos{share} are fewer than --batch_size={config.batch_size}: choose a smaller batch"
         )
     return videos // config.batch_size
 
 
-def check_clip_frames(info: records.DatasetInfo, config: Config) -> None:
-    """Checks that the fixed clips of the records have `config.clip_frames` frames.
+def check_lengths(splits: Splits, config: Config) -> None:
+    """Checks that every video has a frame for each frame of a clip.
 
     Raises:
-        InputError: they have not.
+        InputError: naming the first that has not.
     """
-    for split, clips_of_videos in info.clips.items():
-        for clips in clips_of_videos.values():
-            if len(clips[0]) != config.clip_frames:
+    for split in SPLITS:
+        for video in getattr(splits, split):
+            if video.length < config.clip_frames:
                 raise InputError(
-                    f"{info.directory}: its {split} clips have {len(clips[0])} frames, but --clip_frames="
-                    f"{config.clip_frames} is asked for"
+                    f"--clip_frames={config.clip_frames}: {video.video_id} has {video.length} frames; choose shorter "
+                    "clips, or leave short videos out of the records"
                 )
 
 
-def evaluation_dataset(
-    info: records.DatasetInfo, config: Config, split: str, batch_size: int, *, shuffle_buffer: int = 0
-) -> tf.data.Dataset:
-    """A split once, each video as its fixed clips, cropped centrally.
+def check_negation(description: Description, config: Config) -> None:
+    """Checks that the first channel of flow is u where `config.negate_flow` asks for the opposite sign.
 
-    In the order of its records, or shuffled within a buffer of `shuffle_buffer` videos.
-
-    Elements are dicts: `clips`, modality → (B, clips, T, H, W, 3) uint8, for `network_input`; `label`; `video_id`.
+    Raises:
+        InputError: it is not, or may not be.
     """
-    check_clip_frames(info, config)
-    video_ids = list(info.clips[split])
-    clips = np.asarray([info.clips[split][video_id] for video_id in video_ids], np.int32)
-    rows = tf.lookup.StaticHashTable(
-        tf.lookup.KeyValueTensorInitializer(tf.constant(video_ids), tf.range(len(video_ids))), -1
-    )
-    videos = tf.data.TFRecordDataset([str(path) for path in info.shard_paths(split)])
-    if shuffle_buffer:
-        videos = videos.shuffle(shuffle_buffer, seed=0)
-    videos = videos.map(
-        lambda serialized: _evaluation_clips(serialized, config, clips, rows), num_parallel_calls=tf.data.AUTOTUNE
-    )
-    return videos.batch(batch_size).prefetch(1)
+    if not (config.negate_flow and "flow" in config.modalities and description.flow):
+        return
+    encoding = description.flow.get("encoding")
+    if encoding not in ("uv_magnitude", "uv"):
+        raise InputError(
+            f"--negate_flow: the flow of these records is encoded as {encoding or 'nobody knows what'}, whose u cannot "
+            "be negated: leave it out, or make records with --flow_encoding=uv_magnitude"
+        )
 
 
-def encode_video_ids(batch: dict) -> dict:
-    """The same batch with its video ids (B,) as numbers (B, 256), zero-padded UTF-8: strings do not travel to GPUs."""
-    codes = tf.io.decode_raw(batch["video_id"], tf.uint8, fixed_length=_ID_BYTES)
-    return {**batch, "video_id": tf.cast(codes, tf.int32)}
+def evaluation_dataset(
+    records: Records, splits: Splits, split: str, config: Config, batch_size: int
+) -> tf.data.Dataset:
+    """A split once, in its order, each video as its fixed clips, cropped centrally.
 
+    Elements are dicts: `clips`, modality → (B, K, T, H, W, 3) uint8, for `network_input`; `label`, (B,) int64; `index`,
+    (B,) int64, the place of the video in the split.
+    """
+    videos = getattr(splits, split)
+    frames = np.stack([draw_clips(v.video_id, v.length, frames=config.clip_frames) for v in videos])
+    rows = {
+        "path": [str(records.path(video)) for video in videos],
+        "frames": frames,
+        "label": splits.labels(videos),
+        "index": np.arange(len(videos)),
+    }
 
-def decode_video_ids(codes: np.ndarray) -> list[str]:
-    """The inverse of `encode_video_ids`: (B, 256) or flat numbers → B names."""
-    rows = np.reshape(np.asarray(codes, np.uint8), (-1, _ID_BYTES))
-    return [bytes(row).rstrip(b"\0").decode(errors="replace") for row in rows]
+    def clips(row):
+        clips = _evaluation_clips(row.pop("path"), row.pop("frames"), config)
+        return {"clips": clips, **row}
+
+    dataset = tf.data.Dataset.from_tensor_slices(rows).map(clips, num_parallel_calls=tf.data.AUTOTUNE)
+    return dataset.batch(batch_size).prefetch(1)
 
 
 def network_input(clips: tf.Tensor, value_range: str) -> tf.Tensor:
@@ -147,9 +160,16 @@ def network_input(clips: tf.Tensor, value_range: str) -> tf.Tensor:
     return clips / 127.5 - 1.0 if value_range == "-1..1" else clips
 
 
-def _training_clip(serialized: tf.Tensor, config: Config, seed: tf.Tensor) -> dict:
-    context, frames = records.parse_video(serialized, config.modalities)
-    drawn = augmentation.draw(config, context["length"], seed)
+def read_frames(path: tf.Tensor, modalities: Sequence[str]) -> dict[str, tf.Tensor]:
+    """The JPEG strings (L,) of each modality in the record at a path, without looking at the framing's checksums."""
+    content = tf.io.read_file(path)
+    serialized = tf.strings.substr(content, HEAD, tf.strings.length(content) - HEAD - FOOT)
+    lists = {modality: tf.io.FixedLenSequenceFeature([], tf.string) for modality in modalities}
+    return tf.io.parse_single_sequence_example(serialized, sequence_features=lists)[1]
+
+
+def _training_clips(path: tf.Tensor, config: Config, drawn: augmentation.Augmentation) -> dict[str, tf.Tensor]:
+    frames = read_frames(path, config.modalities)
     size = config.crop_size
     clips = {}
     for modality in config.modalities:
@@ -168,24 +188,23 @@ def _training_clip(serialized: tf.Tensor, config: Config, seed: tf.Tensor) -> di
             )
             clip = tf.ensure_shape(clip, [config.clip_frames, size, size, 3])
         clips[modality] = clip
-    return {"clips": clips, "label": context["label"], "video_id": context["video_id"]}
+    return clips
 
 
-def _evaluation_clips(serialized: tf.Tensor, config: Config, clips: np.ndarray, rows) -> dict:
-    context, frames = records.parse_video(serialized, config.modalities)
+def _evaluation_clips(path: tf.Tensor, clip_frames: tf.Tensor, config: Config) -> dict[str, tf.Tensor]:
+    frames = read_frames(path, config.modalities)
     # a video's clips share most of their frames: each is decoded once
-    used, positions = tf.unique(tf.reshape(tf.gather(clips, rows.lookup(context["video_id"])), [-1]))
-    corner = (config.frame_size - config.crop_size) // 2
+    used, positions = tf.unique(tf.reshape(clip_frames, [-1]))
+    corner, size = (config.frame_size - config.crop_size) // 2, config.crop_size
     output = {}
     for modality in config.modalities:
         decoded = tf.map_fn(
-            lambda image: _decode(image, corner, corner, config.crop_size),
+            lambda image: _decode(image, corner, corner, size),
             tf.gather(frames[modality], used),
-            fn_output_signature=tf.TensorSpec([config.crop_size, config.crop_size, 3], tf.uint8),
+            fn_output_signature=tf.TensorSpec([size, size, 3], tf.uint8),
         )
-        shape = (*clips.shape[1:], config.crop_size, config.crop_size, 3)
-        output[modality] = tf.reshape(tf.gather(decoded, positions), shape)
-    return {"clips": output, "label": context["label"], "video_id": context["video_id"]}
+        output[modality] = tf.reshape(tf.gather(decoded, positions), (*clip_frames.shape, size, size, 3))
+    return output
 
 
 def _decode(image: tf.Tensor, top, left, size: int) -> tf.Tensor:

@@ -23,6 +23,7 @@ from dmcl_tf.errors import InputError
 from dmcl_tf.files import atomic_path
 
 MINIMUM_FRAMES = 9  # shorter videos repeat their last frame, as the authors do
+CLIPS = 10  # by which a validation or test video is judged
 HEAD = 12  # bytes before the example: its length and the checksum of that
 FOOT = 4  # bytes after it: its own checksum
 _MASK_DELTA = 0xA282EAD8  # of TFRecord's checksums
@@ -155,7 +156,7 @@ def record_path(directory: Path, video_id: str) -> Path:
     return directory / "videos" / f"{zlib.crc32(video_id.encode()) & 0xFF:02x}" / f"{video_id}.tfrecord"
 
 
-def draw_clips(video_id: str, length: int, *, clips: int = 10, frames: int = 8) -> np.ndarray:
+def draw_clips(video_id: str, length: int, *, clips: int = CLIPS, frames: int = 8) -> np.ndarray:
     """Draws the fixed clips by which a validation or test video is judged.
 
     A video of L frames is cut into as many segments as a clip has frames; index j is uniform in

@@ -123,7 +123,7 @@ class Records:
             InputError: one of them is missing, unreadable or not of this format.
         """
         directory = Path(directory)
-        description = read_json(directory / "dataset.json", Description, _REMEDY)
+        description = read_description(directory)
         return cls(directory, description, read_videos(directory / "videos.csv", description))
 
     @cached_property
@@ -183,6 +183,15 @@ class Records:
 
 
 _REMAKE = "delete it and run data_prep/make_tfrecords.py again"
+
+
+def read_description(directory: Path) -> Description:
+    """Reads `dataset.json`.
+
+    Raises:
+        InputError: it is missing, unreadable or not of this format.
+    """
+    return read_json(directory / "dataset.json", Description, _REMEDY)
 
 
 def checksum(serialized: bytes) -> str:

@@ -1,44 +1,46 @@
-"""Training: what happens after each epoch, and how a run continues."""
+"""The training loop: what happens after each epoch, and how a run continues."""
 
 from __future__ import annotations
 
 import dataclasses
-import re
 
 import keras
-import numpy as np
 import pandas as pd
 import tensorflow as tf
 from tqdm import tqdm
 
 from dmcl_tf.config import Config, reported_accuracies
-from dmcl_tf.data import pipeline as input_pipeline
-from dmcl_tf.data import records
+from dmcl_tf.data import pipeline
+from dmcl_tf.data.faults import explain
+from dmcl_tf.data.table import Records
+from dmcl_tf.datasets.splits import Splits
 from dmcl_tf.errors import InputError
 from dmcl_tf.learning.optimizers import Schedule, make_optimizer
-from dmcl_tf.networks.ensemble import ModalityEnsemble, make_ensemble
+from dmcl_tf.networks.ensemble import NOT_FINITE, make_ensemble
 from dmcl_tf.runs.checkpoints import Checkpoints
-from dmcl_tf.runs.folder import RunFolder
+from dmcl_tf.runs.folder import Run, RunFolder
+from dmcl_tf.runs.progress import best_score, done_epochs
 from dmcl_tf.runs.teacher import Teacher
-from dmcl_tf.scoring import accuracy
+from dmcl_tf.scoring.accuracy import accuracies
 from dmcl_tf.scoring.logits import Evaluator
 
 
-def check(config: Config, info: records.DatasetInfo, strategy: tf.distribute.Strategy) -> None:
-    """Checks all that can be known of a run before it begins; arguments as of `train`.
+def check(run: Run, records: Records, splits: Splits, strategy: tf.distribute.Strategy) -> None:
+    """Checks all that can be known of a run before it begins.
 
     Raises:
-        InputError: for records of other modalities, frames or clips, too few of them, a missing or half-written
-            shard, a batch that does not divide among the replicas, or a teacher that does not fit.
+        InputError: for records of other modalities or frames, too few or too short videos, a missing or half-written
+            record, flow that cannot be negated, a batch that does not divide among the replicas, or a teacher that does
+            not fit.
     """
-    teacher = Teacher.of(config)
+    config, teacher = run.config, Teacher.of(run.config)
     if teacher:
-        teacher.check(config, info)
-    info.check(_input_modalities(config, teacher), config.frame_size)
-    input_pipeline.check_clip_frames(info, config)
-    input_pipeline.steps_per_epoch(info, config)
-    for split in ("train", "validation"):
-        info.shard_paths(split)
+        teacher.check(run)
+    records.check(_input_modalities(config, teacher), config.frame_size)
+    pipeline.check_negation(records.description, config)
+    pipeline.check_lengths(splits, config)
+    pipeline.steps_per_epoch(splits, config)
+    records.check_files(splits.train + splits.validation)
     replicas = strategy.num_replicas_in_sync
     if config.batch_size % replicas:
         raise InputError(
@@ -46,57 +48,55 @@ def check(config: Config, info: records.DatasetInfo, strategy: tf.distribute.Str
         )
 
 
-def train(config: Config, info: records.DatasetInfo, folder: RunFolder, strategy: tf.distribute.Strategy) -> None:
+def fit(config: Config, records: Records, splits: Splits, folder: RunFolder, strategy: tf.distribute.Strategy) -> None:
     """Trains a run to its end, continuing from its last complete epoch.
 
     Args:
         config: of the run.
-        info: the records.
+        records: that it trains on.
+        splits: of these.
         folder: of the run; `config.json` is there already.
         strategy: whose replicas share each batch.
 
     Raises:
-        InputError: as `check`, for a corrupt shard, or for a loss that is not finite.
+        InputError: for a record that cannot be used, files of the run that do not belong together, or a loss that is
+            not finite.
     """
-    check(config, info, strategy)
-    steps = input_pipeline.steps_per_epoch(info, config)
-    keras.utils.set_random_seed(config.seed + 1)  # tf.data refuses seeds that are tensors under the global seed 0
+    first_epoch, steps = done_epochs(folder, config), pipeline.steps_per_epoch(splits, config)
+    if first_epoch >= config.epochs:
+        print(f"complete: {config.epochs} epochs")
+        return
     if config.deterministic:
         tf.config.experimental.enable_op_determinism()
     teacher = Teacher.of(config)
     with strategy.scope():
-        ensemble = make_ensemble(config, len(info.class_names))
-        if teacher:  # made second: the weights of the students are those that they have without one
-            ensemble.teacher = teacher.load(config.precision)
+        mean_logits = teacher.load(config.precision) if teacher else None
+        # after the teacher, so that a student begins with the weights that it has without one; not 0, under which
+        # tf.data refuses seeds that are tensors
+        keras.utils.set_random_seed(config.seed + 1)
+        ensemble = make_ensemble(config, len(splits.class_names), mean_logits)
         optimizer = make_optimizer(config, steps, ensemble.trainable_variables)
         # XLA is several times slower on CPUs, and current Keras would turn it on by itself
         ensemble.compile(optimizer=optimizer, jit_compile=False)
         checkpoints = Checkpoints(folder.directory, ensemble)
-        done = checkpoints.restore("last")
-    first_epoch = 0 if done is None else done + 1
-    if first_epoch >= config.epochs:
-        print(f"complete: {config.epochs} epochs")
-        return
-    recorder = EpochRecorder(config, info, folder, checkpoints, ensemble, first_epoch, steps)
+        checkpoints.restore("last")
     inputs = dataclasses.replace(config, modalities=_input_modalities(config, teacher))
+    recorder = EpochRecorder(config, folder, checkpoints, Evaluator(ensemble, records, splits, config), splits)
     try:
-        dataset = input_pipeline.training_dataset(info, inputs, first_epoch)
         ensemble.fit(
-            dataset.map(input_pipeline.encode_video_ids),
+            pipeline.training_dataset(records, splits, inputs, first_epoch),
             initial_epoch=first_epoch,
             epochs=config.epochs,
             steps_per_epoch=steps,
             callbacks=[recorder],
             verbose=0,
         )
-    except tf.errors.DataLossError:
-        raise info.corruption("train", "validation") from None
-    except tf.errors.InvalidArgumentError as error:
-        if "non-finite loss" not in error.message:
-            raise
+    except tf.errors.OpError as error:
+        if NOT_FINITE not in error.message:
+            raise explain(records, splits.train, error) from None
+        names = " ".join(video.video_id for video in pipeline.batch_videos(splits, config, recorder.step))
         raise InputError(
-            f"the loss is not finite for the batch {_video_ids(error.message)}: look at these videos, or lower "
-            f"--learning_rate={config.learning_rate}"
+            f"{NOT_FINITE} for the batch {names}: look at these videos, or lower --learning_rate={config.learning_rate}"
         ) from None
     finally:
         recorder.close()
@@ -107,47 +107,39 @@ def _input_modalities(config: Config, teacher: Teacher | None) -> tuple[str, ...
     return tuple(dict.fromkeys((*config.modalities, *(teacher.modalities if teacher else ()))))
 
 
-def _video_ids(message: str) -> str:
-    """The video ids in the message of the failed assertion in `ModalityEnsemble.train_step`."""
-    codes = re.findall(r"\d+", message.split("non-finite loss", 1)[1].rpartition("]]")[0])
-    return " ".join(input_pipeline.decode_video_ids(np.array(codes, np.uint8)))
-
-
 class EpochRecorder(keras.callbacks.Callback):
     """After each epoch: validation, best checkpoint, history, last checkpoint, TensorBoard and progress, in that order.
 
     The history is written before the checkpoint to continue from, and cut back to that checkpoint on continuing: an
     epoch counts only when its checkpoint is complete, and then its row is there.
+
+    Attributes:
+        step: of the run, 0, 1, …, that is being or was taken last.
     """
 
     def __init__(
-        self,
-        config: Config,
-        info: records.DatasetInfo,
-        folder: RunFolder,
-        checkpoints: Checkpoints,
-        ensemble: ModalityEnsemble,
-        first_epoch: int,
-        steps_per_epoch: int,
+        self, config: Config, folder: RunFolder, checkpoints: Checkpoints, evaluate: Evaluator, splits: Splits
     ):
         super().__init__()
-        self._config, self._folder, self._checkpoints = config, folder, checkpoints
-        self._validates = any(shard.videos for shard in info.shards.get("validation", ()))
-        self._evaluate = Evaluator(ensemble, info, config)
-        history = folder.read_history()
-        self._rows = history[history["epoch"] < first_epoch].to_dict("records") if len(history) else []
-        self._columns = _history_columns(config)
-        self._steps_per_epoch = steps_per_epoch
-        self._learning_rate = Schedule(config, steps_per_epoch)
+        self._config, self._folder, self._checkpoints, self._evaluate = config, folder, checkpoints, evaluate
+        self._validates = bool(splits.validation)
+        self._steps = pipeline.steps_per_epoch(splits, config)
+        self._rows = folder.read_history().to_dict("records")[: done_epochs(folder, config)]
+        self.step = len(self._rows) * self._steps
+        self._learning_rate = Schedule(config, self._steps)
         self._writer = tf.summary.create_file_writer(str(folder.directory / "tensorboard"))
+        total = config.epochs * self._steps
         self._progress = tqdm(
-            total=config.epochs * steps_per_epoch,
-            initial=first_epoch * steps_per_epoch,
-            desc="train",
-            unit="step",
-            dynamic_ncols=True,
-            mininterval=0.5,
+            total=total, initial=self.step, desc="train", unit="step", dynamic_ncols=True, mininterval=0.5
         )
+
+    def on_epoch_begin(self, epoch, logs=None):
+        """Knows the epoch."""
+        self._epoch = epoch
+
+    def on_train_batch_begin(self, batch, logs=None):
+        """Knows the step."""
+        self.step = self._epoch * self._steps + batch
 
     def on_train_batch_end(self, batch, logs=None):
         """Moves the progress bar."""
@@ -158,27 +150,27 @@ class EpochRecorder(keras.callbacks.Callback):
 
         Without validation videos the last epoch counts as the best.
         """
-        rate = float(self._learning_rate((epoch + 1) * self._steps_per_epoch - 1))  # of the epoch's last step
+        rate = float(self._learning_rate((epoch + 1) * self._steps - 1))  # of the epoch's last step
         row = {"epoch": epoch, "learning_rate": rate, **{k: float(v) for k, v in (logs or {}).items()}}
         last = epoch == self._config.epochs - 1
         if self._validates and (last or epoch % self._config.validate_every == 0):
             result = self._evaluate("validation")
-            scores = accuracy.accuracies(result.logits, result.labels, self._config.modalities)
+            scores = accuracies(result.logits, result.labels, self._config.modalities)
             row.update({f"validation_{name}": value for name, value in scores.items()})
-            score = scores[self._config.select_by]
-            if score >= self._checkpoints.best_accuracy():  # the later of two equals, as in the authors' code
-                self._checkpoints.save_best(epoch, score)
+            best = best_score(pd.DataFrame(self._rows), self._config)
+            if scores[self._config.select_by] >= best:  # the later of equals, as in the authors' code
+                self._checkpoints.save_best(epoch)
         elif last:  # there are no validation videos to choose by
-            self._checkpoints.save_best(epoch, -1.0)
+            self._checkpoints.save_best(epoch)
         self._rows.append(row)
-        self._folder.write_history(pd.DataFrame(self._rows, columns=self._columns))
+        self._folder.write_history(pd.DataFrame(self._rows, columns=_history_columns(self._config)))
         self._checkpoints.save_last(epoch)
         with self._writer.as_default(step=epoch):
             for name, value in row.items():
                 if name != "epoch":
                     tf.summary.scalar(name.replace("validation_", "validation/"), value)
         self._writer.flush()
-        self._progress.set_postfix_str(_summary(epoch, row, self._config))
+        self._progress.set_postfix_str(_summary(row, self._config))
 
     def close(self) -> None:
         """Ends the progress bar and the log."""
@@ -192,8 +184,8 @@ def _history_columns(config: Config) -> list[str]:
     return training + [f"validation_{name}" for name in reported_accuracies(config.modalities)]
 
 
-def _summary(epoch: int, row: dict, config: Config) -> str:
-    losses = " ".join(f"{m} {100 * row[f'{m}_accuracy']:.0f}%" for m in config.modalities)
+def _summary(row: dict, config: Config) -> str:
+    accuracies = " ".join(f"{m} {100 * row[f'{m}_accuracy']:.0f}%" for m in config.modalities)
     selected = row.get(f"validation_{config.select_by}")
     validation = "" if selected is None else f", validation {config.select_by} {selected:.1f}%"
-    return f"epoch {epoch + 1}/{config.epochs}: {losses}{validation}"
+    return f"epoch {row['epoch'] + 1}/{config.epochs}: {accuracies}{validation}"

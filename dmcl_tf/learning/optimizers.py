@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import math
 
 import keras
@@ -10,7 +9,6 @@ import tensorflow as tf
 
 from dmcl_tf.config import Config
 
-_LAMB_EPSILON = 1e-6  # of the paper and of tensorflow-addons; Keras' default is 1e-7
 _NOT_DECAYED = ("gamma", "beta", "bias")  # weight decay acts on kernels only, as in the authors' code
 
 
@@ -23,17 +21,16 @@ class Schedule(keras.optimizers.schedules.LearningRateSchedule):
     Args:
         config: of the run.
         steps_per_epoch: optimiser steps in an epoch.
-        factor: multiplies the result.
     """
 
-    def __init__(self, config: Config, steps_per_epoch: int, factor: float = 1.0):
-        self._config, self._steps_per_epoch, self._factor = config, steps_per_epoch, factor
+    def __init__(self, config: Config, steps_per_epoch: int):
+        self._config, self._steps_per_epoch = config, steps_per_epoch
 
     def __call__(self, step):
         """The learning rate, a float32 scalar, of optimiser step 0, 1, …"""
         config = self._config
         step = tf.cast(step, tf.float32)
-        base = tf.constant(config.learning_rate * self._factor, tf.float32)
+        base = tf.constant(config.learning_rate, tf.float32)
         warmup = float(config.warmup_epochs * self._steps_per_epoch)
         if config.schedule == "cosine":
             total = max(float(config.epochs * self._steps_per_epoch) - warmup, 1.0)
@@ -47,16 +44,11 @@ class Schedule(keras.optimizers.schedules.LearningRateSchedule):
 
     def get_config(self):
         """The constructor's arguments, for Keras."""
-        return {"config": self._config, "steps_per_epoch": self._steps_per_epoch, "factor": self._factor}
+        return {"config": self._config, "steps_per_epoch": self._steps_per_epoch}
 
 
 def make_optimizer(config: Config, steps_per_epoch: int, variables: list):
-    """The optimiser of a run.
-
-    `sgdw` and `lamb` come from tensorflow-addons where it is installed, else from Keras. SGDW shrinks kernels by
-    learning rate · weight decay, for which that of tensorflow-addons is handed a schedule of its own. The two LAMBs
-    differ: tensorflow-addons', as published, adds the decay to what its trust ratio scales and scales kernels only;
-    Keras' decays as SGDW does and scales every variable.
+    """The optimiser of a run; its steps are the same mathematics under every version of Keras.
 
     Args:
         config: of the run.
@@ -64,20 +56,23 @@ def make_optimizer(config: Config, steps_per_epoch: int, variables: list):
         variables: the trainable variables, so that the state exists before a checkpoint is restored.
     """
     schedule = Schedule(config, steps_per_epoch)
-    if config.optimizer in ("sgdw", "lamb") and importlib.util.find_spec("tensorflow_addons"):
-        return _addons_optimizer(config, schedule, Schedule(config, steps_per_epoch, config.weight_decay))
-    if config.optimizer == "sgd":
-        optimizer = keras.optimizers.SGD(schedule, momentum=config.momentum)
-    elif config.optimizer == "adam":
+    if config.optimizer == "adam":
         optimizer = keras.optimizers.Adam(schedule, epsilon=1e-8)  # TensorFlow 1's epsilon; Keras' is 1e-7
+    elif config.optimizer == "lamb":
+        optimizer = Lamb(schedule, config.weight_decay)
     else:
-        if config.optimizer == "sgdw":
-            optimizer = keras.optimizers.SGD(schedule, momentum=config.momentum, weight_decay=config.weight_decay)
-        else:
-            optimizer = keras.optimizers.Lamb(schedule, epsilon=_LAMB_EPSILON, weight_decay=config.weight_decay)
-        optimizer.exclude_from_weight_decay(var_list=[v for v in variables if not is_decayed(v)])
+        # SGDW (Loshchilov and Hutter, 2019): kernels shrink by learning rate · weight decay beside the step
+        decay = config.weight_decay if config.optimizer == "sgdw" else None
+        optimizer = keras.optimizers.SGD(schedule, momentum=config.momentum, weight_decay=decay)
+        if decay:
+            optimizer.exclude_from_weight_decay(var_list=[v for v in variables if not is_decayed(v)])
     optimizer.build(variables)
     return optimizer
+
+
+def decays_itself(config: Config) -> bool:
+    """Whether the optimiser of a run decays weights; otherwise the decay is a term of the loss."""
+    return config.optimizer in ("sgdw", "lamb")
 
 
 def is_decayed(variable) -> bool:
@@ -85,15 +80,43 @@ def is_decayed(variable) -> bool:
     return not variable.name.split(":")[0].endswith(_NOT_DECAYED)
 
 
-def _addons_optimizer(config: Config, schedule: Schedule, decay_schedule: Schedule):
-    import warnings
+class Lamb(keras.optimizers.Adam):
+    """LAMB as published (You et al., ICLR 2020): Adam's direction plus weight decay, scaled layer by layer.
 
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # tensorflow-addons announces its end of life on every import
-        import tensorflow_addons as tfa
-    excluded = [f"{name}(:0)?$" for name in _NOT_DECAYED]
-    if config.optimizer == "sgdw":
-        return tfa.optimizers.SGDW(
-            decay_schedule, schedule, momentum=config.momentum, exclude_from_weight_decay=excluded
-        )
-    return tfa.optimizers.LAMB(schedule, weight_decay=config.weight_decay, exclude_from_weight_decay=excluded)
+    A kernel w moves by learning rate · ‖w‖ / ‖r‖ · r, where r is the direction plus `decay` · w; other variables move
+    by Adam's direction. tensorflow-addons has the same. The optimiser of that name in Keras 3 decays apart from the
+    ratio and scales every variable, and Keras 2 has none: this one is alike under both.
+
+    Args:
+        learning_rate: a schedule.
+        decay: weight decay of kernels.
+    """
+
+    def __init__(self, learning_rate, decay: float):
+        super().__init__(learning_rate, beta_1=0.9, beta_2=0.999, epsilon=1e-6, name="lamb")
+        self._kernel_decay = decay
+
+    def update_step(self, gradient, variable, learning_rate=None):
+        """Takes a step of one variable; `learning_rate` is given by Keras 3 alone."""
+        rate = tf.cast(self.learning_rate if learning_rate is None else learning_rate, tf.float32)
+        find = getattr(self, "_get_variable_index", None) or (lambda v: self._index_dict[self._var_key(v)])
+        mean, square = self._momentums[find(variable)], self._velocities[find(variable)]
+        step = tf.cast(tf.convert_to_tensor(self.iterations) + 1, tf.float32)
+        mean.assign(self.beta_1 * mean + (1.0 - self.beta_1) * gradient)
+        square.assign(self.beta_2 * square + (1.0 - self.beta_2) * gradient**2)
+        unbiased = tf.sqrt(square / (1.0 - self.beta_2**step))
+        direction = mean / (1.0 - self.beta_1**step) / (unbiased + self.epsilon)
+        if is_decayed(variable):
+            value = tf.convert_to_tensor(variable)
+            direction += self._kernel_decay * value
+            direction *= _ratio(tf.norm(value), tf.norm(direction))
+        variable.assign_sub(rate * direction)
+
+    def get_config(self):
+        """The constructor's arguments, for Keras."""
+        return {"learning_rate": self._learning_rate, "decay": self._kernel_decay}
+
+
+def _ratio(value, direction):
+    """The trust ratio of two norms; 1 where one is zero."""
+    return tf.where((value > 0) & (direction > 0), tf.math.divide_no_nan(value, direction), 1.0)

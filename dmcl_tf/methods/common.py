@@ -1,23 +1,34 @@
-"""What all objectives are made of, and the one that is nothing but it: independent training."""
+"""What all methods take and are made of, and the one that is nothing but it: independent training."""
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import NamedTuple, Optional
 
 import tensorflow as tf
 
 
-class Objective(NamedTuple):
-    """What an objective returns.
+class Outputs(NamedTuple):
+    """What M networks say about a batch.
 
     Attributes:
-        loss: (M, B) float32, the loss of each network on each sample.
-        teacher: (B,) int32, the network that taught on each sample, or to which the sample was assigned; where the
-            method singles out none, the winner.
+        logits: (M, B, C) float32.
+        features: (M, B, F) float32, what the logits are computed from; for methods that ask for them.
     """
 
-    loss: tf.Tensor
-    teacher: tf.Tensor
+    logits: tf.Tensor
+    features: Optional[tf.Tensor] = None
+
+
+class Step(NamedTuple):
+    """What a training step gives beside outputs and labels.
+
+    Attributes:
+        seed: (2,) integers, another at each step and replica, for methods that draw.
+        teacher_logits: (B, C) float32 of frozen networks, for methods that need a teacher.
+    """
+
+    seed: Optional[tf.Tensor] = None
+    teacher_logits: Optional[tf.Tensor] = None
 
 
 def cross_entropy(logits: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
@@ -27,23 +38,24 @@ def cross_entropy(logits: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
 
 
 def winner(losses: tf.Tensor) -> tf.Tensor:
-    """Index of the network with the lowest loss (Eq. 1), ties to the lowest index: (M, B) → (B,) int32."""
+    """The network of the lowest loss, whose loss counts in Eq. 1; the first of equals: (M, B) → (B,) int32."""
     return tf.argmin(losses, axis=0, output_type=tf.int32)
 
 
-def is_network(chosen: tf.Tensor, networks: tf.Tensor) -> tf.Tensor:
-    """Whether each of M `networks` is the chosen one of each sample: (B,) → (M, B) bool."""
-    return tf.equal(tf.range(networks)[:, None], chosen)
+def is_network(chosen: tf.Tensor, losses: tf.Tensor) -> tf.Tensor:
+    """Whether each network is the chosen one of each sample: (B,) and any (M, B) → (M, B) bool."""
+    return tf.equal(tf.range(tf.shape(losses)[0])[:, None], chosen)
 
 
-def independent(logits: tf.Tensor, labels: tf.Tensor) -> Objective:
-    """Each network learns from the labels alone, the baseline "Independent" of Tables 1 and 3.
-
-    `teacher` is the winner, who teaches nobody.
+def independent(outputs: Outputs, labels: tf.Tensor, step: Step) -> tf.Tensor:
+    """Every network learns from the labels alone, the baseline "Independent" of Tables 1 and 3.
 
     Args:
-        logits: (M, B, C).
+        outputs: of M networks.
         labels: (B,), integers below C.
+        step: not used.
+
+    Returns:
+        (M, B) losses.
     """
-    loss = cross_entropy(logits, labels)
-    return Objective(loss, winner(loss))
+    return cross_entropy(outputs.logits, labels)

@@ -8,46 +8,46 @@ from functools import partial
 import keras
 import tensorflow as tf
 
-from dmcl_tf import methods as objectives
 from dmcl_tf.config import Config
-from dmcl_tf.learning.optimizers import is_decayed
-from dmcl_tf.networks import r2plus1d as networks
+from dmcl_tf.learning.optimizers import decays_itself, is_decayed
+from dmcl_tf.methods import LOSSES, Outputs, Step, cross_entropy, winner
+from dmcl_tf.networks import NETWORKS
+
+NOT_FINITE = "the loss is not finite"  # how the message of the error begins
 
 
 class ModalityEnsemble(keras.Model):
     """Networks of several modalities with a joint training step.
 
-    A batch is a dict: `clips`, modality → (B, T, H, W, 3) float32; `label`, (B,) integers; `video_id`, of any
-    type, (B, …), for messages. Clips of other modalities are the teacher's, if there is one.
+    A batch is a dict: `clips`, modality → (B, T, H, W, 3) float32; `label`, (B,) integers. Clips of other modalities
+    are the teacher's, if there is one.
 
     Args:
-        networks: modality → Keras model from clips (B, T, H, W, 3) to logits (B, C); the order breaks ties.
-        objective: `objective(logits (M, B, C), labels (B,), …)` → `objectives.Objective`, of `objectives.OBJECTIVES`.
+        networks: modality → Keras model from clips to `logits` (B, C) and `features` (B, F); the order breaks ties.
+        method: `method(outputs, labels, step)` → (M, B) losses, one of `methods.LOSSES` with its weights.
         weight_decay: w in w·Σv²/2, added to the loss over all kernels.
-        seed: of what the objective draws.
+        seed: of what the method draws.
+        teacher: function from clips by modality to logits (B, C) of frozen networks, which are no part of this model.
         name: of the model.
-
-    Attributes:
-        teacher: for an objective that asks for `teacher_logits`: a function from clips by modality to logits (B, C) of
-            frozen networks, which are no part of this model. None until it is set.
     """
 
     def __init__(
         self,
         networks: Mapping[str, keras.Model],
-        objective: Callable[..., objectives.Objective],
+        method: Callable[[Outputs, tf.Tensor, Step], tf.Tensor],
         *,
         weight_decay: float = 0.0,
         seed: int = 0,
+        teacher: Callable[[Mapping[str, tf.Tensor]], tf.Tensor] | None = None,
         name: str = "modality_ensemble",
     ):
         super().__init__(name=name)
         self.networks = dict(networks)
         self.modalities = tuple(networks)
-        self.objective = objective
+        self.method = method
         self.weight_decay = weight_decay
         self.seed = seed
-        self.teacher: Callable[[Mapping[str, tf.Tensor]], tf.Tensor] | None = None
+        self.teacher = teacher
         names = ["loss", *(f"{m}_{kind}" for kind in ("loss", "cross_entropy", "accuracy", "wins") for m in networks)]
         self.means = {name: keras.metrics.Mean(name=name) for name in names}
         self.built = True  # by its networks
@@ -57,94 +57,92 @@ class ModalityEnsemble(keras.Model):
         unknown = set(inputs) - set(self.modalities)
         if not inputs or unknown:
             raise ValueError(f"modalities {sorted(inputs)}: expected one or more of {', '.join(self.modalities)}")
-        return {m: self.networks[m](inputs[m], training=training) for m in self.modalities if m in inputs}
+        return {m: self.networks[m](inputs[m], training=training)["logits"] for m in self.modalities if m in inputs}
+
+    def forward(self, clips, training=False) -> Outputs:
+        """Clips of all modalities, and perhaps more → what the networks say of them."""
+        outputs = [self.networks[modality](clips[modality], training=training) for modality in self.modalities]
+        return Outputs(*(tf.stack([output[name] for output in outputs]) for name in Outputs._fields))
 
     def stacked_logits(self, clips, training=False) -> tf.Tensor:
         """Clips of all modalities, and perhaps more → logits (M, B, C)."""
-        logits = self({modality: clips[modality] for modality in self.modalities}, training=training)
-        return tf.stack([logits[modality] for modality in self.modalities])
+        return self.forward(clips, training).logits
 
     def train_step(self, batch):
-        """One step on a replica's share of a batch: winners, objective, gradients, update.
+        """One step on a replica's share of a batch: logits, losses, mean plus decay, gradients, update.
 
         The gradient is that of the mean over the *global* batch: each replica divides by its own share and by the
         number of replicas, and the optimiser sums.
 
         Raises:
-            InvalidArgumentError: where the loss is not finite; the message holds the batch's video ids.
+            InvalidArgumentError: the loss is not finite; the message holds `NOT_FINITE`.
         """
         replicas = tf.distribute.get_strategy().num_replicas_in_sync
-        given = self._step_inputs(batch["clips"])
+        step = self._step(batch["clips"])
         with tf.GradientTape() as tape:
-            logits = self.stacked_logits(batch["clips"], training=True)
-            objective = self.objective(logits, batch["label"], **given)
-            loss = tf.reduce_sum(tf.reduce_mean(objective.loss, axis=1))
-            is_finite = tf.reduce_all(tf.math.is_finite(loss))
-            check = tf.debugging.Assert(is_finite, ["non-finite loss", batch["video_id"]], summarize=2**20)
-            with tf.control_dependencies([check] if check is not None else []):
-                total = (tf.identity(loss) + self._decay_loss()) / replicas
-        variables = self.trainable_variables
-        gradients = tape.gradient(total, variables)
-        self.optimizer.apply_gradients(zip(gradients, variables))
-        return self._report(loss, objective, logits, batch["label"])
+            outputs = self.forward(batch["clips"], training=True)
+            losses = self.method(outputs, batch["label"], step)  # (M, B)
+            loss = tf.debugging.check_numerics(tf.reduce_sum(tf.reduce_mean(losses, axis=1)), NOT_FINITE)
+            total = (loss + self._decay()) / replicas
+        gradients = tape.gradient(total, self.trainable_variables)
+        self.optimizer.apply_gradients(zip(gradients, self.trainable_variables))
+        return self._report(losses, outputs.logits, batch["label"])
 
     def test_step(self, batch):
         """Loss and accuracy of each network on a batch of clips, without training."""
-        logits = self.stacked_logits(batch["clips"])
-        objective = self.objective(logits, batch["label"], **self._step_inputs(batch["clips"]))
-        loss = tf.reduce_sum(tf.reduce_mean(objective.loss, axis=1))
-        return self._report(loss, objective, logits, batch["label"])
+        outputs = self.forward(batch["clips"])
+        losses = self.method(outputs, batch["label"], self._step(batch["clips"]))
+        return self._report(losses, outputs.logits, batch["label"])
 
     def _maybe_symbolic_build(self, iterator=None, data_batch=None):
-        """Nothing: the networks are built. Keras 3 would average a batch over replicas here, video ids and all."""
+        """Nothing: the networks are built. Keras 3 would average a batch over replicas here, labels and all."""
 
-    def _step_inputs(self, clips) -> dict[str, tf.Tensor]:
-        """What the objective asks of a step: a seed of its own for each step and replica, the teacher's logits."""
-        asked, given = objectives.step_inputs(self.objective), {}
-        if "seed" in asked:
-            step = tf.cast(tf.convert_to_tensor(self.optimizer.iterations), tf.int64)
-            replica = tf.distribute.get_replica_context().replica_id_in_sync_group
-            given["seed"] = tf.random.experimental.stateless_fold_in(tf.stack([self.seed, step]), replica)
-        if "teacher_logits" in asked:
-            given["teacher_logits"] = self.teacher(clips)
-        return given
+    def _step(self, clips) -> Step:
+        """A seed of its own for each step and replica, and what the teacher says."""
+        step = tf.cast(tf.convert_to_tensor(self.optimizer.iterations), tf.int64)
+        replica = tf.distribute.get_replica_context().replica_id_in_sync_group
+        seed = tf.random.experimental.stateless_fold_in(tf.stack([self.seed, step]), replica)
+        return Step(seed, self.teacher(clips) if self.teacher else None)
 
-    def _decay_loss(self) -> tf.Tensor:
+    def _decay(self) -> tf.Tensor:
         if not self.weight_decay:
             return tf.constant(0.0)
         kernels = [variable for variable in self.trainable_variables if is_decayed(variable)]
         return self.weight_decay * tf.add_n([tf.nn.l2_loss(tf.convert_to_tensor(kernel)) for kernel in kernels])
 
-    def _report(self, loss, objective, logits, labels) -> dict[str, tf.Tensor]:
-        cross_entropy = objectives.cross_entropy(logits, labels)
+    def _report(self, losses, logits, labels) -> dict[str, tf.Tensor]:
+        entropies = cross_entropy(logits, labels)
         correct = tf.equal(tf.argmax(logits, axis=2, output_type=labels.dtype), labels)
-        winner = objectives.winner(cross_entropy)
-        self.means["loss"].update_state(loss)
+        best = winner(entropies)
+        self.means["loss"].update_state(tf.reduce_sum(tf.reduce_mean(losses, axis=1)))
         for index, modality in enumerate(self.modalities):
-            self.means[f"{modality}_loss"].update_state(objective.loss[index])
-            self.means[f"{modality}_cross_entropy"].update_state(cross_entropy[index])
+            self.means[f"{modality}_loss"].update_state(losses[index])
+            self.means[f"{modality}_cross_entropy"].update_state(entropies[index])
             self.means[f"{modality}_accuracy"].update_state(correct[index])
-            self.means[f"{modality}_wins"].update_state(tf.equal(winner, index))
+            self.means[f"{modality}_wins"].update_state(tf.equal(best, index))
         return {name: mean.result() for name, mean in self.means.items()}
 
 
-def make_objective(config: Config) -> Callable[..., objectives.Objective]:
-    """The objective of a run, with its settings; what is left are the arguments that a training step gives."""
-    return partial(objectives.OBJECTIVES[config.method], **config.objective_settings())
+def make_ensemble(
+    config: Config, num_classes: int, teacher: Callable[[Mapping[str, tf.Tensor]], tf.Tensor] | None = None
+) -> ModalityEnsemble:
+    """A freshly initialised ensemble for a run; weights depend on Keras' global seed.
 
-
-def make_ensemble(config: Config, num_classes: int) -> ModalityEnsemble:
-    """A freshly initialised ensemble for a run; weights depend on `config.seed` through Keras' global seed."""
+    Args:
+        config: of the run.
+        num_classes: C.
+        teacher: as of `ModalityEnsemble`.
+    """
     keras.mixed_precision.set_global_policy("mixed_bfloat16" if config.precision == "bfloat16" else "float32")
-    members = {
-        modality: networks.r2plus1d_18(
-            num_classes,
-            config.width,
-            config.variant,
-            batch_norm_momentum=config.batch_norm_momentum,
-            name=modality,
-        )
+    momentum = config.batch_norm_momentum
+    networks = {
+        modality: NETWORKS[config.variant](num_classes, config.width, batch_norm_momentum=momentum, name=modality)
         for modality in config.modalities
     }
-    decay = config.weight_decay if config.optimizer in ("sgd", "adam") else 0.0  # the others decay by themselves
-    return ModalityEnsemble(members, make_objective(config), weight_decay=decay, seed=config.seed)
+    return ModalityEnsemble(
+        networks,
+        partial(LOSSES[config.method], **config.loss_weights()),
+        weight_decay=0.0 if decays_itself(config) else config.weight_decay,
+        seed=config.seed,
+        teacher=teacher,
+    )

@@ -126,6 +126,14 @@ class BatchNormalization(keras.layers.BatchNormalization):
         return {**super().get_config(), "relu": self.relu}
 
 
+def classify(x: keras.KerasTensor, num_classes: int) -> dict[str, keras.KerasTensor]:
+    """The outputs of a network on its last activations: pooled `features` (B, F) and `logits` (B, C) from these."""
+    # float32 whatever the precision policy: the average and the logits are cheap and the loss wants digits
+    features = keras.layers.GlobalAveragePooling3D(name="features", dtype="float32")(x)
+    logits = keras.layers.Dense(num_classes, name="logits", dtype="float32")(features)
+    return {"features": features, "logits": logits}
+
+
 def _dimensions(tensor) -> list:
     """The shape of `tensor`, static where known."""
     dynamic = tf.shape(tensor)

@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 import dataclasses
-import zlib
 from pathlib import Path
 
 import tensorflow as tf
 
 from dmcl_tf.errors import InputError
+from dmcl_tf.files import atomic_path
 from dmcl_tf.networks.ensemble import ModalityEnsemble, make_ensemble
 from dmcl_tf.runs.folder import RunFolder
+from dmcl_tf.runs.progress import checkpoint_epoch, find_checkpoint, identify_checkpoint
 
 # What TensorFlow raises for files that are cut off or hold other variables
 _UNREADABLE = (tf.errors.OpError, ValueError, LookupError, AssertionError)
 
 
 class Checkpoints:
-    """Writes and restores the checkpoints under a run folder. A half-written one is never found again.
+    """Writes and restores the checkpoints below a run folder. A half-written one is never found again.
 
     Args:
         directory: of the run.
@@ -25,84 +26,50 @@ class Checkpoints:
     """
 
     def __init__(self, directory: Path, ensemble: ModalityEnsemble):
-        self._epoch = tf.Variable(-1, dtype=tf.int64, trainable=False)
-        self._accuracy = tf.Variable(-1.0, dtype=tf.float64, trainable=False)
+        self._directory = directory
         networks = {f"network_{modality}": network for modality, network in ensemble.networks.items()}
-        state = {"epoch": self._epoch, "accuracy": self._accuracy, **networks}
-        last = dict(state, optimizer=ensemble.optimizer) if getattr(ensemble, "optimizer", None) else state
-        self._managers = {
-            name: tf.train.CheckpointManager(tf.train.Checkpoint(**items), str(directory / name), max_to_keep=1)
-            for name, items in (("last", last), ("best", state))
-        }
-        self._complete = last is not state
+        optimizer = getattr(ensemble, "optimizer", None)
+        last = {**networks, "optimizer": optimizer} if optimizer else networks
+        self._checkpoints = {"last": tf.train.Checkpoint(**last), "best": tf.train.Checkpoint(**networks)}
 
     def save_last(self, epoch: int) -> None:
         """Keeps networks and optimiser after `epoch`, counted from 0."""
-        self._save("last", epoch, self.best_accuracy())
+        self._save("last", epoch)
 
-    def save_best(self, epoch: int, accuracy: float) -> None:
-        """Keeps the networks after `epoch` with their validation accuracy."""
-        self._save("best", epoch, accuracy)
+    def save_best(self, epoch: int) -> None:
+        """Keeps the networks after `epoch`."""
+        self._save("best", epoch)
 
-    def best_accuracy(self) -> float:
-        """Validation accuracy of the best checkpoint, -1 where there is none yet."""
-        value = _stored(self._managers["best"].latest_checkpoint, "accuracy")
-        return -1.0 if value is None else float(value)
+    def _save(self, name: str, epoch: int) -> None:
+        def save(directory: Path) -> None:
+            manager = tf.train.CheckpointManager(self._checkpoints[name], str(directory), max_to_keep=1)
+            manager.save(checkpoint_number=epoch)
+
+        folder = self._directory / name
+        if find_checkpoint(folder):  # and with that its state is known to delete nothing outside
+            save(folder)
+        else:  # files without a state would be those of a run that lost it
+            with atomic_path(folder) as partial:
+                save(partial)
 
     def restore(self, name: str) -> int | None:
         """Restores `last` or `best`; returns its epoch, or None where there is no such checkpoint.
 
         Raises:
-            InputError: where the checkpoint is damaged or of other networks.
+            InputError: the checkpoint is damaged or of other networks.
         """
-        manager = self._managers[name]
-        if not manager.latest_checkpoint:
+        path = find_checkpoint(self._directory / name)
+        if path is None:
             return None
         try:
-            status = manager.checkpoint.restore(manager.latest_checkpoint)
-            status.assert_existing_objects_matched() if self._complete else status.expect_partial()
+            status = self._checkpoints[name].restore(str(path))
+            status.assert_existing_objects_matched()
+            status.expect_partial()  # an optimiser that nobody asks for is no reason to warn
         except _UNREADABLE as error:
-            raise _damaged(manager.latest_checkpoint, error) from None
-        return int(self._epoch.numpy())
-
-    def _save(self, name: str, epoch: int, accuracy: float) -> None:
-        self._epoch.assign(epoch)
-        self._accuracy.assign(accuracy)
-        self._managers[name].save(checkpoint_number=epoch)
-
-
-def identify_checkpoint(folder: RunFolder, checkpoint: str) -> dict[str, object]:
-    """What tells a run's checkpoint ("best" or "last") from any other.
-
-    Returns:
-        `epoch`, counted from 0, and `weights`, a checksum of all values.
-
-    Raises:
-        InputError: where there is no such checkpoint, or it is damaged.
-    """
-    path = tf.train.latest_checkpoint(str(folder.directory / checkpoint))
-    if not path:
-        raise _missing(folder, checkpoint)
-    index = Path(f"{path}.index").read_bytes()  # holds the checksum of every tensor
-    return {"epoch": int(_stored(path, "epoch")), "weights": f"{zlib.crc32(index):08x}"}
-
-
-def _stored(path: str | None, name: str):
-    if not path:
-        return None
-    try:
-        return tf.train.load_variable(path, f"{name}/.ATTRIBUTES/VARIABLE_VALUE")
-    except _UNREADABLE as error:
-        raise _damaged(path, error) from None
-
-
-def _missing(folder: RunFolder, checkpoint: str) -> InputError:
-    return InputError(f"{folder.directory}: no {checkpoint} checkpoint; train the run first, python -m dmcl_tf.train")
-
-
-def _damaged(path: str, error: Exception) -> InputError:
-    reason = str(error).splitlines()[0]
-    return InputError(f"{path} cannot be restored ({reason}): remove {Path(path).parent} to start afresh")
+            reason = str(error).splitlines()[0]
+            remedy = f"bring back {path.parent}, or remove {self._directory} to train anew"
+            raise InputError(f"{path} cannot be restored ({reason}): {remedy}") from None
+        return checkpoint_epoch(path)
 
 
 def restore_ensemble(folder: RunFolder, checkpoint: str, precision: str | None = None) -> tuple[ModalityEnsemble, int]:
@@ -114,12 +81,11 @@ def restore_ensemble(folder: RunFolder, checkpoint: str, precision: str | None =
         precision: of the arithmetic; None: as the run was trained.
 
     Raises:
-        InputError: where there is no such checkpoint, or it is damaged.
+        InputError: there is no such checkpoint, or it is damaged.
     """
     run = folder.load()
     config = run.config if precision is None else dataclasses.replace(run.config, precision=precision)
+    weights = identify_checkpoint(folder, checkpoint)
     ensemble = make_ensemble(config, len(run.class_names))
-    epoch = Checkpoints(folder.directory, ensemble).restore(checkpoint)
-    if epoch is None:
-        raise _missing(folder, checkpoint)
-    return ensemble, epoch
+    Checkpoints(folder.directory, ensemble).restore(checkpoint)
+    return ensemble, weights.epoch

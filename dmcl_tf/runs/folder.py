@@ -22,10 +22,27 @@ import msgspec
 import pandas as pd
 
 from dmcl_tf.config import Config
+from dmcl_tf.data.table import Records
+from dmcl_tf.datasets import find_dataset
+from dmcl_tf.datasets.base import describe
+from dmcl_tf.datasets.splits import Splits, make_splits
 from dmcl_tf.errors import InputError
 from dmcl_tf.files import check_component, read_json, write_json, write_text
 
 _PACKAGES = ("tensorflow", "keras", "tensorflow-addons", "numpy", "opencv-contrib-python-headless", "pandas")
+
+
+@dataclass(frozen=True)
+class Weights:
+    """What tells the weights of a checkpoint from any others.
+
+    Attributes:
+        epoch: after which they were saved, counted from 0.
+        checksum: of all values.
+    """
+
+    epoch: int
+    checksum: str
 
 
 @dataclass(frozen=True)
@@ -43,7 +60,7 @@ class Run:
         config: every setting of the training.
         depth: how distances became 8 bits in the records; None without depth.
         flow: how flow was computed; None without flow.
-        teacher: what tells the weights of its teacher from others; None without a teacher.
+        teacher: the weights of its teacher; None without a teacher.
     """
 
     dataset: str
@@ -56,7 +73,7 @@ class Run:
     config: Config
     depth: Optional[dict[str, object]] = None
     flow: Optional[dict[str, object]] = None
-    teacher: Optional[dict[str, object]] = None
+    teacher: Optional[Weights] = None
 
     def __post_init__(self):
         check_component(self.dataset, "the data set")
@@ -129,6 +146,32 @@ class RunFolder:
         remedy = "expected a run of this version, checkpoints/<data set>/<method>/<run>; train it anew"
         return read_json(self.config_path, Record, remedy).run
 
+    def splits(self, records: Records) -> Splits:
+        """The splits of the run, on its records or a copy of them.
+
+        Raises:
+            InputError: the records give others, by which it may have been trained on what would now be tested.
+        """
+        run = self.load()
+        dataset = find_dataset(run.dataset)
+        try:
+            splits = make_splits(dataset, records, dataset.protocol(run.protocol))
+        except (TypeError, ValueError, LookupError) as error:
+            raise InputError(
+                f"{self.config_path}: its protocol ({describe(run.protocol)}) does not fit the videos of "
+                f"{records.directory} ({error}); give the run's own --records"
+            ) from None
+        if splits.class_names != run.class_names:
+            raise InputError(
+                f"{records.directory}: its classes are not those of {self.directory}; give its own --records"
+            )
+        if run.splits and splits.checksum() != run.splits:
+            raise InputError(
+                f"{records.directory}: other videos or splits ({_counts(splits.counts())}) than {self.directory} was "
+                f"trained on ({_counts(run.videos)}); give its own --records, or train anew"
+            )
+        return splits
+
     def read_history(self) -> pd.DataFrame:
         """The epochs so far, empty for a new run.
 
@@ -139,6 +182,7 @@ class RunFolder:
             return pd.DataFrame()
         try:
             history = pd.read_csv(self.history_path, float_precision="round_trip")  # every digit, to be written again
+            history.astype(float)  # nothing but numbers
             history["epoch"] = history["epoch"].astype(int)
         except (OSError, ValueError, KeyError) as error:
             raise InputError(
@@ -156,6 +200,10 @@ def _flat(run: Run) -> dict[str, object]:
     """Every setting by name, those of the training beside the others."""
     values = msgspec.to_builtins(dataclasses.replace(run))
     return {**values.pop("config"), **values}
+
+
+def _counts(videos: dict[str, int]) -> str:
+    return ", ".join(f"{count} {split}" for split, count in videos.items())
 
 
 def _version(package: str) -> str | None:

@@ -9,10 +9,11 @@ from pathlib import Path
 import tensorflow as tf
 
 from dmcl_tf.config import Config
-from dmcl_tf.data.records import DatasetInfo
+from dmcl_tf.datasets.base import describe
 from dmcl_tf.errors import InputError
-from dmcl_tf.runs.checkpoints import identify_checkpoint, restore_ensemble
-from dmcl_tf.runs.folder import Run, RunFolder
+from dmcl_tf.runs.checkpoints import restore_ensemble
+from dmcl_tf.runs.folder import Run, RunFolder, Weights
+from dmcl_tf.runs.progress import done_epochs, identify_checkpoint
 
 _CHECKPOINT = "best"
 _SHARED = ("frame_size", "crop_size", "clip_frames", "value_range")  # teacher and students see the same clips
@@ -51,39 +52,38 @@ class Teacher:
             )
         return cls(folder, run, config.teacher_modalities or run.config.modalities)
 
-    def check(self, config: Config, info: DatasetInfo) -> None:
-        """Checks that the teacher can teach a run of `config` on the records `info`.
+    def check(self, student: Run) -> None:
+        """Checks that the teacher can teach a run.
 
         Raises:
             InputError: it was trained on another data set, other classes, another split or other clips, it is not
                 complete, or it has no checkpoint.
         """
         run, here = self.run, f"--teacher_run={self.folder.directory}"
-        if run.dataset != info.dataset:
-            raise InputError(f"{here} was trained on {run.dataset}, not on {info.dataset}: choose a run of the latter")
-        if run.class_names != info.class_names:
-            raise InputError(f"{here} knows other classes than the records in {info.directory}: choose another run")
+        if run.dataset != student.dataset:
+            raise InputError(
+                f"{here} was trained on {run.dataset}, not on {student.dataset}: choose a run of the latter"
+            )
+        if run.class_names != student.class_names:
+            raise InputError(f"{here} knows other classes than the records in {student.records}: choose another run")
         for name in _SHARED:
-            theirs, ours = getattr(run.config, name), getattr(config, name)
+            theirs, ours = getattr(run.config, name), getattr(student.config, name)
             if theirs != ours:
                 raise InputError(
                     f"{here} was trained with --{name}={theirs}, but {ours} is asked for: teacher and students see "
                     "the same clips"
                 )
         self.identity()
-        epochs = len(self.folder.read_history())
+        epochs = done_epochs(self.folder, run.config)
         if epochs < run.config.epochs:
             raise InputError(f"{here} has trained {epochs} of {run.config.epochs} epochs: let it finish first")
-        protocol = run.protocol
-        if protocol is None:
-            protocol = DatasetInfo.load(run.records).protocol
-        if protocol != info.protocol:  # it may have seen the test videos
+        if (run.protocol, run.splits) != (student.protocol, student.splits):  # it may have seen the test videos
             raise InputError(
-                f"{here} was trained on another split ({_text(protocol)}) than that of {info.directory} "
-                f"({_text(info.protocol)}): choose a run of the same split"
+                f"{here} was trained on another split ({_split(run)}) than that of {student.records} "
+                f"({_split(student)}): choose a run of the same split"
             )
 
-    def identity(self) -> dict[str, object]:
+    def identity(self) -> Weights:
         """What tells the weights that teach from any others.
 
         Raises:
@@ -109,5 +109,5 @@ class Teacher:
         return mean_logits
 
 
-def _text(protocol: Mapping[str, object]) -> str:
-    return ", ".join(f"{name} {value}" for name, value in protocol.items())
+def _split(run: Run) -> str:
+    return ", ".join(text for text in (describe(run.protocol), f"checksum {run.splits}") if text)

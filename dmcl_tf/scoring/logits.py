@@ -2,33 +2,21 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 import numpy as np
 import tensorflow as tf
 from tqdm import tqdm
 
 from dmcl_tf.config import Config
-from dmcl_tf.data import pipeline as input_pipeline
-from dmcl_tf.data.records import DatasetInfo
+from dmcl_tf.data import pipeline
+from dmcl_tf.data.faults import explain
+from dmcl_tf.data.records import CLIPS
+from dmcl_tf.data.table import Records
+from dmcl_tf.datasets.splits import Splits
 from dmcl_tf.errors import InputError
 from dmcl_tf.networks.ensemble import ModalityEnsemble
+from dmcl_tf.scoring.results import VideoLogits
 
 _FRAMES_PER_BATCH = 2**21  # pixels of all clips of a modality in one batch, in units of 8 frames: bounds memory
-
-
-class VideoLogits(NamedTuple):
-    """What the networks say about V videos.
-
-    Attributes:
-        video_ids: V names.
-        labels: (V,) int64.
-        logits: (M, V, C) float32, averaged over clips, in the order of the ensemble's modalities.
-    """
-
-    video_ids: list[str]
-    labels: np.ndarray
-    logits: np.ndarray
 
 
 class Evaluator:
@@ -36,12 +24,13 @@ class Evaluator:
 
     Args:
         ensemble: the networks.
-        info: the records.
+        records: the videos.
+        splits: of the records.
         config: of the run.
     """
 
-    def __init__(self, ensemble: ModalityEnsemble, info: DatasetInfo, config: Config):
-        self._ensemble, self._info, self._config = ensemble, info, config
+    def __init__(self, ensemble: ModalityEnsemble, records: Records, splits: Splits, config: Config):
+        self._ensemble, self._records, self._splits, self._config = ensemble, records, splits, config
         self._strategy = ensemble.distribute_strategy
 
         @tf.function(reduce_retracing=True)
@@ -51,42 +40,45 @@ class Evaluator:
         self._logits_of_batch = logits_of_batch
 
     def __call__(self, split: str) -> VideoLogits:
-        """Logits of all videos of a split (`validation`, `test`), in the order of the records.
+        """Logits of all videos of a split, `validation` or `test`, in its order.
 
         Raises:
-            InputError: where the split is empty.
+            InputError: the split is empty, or a record cannot be used.
         """
-        total = sum(shard.videos for shard in self._info.shards.get(split, ()))
-        if not total:
-            raise InputError(f"{self._info.directory}: no videos in the {split} split")
-        dataset = input_pipeline.evaluation_dataset(self._info, self._config, split, self._videos_per_batch(split))
-        dataset = dataset.map(input_pipeline.encode_video_ids)
-        video_ids, labels, logits = [], [], []
-        with tqdm(total=total, desc=f"evaluate {split}", unit="video", dynamic_ncols=True, leave=False) as progress:
-            for batch in self._strategy.experimental_distribute_dataset(dataset):
-                replicas = self._strategy.experimental_local_results
-                logits += [part.numpy() for part in replicas(self._logits_of_batch(batch))]
-                labels += [part.numpy() for part in replicas(batch["label"])]
-                codes = np.concatenate([part.numpy() for part in replicas(batch["video_id"])])
-                names = input_pipeline.decode_video_ids(codes)
-                video_ids += names
-                progress.update(len(names))
-        return VideoLogits(video_ids, np.concatenate(labels), np.concatenate(logits, axis=1))
+        videos = getattr(self._splits, split)
+        if not videos:
+            raise InputError(f"{self._records.directory}: no videos in the {split} split")
+        batch_size = self._videos_per_batch()
+        dataset = pipeline.evaluation_dataset(self._records, self._splits, split, self._config, batch_size)
+        indices, logits = [], []
+        with tqdm(total=len(videos), desc=f"evaluate {split}", unit="video", dynamic_ncols=True, leave=False) as bar:
+            try:
+                for batch in self._strategy.experimental_distribute_dataset(dataset):
+                    replicas = self._strategy.experimental_local_results
+                    logits += [part.numpy() for part in replicas(self._logits_of_batch(batch))]
+                    indices += [part.numpy() for part in replicas(batch["index"])]
+                    bar.update(sum(map(len, indices)) - bar.n)
+            except tf.errors.OpError as error:
+                raise explain(self._records, videos, error) from None
+        order = np.argsort(np.concatenate(indices))
+        seen = np.concatenate(indices)[order]
+        assert np.array_equal(seen, np.arange(len(videos))), "expected every video of the split once"
+        names, labels = [video.video_id for video in videos], self._splits.labels(videos)
+        return VideoLogits(names, labels, np.concatenate(logits, axis=1)[:, order])
 
-    def _videos_per_batch(self, split: str) -> int:
-        clips = len(next(iter(self._info.clips[split].values())))
-        pixels = clips * self._config.crop_size**2
+    def _videos_per_batch(self) -> int:
+        pixels = CLIPS * self._config.crop_size**2
         return max(1, _FRAMES_PER_BATCH // pixels) * self._strategy.num_replicas_in_sync
 
     def _clip_averaged_logits(self, clips):
         """Modality → (B, K, T, H, W, 3) uint8 → (M, B, C): the average over K clips, as in the authors' code."""
-        first, classes = clips[self._ensemble.modalities[0]], len(self._info.class_names)
+        first, classes = clips[self._ensemble.modalities[0]], len(self._splits.class_names)
         if first.shape[0] == 0:  # the last batch may leave a replica without videos, and Keras 3 cannot add nothing
             return tf.zeros((len(clips), 0, classes))
         shape = tf.shape(first)
         folded = {
             modality: tf.reshape(
-                input_pipeline.network_input(clips[modality], self._config.value_range),
+                pipeline.network_input(clips[modality], self._config.value_range),
                 tf.concat([[-1], tf.shape(clips[modality])[2:]], axis=0),
             )
             for modality in self._ensemble.modalities

@@ -1,0 +1,115 @@
+"""How far a run is, from its files alone: neither TensorFlow nor a network is needed to say it."""
+
+from __future__ import annotations
+
+import re
+import zlib
+from pathlib import Path
+
+import pandas as pd
+
+from dmcl_tf.config import Config
+from dmcl_tf.errors import InputError
+from dmcl_tf.runs.folder import RunFolder, Weights
+
+# What TensorFlow writes in the file `checkpoint`; a path that leaves the folder is none of ours
+_LINE = re.compile(
+    r'(?:all_)?model_checkpoint_paths?: "ckpt-(\d+)"'
+    r"|(?:all_model_checkpoint_timestamps|last_preserved_timestamp): [-+.e\d]+"
+)
+
+
+def find_checkpoint(directory: Path) -> Path | None:
+    """The path of a checkpoint in its folder, `last` or `best` of a run, without the endings of its files.
+
+    Its name is `ckpt-<epoch>`, counted from 0. None where there is no checkpoint.
+
+    Raises:
+        InputError: files are missing, or the one called `checkpoint` is not what TensorFlow wrote.
+    """
+    state = directory / "checkpoint"
+    if not state.exists():
+        files = sorted(path.name for path in directory.glob("ckpt-*"))
+        if files:
+            raise _damaged(state, f"it is missing, but {files[0]} is there")
+        return None
+    try:
+        matches = [_LINE.fullmatch(line) for line in state.read_text(encoding="utf-8").splitlines()]
+    except (OSError, UnicodeDecodeError) as error:
+        raise _damaged(state, str(error)) from None
+    if not matches or not all(matches) or not matches[0][1] or not matches[0][0].startswith("model_"):
+        raise _damaged(state, 'expected the line model_checkpoint_path: "ckpt-<epoch>" and the like')
+    path = directory / f"ckpt-{int(matches[0][1])}"
+    for pattern in (f"{path.name}.index", f"{path.name}.data-*"):
+        if not any(directory.glob(pattern)):
+            raise _damaged(state, f"it names {path.name}, but there is no {pattern}")
+    return path
+
+
+def _damaged(state: Path, reason: str) -> InputError:
+    run = state.parent.parent
+    return InputError(f"{state} is damaged ({reason}): restore {state.parent}, or remove {run} to train anew")
+
+
+def checkpoint_epoch(path: Path) -> int:
+    """The epoch, counted from 0, of a checkpoint of `find_checkpoint`."""
+    return int(path.name.partition("-")[2])
+
+
+def identify_checkpoint(folder: RunFolder, name: str) -> Weights:
+    """What tells a run's checkpoint ("best" or "last") from any other.
+
+    Raises:
+        InputError: there is no such checkpoint, or it is damaged.
+    """
+    path = find_checkpoint(folder.directory / name)
+    if path is None:
+        raise InputError(f"{folder.directory}: no {name} checkpoint; train the run first, python -m dmcl_tf.train")
+    index = path.with_name(f"{path.name}.index").read_bytes()  # it holds the checksum of every tensor
+    return Weights(checkpoint_epoch(path), f"{zlib.crc32(index):08x}")
+
+
+def done_epochs(folder: RunFolder, config: Config) -> int:
+    """How many epochs of a run are complete: those up to its last checkpoint.
+
+    After each epoch the best checkpoint, the history and the last checkpoint are written, in that order, so that a
+    process may end with the first two an epoch ahead of the last; that epoch is to be done again. Anything else means
+    that files were lost, and training on would overwrite what is left of a run.
+
+    Raises:
+        InputError: the files do not belong together; the message says what is there.
+    """
+    history = folder.read_history()
+    last, best = (find_checkpoint(folder.directory / name) for name in ("last", "best"))
+    done = 0 if last is None else checkpoint_epoch(last) + 1
+    best_epoch = None if best is None else checkpoint_epoch(best)
+    rows = history["epoch"].tolist() if len(history) else []
+    selected = best_score(history[:done], config) >= 0 or done >= config.epochs  # then there is a best epoch
+    if rows not in (list(range(done)), list(range(done + 1))):
+        fault = f"{folder.history_path.name} has {_epochs(rows)}"
+    elif (best_epoch is None and selected) or (best_epoch is not None and best_epoch > min(done, config.epochs - 1)):
+        fault = "there is no best checkpoint" if best is None else f"the best checkpoint is of epoch {best_epoch + 1}"
+    else:
+        return done
+    there = "no last checkpoint" if last is None else f"a last checkpoint of epoch {done}"
+    raise InputError(
+        f"{folder.directory}: the files of this run do not belong together: there is {there}, but {fault}; restore "
+        "what is missing, or remove the folder to train anew"
+    )
+
+
+def _epochs(rows: list[int]) -> str:
+    if rows == list(range(len(rows))):
+        return f"{len(rows)} epochs" if rows else "no epochs"
+    return "others than the epochs 1, 2, 3 …"
+
+
+def best_score(history: pd.DataFrame, config: Config) -> float:
+    """The best validation accuracy so far, by which the best checkpoint was selected; -1 where there is none.
+
+    Args:
+        history: of the epochs that count.
+        config: of the run.
+    """
+    scores = history.get(f"validation_{config.select_by}", pd.Series(dtype=float)).dropna()
+    return float(scores.max()) if len(scores) else -1.0
