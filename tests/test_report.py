@@ -231,6 +231,12 @@ def test_random_features_that_do_not_belong_there(written, tmp_path, change, mes
         report.report(ReportSettings(written / "runs", tmp_path, path))
 
 
+def test_runs_on_fewer_videos_alone(tmp_path):
+    write_run(tmp_path / "runs/0", {"rgb": right_in((0, 30))}, method="dmcl", train_fraction=0.5)
+    report.report(ReportSettings(tmp_path / "runs", tmp_path / "results"))
+    assert "50 % of the videos" in (tmp_path / "results/tables.md").read_text(encoding="utf-8")
+
+
 def test_random_features_that_are_asked_for_must_be_there(written, tmp_path):
     with pytest.raises(InputError, match=r"none.csv does not exist: make it with python -m dmcl_tf.random_features"):
         report.report(ReportSettings(written / "runs", tmp_path, tmp_path / "none.csv"))

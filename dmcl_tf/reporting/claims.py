@@ -107,8 +107,8 @@ def collapse(collection: RunCollection) -> Claim:
         "wins nearly all samples."
     )
     how = (
-        f"The accuracies of RGB and Σ, independent training minus the method, must exceed {FAR:g} points. Of the training "
-        f"samples in the last {100 * LATE:g} % of the epochs, one modality must win more than {NEARLY_ALL:g} %."
+        f"The accuracies of RGB and Σ, independent training minus the method, must exceed {FAR:g} points. Of the "
+        f"training samples in the last {100 * LATE:g} % of the epochs, one modality must win over {NEARLY_ALL:g} %."
     )
     return Claim(2, statement, how, "points", cases)
 

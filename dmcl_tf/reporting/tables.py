@@ -194,7 +194,7 @@ def _head(group: RunGroup) -> dict[str, str]:
 
 
 def _most_modalities(groups: Sequence[RunGroup]) -> tuple[str, ...]:
-    return max((group.config.modalities for group in groups), key=len)
+    return max((group.config.modalities for group in groups), key=len, default=())
 
 
 def _number(value: float | None) -> str:
