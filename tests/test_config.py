@@ -72,7 +72,7 @@ def test_every_recipe_and_scale_has_a_case():
 
 @pytest.mark.parametrize("recipe", RECIPES)
 def test_recipe(recipe):
-    resolved = resolve(recipe, "paper", {})
+    resolved = resolve(recipe, "full", {})
     assert {name: getattr(resolved, name) for name in RECIPES[recipe]} == RECIPES[recipe]
     assert (resolved.recipe, resolved.scale) == (recipe, "paper")
 
@@ -149,14 +149,14 @@ def test_every_setting_says_what_it_is():
 )
 def test_impossible_values_are_named(overrides, message):
     with pytest.raises(InputError) as caught:
-        resolve("authors", "paper", overrides)
+        resolve("authors", "full", overrides)
     assert message in str(caught.value)
     assert "\n" not in str(caught.value)
 
 
 def test_unknown_recipe_and_scale_are_named():
     with pytest.raises(InputError, match=r"--recipe=author: expected one of authors, paper; did you mean authors\?"):
-        resolve("author", "paper", {})
+        resolve("author", "full", {})
     with pytest.raises(InputError, match=r"--scale=compac: expected one of paper, compact; did you mean compact\?"):
         resolve("authors", "compac", {})
 

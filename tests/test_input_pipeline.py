@@ -25,7 +25,7 @@ def info(tmp_path_factory):
 
 def make_config(**changes):
     settings = {"frame_size": 48, "crop_size": 32, "batch_size": 2, "epochs": 4, "color_probability": 0.0}
-    return resolve("authors", "paper", {"crop_jitter_probability": 1.0, "crop_jitter": 4 / 48, **settings, **changes})
+    return resolve("authors", "full", {"crop_jitter_probability": 1.0, "crop_jitter": 4 / 48, **settings, **changes})
 
 
 def batches(info, config, count, first_epoch=0):

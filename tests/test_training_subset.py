@@ -84,7 +84,7 @@ def test_contexts_are_read_in_the_order_of_the_records(info):
 
 def make_config(**changes):
     settings = {"modalities": ("rgb",), "frame_size": 40, "crop_size": 32, "batch_size": 2, "epochs": 2}
-    return resolve("authors", "paper", {**settings, **changes})
+    return resolve("authors", "full", {**settings, **changes})
 
 
 def test_every_epoch_shows_the_videos_of_the_share_and_no_others(info):
