@@ -1,56 +1,48 @@
 #!/usr/bin/env bash
 # Sets up the environment once and runs a command in it; see `bash run.sh help`.
 set -euo pipefail
+export CALLED_FROM="$PWD" # relative paths on the command line are meant from there
 cd "$(dirname "${BASH_SOURCE[0]}")"
 
 VENV="${VENV:-.venv}"
-export DATA_ROOT="${DATA_ROOT:-data}"
 
 usage() {
   cat <<'HELP'
 bash run.sh demo                   the demo data set: prepare, train, evaluate, export; a few minutes on two cores
-bash run.sh test [flags]           ruff, then pytest with the flags, on up to four cores
+bash run.sh test [flags]           ruff, mypy, then pytest with the flags, on up to four cores
 bash run.sh nwucla [flags]         the paper's experiment on NW-UCLA, in data/nwucla
 bash run.sh uwa3dii [flags]        the same on UWA3D Multiview Activity II, in data/uwa3dii
 bash run.sh ntu60 [flags]          the same on NTU RGB+D 60, in data/ntu; likewise ntu120 and ntu120mini
 bash run.sh custom --videos=CSV    the same on your own videos, which the CSV file lists
 bash run.sh DATASET STAGE [flags]  one stage of it: prepare, train, evaluate or export
-bash run.sh experiments [flags]    all methods and seeds at compact scale, and a report; --dry_run lists the runs,
-                                   --help the flags
+bash run.sh predict [flags]        the class of a video by an exported model: --model=… --rgb=clip.mp4
+bash run.sh experiments [flags]    all methods and seeds at compact scale, and a report; --dry_run lists the runs
+bash run.sh report [flags]         tables, figures and verdicts of finished runs: --runs=… --output=…
+bash run.sh check DATASET [flags]  what is wrong with raw files, before any work; `check records` reads every record
+bash run.sh random_features        Table 2: k-NN on features of untrained networks
+bash run.sh COMMAND --help         the flags of a command
 bash run.sh help                   this text
 
 Flags go to the stages that know them; complete stages are skipped, and the same command continues what was
 interrupted. Some flags:
-  --method=dmcl                    what is trained:
-      independent                  every network learns from the labels alone
-      dmcl                         the network that is best at a sample, its winner, teaches the others
-      random_teacher               DMCL with a teacher drawn at random for each sample
-      mutual                       every network learns from all the others (deep mutual learning)
-      smcl                         only the winner learns the label
-      cmcl                         one network learns the label, the others to predict all classes alike
-      cmcl_stochastic              one network learns the label, the others random labels
-      generalized_distillation     networks learn from those of a finished run: --teacher_run=checkpoints/…
+  --method=dmcl                    what is trained; bash run.sh nwucla train --help lists the methods
   --recipe=authors|paper           settings of the authors' code, or of the paper
-  --scale=paper|compact            full size, or a small version for machines without a GPU
+  --scale=full|compact             full size, or a small version for machines without a GPU
   --seed=0                         seed of weights, order and augmentation
   --train_fraction=0.25            a part of the training videos, the same of every class
   --train_views=1,2 --test_view=3  the cross-view protocol of NW-UCLA; UWA3DII tests on all other views
   --protocol=cross_subject         of NTU RGB+D; or cross_view (60), cross_setup (120)
   --depth_mode=as_is|clip_mm|…     how depth becomes 8 bits
-  --flow_algorithm=tvl1|dis|…      how optical flow is computed; --flow_preset=fast is several times faster
-  --keep_frames=false              removes the frames of a video once they are in a complete shard
-  --runner=beam --beam_options=…   prepares the records on Dataflow, Flink or Spark
-All of them: .venv/bin/python -m dmcl_tf.train --help (likewise evaluate, export) and
-.venv/bin/python data_prep/make_tfrecords.py --help. Raw data can be checked before any work, with
-.venv/bin/python data_prep/check_dataset.py --dataset=… --data_dir=…, and records after it, with
-.venv/bin/python data_prep/check_records.py --records=…
+  --flow_algorithm=tvl1|dis|…      how optical flow is computed
+  --part=3/100                     prepares a fixed hundredth of the videos, for schedulers
+  --runner=beam --beam_options=…   prepares the records as an Apache Beam pipeline
 
 Environment: PYTHON, the interpreter (python3); VENV, where packages are installed (.venv); DATA_ROOT, the folder
 that holds the data sets (data).
 HELP
 }
 
-# Packages are installed once, and again only when requirements.txt or the interpreter changes.
+# Packages are installed once, and again only when their list or the interpreter changes.
 prepare_environment() {
   local python="${PYTHON:-python3}" version stamp extra=()
   version="$("$python" -c 'import sys; assert (3, 9) <= sys.version_info < (3, 14); print(sys.version)' 2>/dev/null)" || true
@@ -61,10 +53,21 @@ prepare_environment() {
   if command -v nvidia-smi >/dev/null && nvidia-smi -L >/dev/null 2>&1; then
     extra=("tensorflow[and-cuda]")
   fi
-  stamp="$version ${extra[*]-} $("$python" -c 'import hashlib; print(hashlib.sha256(open("requirements.txt", "rb").read()).hexdigest())')"
+  stamp="$version ${extra[*]-} $PWD $(cat requirements.txt pyproject.toml | "$python" -c 'import hashlib, sys; print(hashlib.sha256(sys.stdin.buffer.read()).hexdigest())')"
   if [ -f "$VENV/complete" ] && [ "$(cat "$VENV/complete")" = "$stamp" ]; then
     return
   fi
+  # one installation at a time; the lock ends with this process
+  exec 9>>"$VENV.lock"
+  if ! "$python" -c 'import fcntl; fcntl.flock(9, fcntl.LOCK_EX | fcntl.LOCK_NB)' 2>/dev/null; then
+    echo "process $(cat "$VENV.lock") installs into $VENV: waiting for it" >&2
+    "$python" -c 'import fcntl; fcntl.flock(9, fcntl.LOCK_EX)'
+    if [ -f "$VENV/complete" ] && [ "$(cat "$VENV/complete")" = "$stamp" ]; then
+      exec 9>&-
+      return
+    fi
+  fi
+  echo "$$" >"$VENV.lock"
   # the folder is cleared: it must be an environment, or nothing that anyone could miss
   if [ -n "$(ls -A "$VENV" 2>/dev/null)" ] && [ ! -e "$VENV/pyvenv.cfg" ] && [ ! -e "$VENV/bin/python" ]; then
     echo "error: VENV=$VENV is no Python environment and not empty; set VENV to a new folder" >&2
@@ -75,6 +78,7 @@ prepare_environment() {
   "$python" -m venv --clear "$VENV"
   "$VENV/bin/python" -m pip install --quiet --disable-pip-version-check -r requirements.txt "${extra[@]+"${extra[@]}"}"
   printf '%s' "$stamp" >"$VENV/complete"
+  exec 9>&-
 }
 
 case "${1:-help}" in
@@ -86,16 +90,12 @@ case "${1:-help}" in
     prepare_environment
     "$VENV/bin/ruff" check .
     "$VENV/bin/ruff" format --check .
+    "$VENV/bin/mypy"
     # a file's tests share what they prepare, so files are dealt out whole
     exec "$VENV/bin/python" -m pytest --numprocesses=auto --maxprocesses=4 --dist=loadfile "$@"
     ;;
-  experiments)
-    shift
-    prepare_environment
-    exec "$VENV/bin/python" -m workflow.experiments "$@"
-    ;;
   *)
     prepare_environment
-    exec "$VENV/bin/python" -m workflow.stages "$@"
+    exec "$VENV/bin/python" -m workflow "$@"
     ;;
 esac

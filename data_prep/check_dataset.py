@@ -14,142 +14,159 @@ import sys
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
-from pathlib import Path
 
-import pandas as pd
 from absl import flags
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-
-from data_prep import extract_frames as extract_frames_script
-from data_prep.extract_frames import DataSettings, define_data_flags, list_videos
-from data_prep.raw.base import Dataset, Listing, Skipped, Video
+from data_prep.raw.base import Listing, RawVideo, Skipped
+from data_prep.raw_settings import RawSettings, raw_flags, raw_settings_from_flags, video_flags
 from data_prep.running.processes import run_parallel
+from data_prep.summary import shared_subjects
 from data_prep.video.alignment import AlignedReader, allowed_difference
-from data_prep.video.extract_video import FrameEncoder, FrameSettings, peculiarities
 from data_prep.video.given_flow import accept_given_flow
-from dmcl_tf.errors import InputError, run_script
+from data_prep.video.opening import shown
+from data_prep.video.record import FrameEncoder, VideoSettings, peculiarities, reason_of
+from data_prep.video.sources import natural_order
+from dmcl_tf.datasets import find_dataset
+from dmcl_tf.errors import run_script
+from dmcl_tf.flag_groups import dataset_flags, define, frame_flags
+
+Table = Mapping[str, tuple[int, "int | None"]]  # videos found and published, by name
 
 
-def check_headers(video: Video, *, settings: FrameSettings) -> list[Skipped]:
+def check_headers(video: RawVideo, *, settings: VideoSettings) -> list[Skipped]:
     """What sizes, headers and declared lengths say of a video, without decoding: a line for each fault."""
-    problems = [problem for source in video.sources.values() for problem in source.problems()]
-    if not problems:
-        try:
-            sources = accept_given_flow(video.sources)
-            lengths = {modality: source.declared_length() for modality, source in sources.items()}
-        except InputError as error:
-            return [Skipped(video.video_id, str(error))]
-        known = [length for length in lengths.values() if length is not None]
-        longest = max(known, default=0)
-        if known and longest - min(known) > allowed_difference(longest, settings.length_tolerance):
-            counts = ", ".join(f"{modality} {length}" for modality, length in lengths.items())
-            problems.append(f"{video.video_id}: the modalities differ in their number of frames ({counts})")
+    try:
+        sources = settings.sources(video)
+        problems = [problem for source in sources.values() for problem in source.problems()]
+        if not problems:
+            lengths = {name: source.declared_length() for name, source in accept_given_flow(sources).items()}
+            known = [length for length in lengths.values() if length is not None]
+            longest = max(known, default=0)
+            if known and longest - min(known) > allowed_difference(longest, settings.length_tolerance):
+                counts = ", ".join(f"{modality} {length}" for modality, length in lengths.items())
+                problems.append(f"{video.video_id}: the modalities differ in their number of frames ({counts})")
+    except Exception as error:
+        problems = [reason_of(error)]
     return [Skipped(video.video_id, problem) for problem in problems]
 
 
-def check_frames(video: Video, *, settings: FrameSettings) -> list[Skipped]:
+def check_frames(video: RawVideo, *, settings: VideoSettings) -> list[Skipped]:
     """Decodes a video as extraction does, and returns a line for each thing that it would skip or warn of."""
     problems, count, reader = [], 0, None
     try:
-        sources = accept_given_flow(video.sources)
-        reader = AlignedReader(sources, settings.length_tolerance)
+        sources = accept_given_flow(settings.sources(video))
+        reader = AlignedReader(sources, settings.length_tolerance, settings.limits)
         encoders = {modality: FrameEncoder(modality, source, settings) for modality, source in sources.items()}
         for moment in reader:
             for modality, frame in moment.items():
                 encoders[modality](frame)
             count += 1
         problems = peculiarities(count, encoders)
-    except InputError as error:
-        problems = [str(error)]
+    except Exception as error:
+        problems = [reason_of(error)]
     problems = [*(reader.warnings if reader else ()), *problems]
     # a path with the id in it names the video; the id alone may be a word, such as "one"
     named = (problem if f"/{video.video_id}" in problem else f"{video.video_id}: {problem}" for problem in problems)
     return [Skipped(video.video_id, problem) for problem in named]
 
 
-def check_videos(listing: Listing, settings: DataSettings, *, full: bool) -> list[Skipped]:
+def check_videos(listing: Listing, settings: RawSettings, *, full: bool) -> list[Skipped]:
     """Everything that is wrong with the files of a data set, by video id."""
-    work = partial(check_frames if full else check_headers, settings=settings.frames)
     results = run_parallel(
-        work, listing.videos, workers=settings.workers, description="decoding" if full else "headers"
+        partial(check_frames if full else check_headers, settings=settings.videos),
+        listing.videos,
+        workers=settings.workers,
+        description="decoding" if full else "headers",
+        killed=_killed,
     )
     found = [problem for problems in results for problem in problems]
     return sorted([*listing.skipped, *listing.warnings, *found], key=lambda entry: (entry.video_id, entry.reason))
 
 
-def count_videos(dataset: Dataset, videos: Sequence[Video]) -> dict[str, pd.DataFrame]:
-    """Videos found, and published where that is known, by class, view and subject; "all" comes first."""
-    by_class = Counter(dataset.class_names[video.label] for video in videos)
+def _killed(video: RawVideo) -> list[Skipped]:
+    return [Skipped(video.video_id, f"{video.video_id}: the process that read it was killed: is there enough memory?")]
+
+
+def count_videos(
+    class_names: Sequence[str], videos: Sequence[RawVideo], expected: Mapping[str, int]
+) -> dict[str, Table]:
+    """Videos found, and published where that is known, in all ("") and by class, view and subject."""
+    counts = Counter(video.label for video in videos)
     tables = {
-        "": _table({"videos": len(videos)}, ["videos"], dataset.expected),
-        "class": _table(by_class, dataset.class_names, dataset.expected),
+        "": {"videos": (len(videos), expected.get("videos"))},
+        "class": {name: (counts[name], expected.get(name)) for name in class_names},
     }
     for kind in ("view", "subject"):
-        values = [getattr(video, kind) for video in videos]
-        names = sorted({value for value in values if value is not None}, key=lambda value: (str(type(value)), value))
-        if names:
-            counts = Counter(f"{kind} {value}" for value in values)
-            tables[kind] = _table(counts, [f"{kind} {name}" for name in names], dataset.expected)
+        counts = Counter(video.attributes[kind] for video in videos if video.attributes.get(kind))
+        if counts:
+            names = sorted(counts, key=natural_order)
+            tables[kind] = {f"{kind} {name}": (counts[name], expected.get(f"{kind} {name}")) for name in names}
     return tables
 
 
-def _table(counts: Mapping[str, int], names: Iterable[str], expected: Mapping[str, int]) -> pd.DataFrame:
-    names = list(names)
-    columns = {"found": [counts.get(name, 0) for name in names]}
-    if any(name in expected for name in names):
-        columns["expected"] = [str(expected.get(name, "")) for name in names]
-    return pd.DataFrame(columns, index=names)
+def _lines(table: Table) -> Iterable[str]:
+    """A table for people: names, numbers found and, where one is known, numbers expected."""
+    width = max(len(name) for name in table)
+    known = any(expected is not None for _, expected in table.values())
+    yield f"{'':{width}}{'found':>8}" + f"{'expected':>10}" * known
+    for name, (found, expected) in table.items():
+        yield f"{name:{width}}{found:8d}" + f"{'' if expected is None else expected:>10}" * known
 
 
-def missing_videos(dataset: Dataset, tables: Mapping[str, pd.DataFrame]) -> list[str]:
+def missing_videos(tables: Mapping[str, Table], expected: Mapping[str, int]) -> list[str]:
     """A line for each published number that is not reached, and for each class without a video."""
-    found = {name: count for table in tables.values() for name, count in table["found"].items()}
+    found = {name: count for table in tables.values() for name, (count, _) in table.items()}
     lines = [
         f"{name}: {found.get(name, 0)} found of {number} expected"
-        for name, number in dataset.expected.items()
+        for name, number in expected.items()
         if found.get(name, 0) < number
     ]
     return lines + [
         f"{name}: no video of this class"
-        for name in dataset.class_names
-        if not found.get(name) and name not in dataset.expected
+        for name, (count, _) in tables["class"].items()
+        if not count and name not in expected
     ]
 
 
-def define_flags(flag_values: flags.FlagValues = flags.FLAGS) -> None:
-    """Defines this script's flags."""
-    define_data_flags(flag_values)
-    flags.DEFINE_boolean(
-        "full", False, "Decode every frame of every video, instead of reading headers alone.", flag_values=flag_values
-    )
-    flags.DEFINE_integer("show", 100, "How many faults to print; all are counted.", 0, flag_values=flag_values)
-    flags.adopt_module_key_flags(extract_frames_script, flag_values)  # for --help
+def own_flags(values: flags.FlagValues) -> None:
+    """How thorough the check is."""
+    flags.DEFINE_boolean("full", False, "decode every frame of every video, not headers alone", flag_values=values)
+    flags.DEFINE_integer("show", 100, "how many faults to print; all are counted", 0, flag_values=values)
+
+
+FLAG_GROUPS = (dataset_flags, frame_flags, raw_flags, video_flags, own_flags)
+
+
+def check(settings: RawSettings, *, full: bool, show: int) -> int:
+    """Checks a data set and prints what was found; returns how many things are wrong."""
+    dataset, reader = find_dataset(settings.dataset), settings.reader()
+    listing = settings.list_videos(reader)
+    problems = check_videos(listing, settings, full=full)
+    tables = count_videos(dataset.class_names or reader.class_names, listing.videos, dataset.expected)
+    for table in tables.values():
+        print("\n".join(_lines(table)), end="\n\n")
+    lines = [*missing_videos(tables, dataset.expected), *(shown(problem.reason) for problem in problems)]
+    for entry in listing.excluded:
+        print(f"left out by all: {entry.video_id}: {entry.reason}")
+    for line in shared_subjects(listing.videos):
+        print(f"warning: {line}")
+    for line in lines[:show]:
+        print(f"wrong: {line}")
+    if len(lines) > show:
+        print(f"… and {len(lines) - show} more; --show={len(lines)} prints all")
+    depth = "every frame decoded" if full else "headers only; --full decodes every frame"
+    verdict = f"{len(lines)} things are wrong" if lines else "nothing is wrong"
+    print(f"{dataset.title} in {settings.data_dir}: {len(listing.videos)} videos, {verdict} ({depth})")
+    return len(lines)
 
 
 def main() -> None:
-    """Checks the data set that the flags name."""
-    settings = DataSettings.from_flags(flags.FLAGS)
-    dataset = settings.dataset
-    listing = list_videos(dataset, settings.data_dir)
-    problems = check_videos(listing, settings, full=flags.FLAGS.full)
-    tables = count_videos(dataset, listing.videos)
-    for table in tables.values():
-        print(f"{table.to_string()}\n")
-    lines = [*missing_videos(dataset, tables), *(problem.reason for problem in problems)]
-    for entry in listing.excluded:
-        print(f"left out by all: {entry.video_id}: {entry.reason}")
-    for line in lines[: flags.FLAGS.show]:
-        print(f"wrong: {line}")
-    if len(lines) > flags.FLAGS.show:
-        print(f"… and {len(lines) - flags.FLAGS.show} more; --show={len(lines)} prints all")
-    depth = "every frame decoded" if flags.FLAGS.full else "headers only; --full decodes every frame"
-    verdict = f"{len(lines)} things are wrong" if lines else "nothing is wrong"
-    print(f"{dataset.title} in {settings.data_dir}: {len(listing.videos)} videos, {verdict} ({depth})")
-    if lines:
+    """Checks the data set that the flags name; ends with status 1 where something is wrong."""
+    settings = raw_settings_from_flags(flags.FLAGS, with_flow=False)
+    if check(settings, full=flags.FLAGS.full, show=flags.FLAGS.show):
         sys.exit(1)
 
 
 if __name__ == "__main__":
-    define_flags()
+    define(FLAG_GROUPS, flags.FLAGS)
     run_script(main)

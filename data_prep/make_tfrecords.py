@@ -1,293 +1,358 @@
-"""A data set's raw folders → TFRecords ready for training: frames, optical flow, shards, `dataset.json`.
+"""A data set's raw folders → one TFRecord for each video, and the table of them: all that training needs.
 
     python data_prep/make_tfrecords.py                                               # the demo data set
     python data_prep/make_tfrecords.py --dataset=nwucla --data_dir=data/nwucla
 
-Whatever is complete is kept, so the same command continues an interrupted run and ends with the same bytes.
+Records that are complete are kept, so the same command continues an interrupted run and ends with the same bytes.
+Splits and labels are no part of them: what changes there takes effect with the same command, or needs none.
 """
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, replace
+import platform
+import re
+import zlib
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from os.path import commonprefix
 from pathlib import Path
+from typing import Optional
 
+import cv2
+import numpy as np
 from absl import flags
-from tqdm import tqdm
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-
-from data_prep import dataset_flags
-from data_prep import extract_flow as extract_flow_script
-from data_prep import extract_frames as extract_frames_script
-from data_prep.dataset_flags import define_dataset_flags, read_dataset_flags
-from data_prep.extract_flow import define_flow_flags, extract_flow, flow_settings_from_flags
-from data_prep.extract_frames import (
-    DataSettings,
-    define_data_flags,
-    extract_frames,
-    list_raw_videos,
-    report_left_out,
-)
-from data_prep.flow.settings import FlowSettings, GivenFlowSettings
-from data_prep.plan import Plan
-from data_prep.raw.base import Skipped, Video
-from data_prep.record_settings import RecordSettings
+from data_prep.flow_flags import flow_flags
+from data_prep.raw.base import Listing, RawVideo, Reader, Skipped
+from data_prep.raw_settings import RawSettings, raw_flags, raw_settings_from_flags, video_flags
 from data_prep.running import disk
-from data_prep.splits import check_modalities, check_splits, split_videos
-from data_prep.video.extract_video import ExtractedVideo, fingerprint, read_video_file, remove_frames
+from data_prep.running.beam import run_beam
+from data_prep.running.processes import run_parallel
+from data_prep.summary import print_skipped, print_summary
+from data_prep.video.opening import shown
+from data_prep.video.record import make_record
+from dmcl_tf.data.records import record_path
+from dmcl_tf.data.table import Description, Records, Video, write_table
+from dmcl_tf.datasets import DATASETS, find_dataset
+from dmcl_tf.datasets.base import Dataset
 from dmcl_tf.errors import InputError, run_script
+from dmcl_tf.files import lock, read_json, remove_stale, write_json
+from dmcl_tf.flag_groups import dataset_flags, define, frame_flags, records_flags
 
 
-def make_records(settings: RecordSettings) -> None:
-    """Makes the records, or what is missing of them.
+@dataclass(frozen=True)
+class RecordSettings:
+    """What records are made of, where, and how the work is done.
+
+    Attributes:
+        raw: the raw data, and how frames and flow are made of them.
+        records: the folder of the records.
+        origin: where the raw frames come from, in words.
+        limit: videos kept of each class and side of the protocols; 0: all.
+        part: (k, n) makes the records of the k-th of n parts, and no table; None makes all.
+        ignore_disk_space: whether to go on although the disk seems too small.
+        beam_options: None runs in processes of this machine, a text as a Beam pipeline with these options.
+    """
+
+    raw: RawSettings
+    records: Path
+    origin: str
+    limit: int = 0
+    part: Optional[tuple[int, int]] = None
+    ignore_disk_space: bool = False
+    beam_options: Optional[str] = None
+
+    @property
+    def dataset(self) -> str:
+        """The data set's name."""
+        return self.raw.dataset
+
+    @property
+    def modalities(self) -> tuple[str, ...]:
+        """What every record holds."""
+        return self.raw.videos.modalities
+
+
+def make_records(settings: RecordSettings) -> Records | None:
+    """Makes the records, or what is missing of them, and their table.
+
+    Returns:
+        The records; None where only a part was made.
 
     Raises:
-        InputError: the raw data are missing or unusable, or a folder holds results of other settings.
+        InputError: the raw data are missing or unusable, or the folder holds records of other settings, or is in use.
     """
-    data, output = settings.data, settings.output
-    begun = Plan.load(output)
+    directory, reader = settings.records, settings.raw.reader()
+    description = describe(settings, reader)
+    found = None if reader.generate else _list(settings, reader)
+    if isinstance(found, InputError) and not directory.exists():
+        raise found  # before a folder is made: it may be --data_dir that is wrong
+    with lock(directory, shared=settings.part is not None):
+        remove_stale(directory)
+        old = read_existing(settings, description)
+        found = found or _list(settings, reader)
+        if isinstance(found, InputError):
+            return _keep(old, found)
+        videos = choose_videos(settings, found.videos)
+        if settings.part is None or not (directory / "dataset.json").exists():
+            write_json(directory / "dataset.json", description)
+        try:
+            rows, unusable = make_all(settings, videos)
+        except BaseException:
+            remove_stale(directory)  # of workers that were ended
+            raise
+        skipped = {shown(entry.video_id): shown(entry.reason) for entry in (*found.skipped, *found.excluded, *unusable)}
+        if settings.part is not None:
+            print(f"part {settings.part[0]} of {settings.part[1]}: {len(rows)} records in {directory}")
+            print_skipped(_reasons(settings, unusable))
+            return None
+        if not rows:
+            raise InputError(f"{settings.raw.data_dir}: no video can be used; the first: {unusable[0].reason}")
+        rows = [*_with_warnings(rows, _reasons(settings, found.warnings, " | ")), *kept_rows(settings, old, videos)]
+        write_table(Records(directory, description, tuple(rows)), skipped)
+        records = Records.load(directory)
+    print_summary(records, skipped)
+    return records
+
+
+def _list(settings: RecordSettings, reader: Reader) -> Listing | InputError:
     try:
-        listing = list_raw_videos(data.dataset, data.data_dir, workers=data.workers)
+        return settings.raw.list_videos(reader)
     except InputError as error:
-        if begun and begun.is_complete(output):
-            begun.check_settings(output, settings.to_json())
-            print(f"the records are complete, so they are kept although the raw data cannot be read ({error})")
-            _print_summary(output)
-            return
-        raise
-    splits = split_videos(settings, listing.videos)
-    check_splits(settings, splits, listing.skipped)
-    videos = {video.video_id: video for members in splits.values() for video in members}
-    check_modalities(settings, videos.values())
-    progress = tqdm(videos.items(), desc="raw files", unit="video", delay=5, dynamic_ncols=True)
-    sources = {video_id: fingerprint(video) for video_id, video in progress}
-    if begun:
-        begun.check_settings(output, settings.to_json())
-        begun.check_sources(output, sources)
-        if begun.is_complete(output):
-            if not settings.keep_frames:  # in case that their removal was interrupted
-                for video_id in videos:
-                    remove_frames(data.frames_dir / video_id)
-            _print_summary(output)
-            return
-    kept = complete_videos(settings, begun, sources)
-    missing = [video for video_id, video in videos.items() if video_id not in kept]
-    check_disk(settings, missing)
-    extracted, left_out = make_frames(settings, missing)
-    extracted.update(kept)
-    # here, as they take TensorFlow: every worker process imports this script anew, and bad input ends before it
-    from data_prep.description import describe, group_videos
-    from data_prep.shards import plan_shards, write_shards
+        return error
 
-    unusable = {video.video_id for video in left_out}
-    if len(unusable) == len(videos):
-        raise InputError(f"{data.data_dir}: no video can be used; the first: {left_out[0].reason}")
-    usable = {
-        split: [extracted[video.video_id] for video in members if video.video_id not in unusable]
-        for split, members in splits.items()
-    }
-    check_splits(settings, usable, [*left_out, *listing.skipped])
-    shards = plan_shards(usable, settings.videos_per_shard)
-    shard_ids = {name: [video.video_id for video in members] for name, members in shards.items()}
-    plan = Plan(settings.to_json(), sources, shard_ids)
-    if begun and begun.shards != plan.shards:
-        raise InputError(f"{output} holds records of other frames: delete it and run the same command again")
-    plan.save(output)
-    written = write_shards(
-        shards,
-        frames_dir=data.frames_dir,
-        output=output,
-        modalities=settings.modalities,
-        size=data.frames.size,
-        workers=min(data.workers, settings.max_open),
-        keep_frames=settings.keep_frames,
-        run=settings.run(at_once=settings.max_open),
+
+def _keep(old: Records | None, error: InputError) -> Records:
+    """Returns records that are complete, although their raw data cannot be read; raises `error` where they are not."""
+    if old is None:
+        raise error
+    try:
+        old.check_files(old.videos)
+    except InputError:
+        raise error from None
+    print(f"the records are complete, so they are kept although the raw data cannot be read ({error})")
+    print_summary(old, {})
+    return old
+
+
+def describe(settings: RecordSettings, reader: Reader) -> Description:
+    """What `dataset.json` says of these records."""
+    dataset = find_dataset(settings.dataset)
+    return Description(
+        dataset=dataset.folder,
+        title=commonprefix([member.title for member in _family(dataset)]).strip(),
+        origin=settings.origin,
+        class_names=reader.class_names,
+        versions={"python": platform.python_version(), "numpy": np.__version__, "opencv": cv2.__version__},
+        **settings.raw.videos.description,
     )
-    about_used = replace(listing, warnings=tuple(entry for entry in listing.warnings if entry.video_id in videos))
-    report = report_left_out(about_used, extracted.values(), left_out)
-    report["warnings"] += [asdict(warning) for warning in check_splits(settings, usable)]
-    describe(settings, usable, written, report, group_videos(settings, usable, videos)).save(output)
-    _print_summary(output)
 
 
-def complete_videos(
-    settings: RecordSettings, begun: Plan | None, sources: Mapping[str, str]
-) -> dict[str, ExtractedVideo]:
-    """Returns the videos whose shards an interrupted run completed: their frames are no longer needed."""
-    stored = {
-        video_id: read_video_file(settings.data.frames_dir / video_id)
-        for video_id in (begun.complete_videos(settings.output) if begun else ())
-    }
-    return {video_id: video for video_id, video in stored.items() if video and video.fingerprint == sources[video_id]}
+def _family(dataset: Dataset) -> list[Dataset]:
+    """The data sets that share its records, itself included."""
+    return [member for member in DATASETS.values() if member.folder == dataset.folder]
 
 
-def check_disk(settings: RecordSettings, videos: Sequence[Video]) -> None:
-    """Predicts the disk space that the work will take, from the frames of a few of the videos, which are kept.
+def read_existing(settings: RecordSettings, description: Description) -> Records | None:
+    """Reads the table of records that are there already; None where there is none.
 
     Raises:
-        InputError: it is not there.
+        InputError: they were made with other settings, or `dataset.json` is damaged.
     """
-    data = settings.data
-    sampled, _ = extract_frames(
-        disk.sample(videos), data.frames_dir, data.frames, workers=1, description="frames of a sample"
-    )
-    if not sampled:
-        return
-    computed = {"flow": settings.flow.source} if isinstance(settings.flow, FlowSettings) else {}
-    sizes = [
-        disk.measure(data.frames_dir / video_id, video, settings.modalities, computed)
-        for video_id, video in sampled.items()
-    ]
-    folders = [data.frames_dir / video.video_id for video in videos]
-    lacking = [folder for folder in folders if not all((folder / name).is_dir() for name in settings.modalities)]
-    need = disk.predict(
-        sizes,
-        to_extract=len(lacking),
-        to_record=len(videos),
-        at_once=None if settings.keep_frames else settings.max_open * settings.videos_per_shard,
-    )
-    disk.check_space({data.frames_dir: need.frames, settings.output: need.record}, ignore=settings.ignore_disk_space)
-
-
-def make_frames(settings: RecordSettings, videos: Sequence[Video]) -> tuple[dict[str, ExtractedVideo], list[Skipped]]:
-    """Makes frames and, where it is computed, flow; returns what was made and which videos cannot be used."""
-    data = settings.data
-    extracted, left_out = extract_frames(videos, data.frames_dir, data.frames, workers=data.workers, run=settings.run())
-    if isinstance(settings.flow, FlowSettings):
-        left_out += extract_flow(
-            data.frames_dir, sorted(extracted), settings.flow, workers=data.workers, run=settings.run()
+    directory = settings.records
+    path = directory / "dataset.json"
+    if not path.exists():
+        return None
+    there = read_json(path, Description, "delete it and run the same command again")
+    before, now = (dict(_flatten("", each.made_with())) for each in (there, description))
+    different = [name for name in {**before, **now} if before.get(name) != now.get(name)]
+    if different:
+        shown = [name for name in different if "parameters" not in name] or different
+        made, asked = (", ".join(f"{n}={_text(each.get(n))}" for n in shown[:3]) for each in (before, now))
+        raise InputError(
+            f"{directory} holds records made with {made}, but {asked} is asked for: delete {directory} to make them "
+            "again, or give another --records"
         )
-    return extracted, left_out
+    try:
+        return Records.load(directory)
+    except InputError:
+        if len(_family(find_dataset(settings.dataset))) > 1 and (directory / "videos.csv").exists():
+            raise  # it may list videos that are not asked for now
+        return None
 
 
-def _print_summary(output: Path) -> None:
-    from data_prep.description import print_summary
+def choose_videos(settings: RecordSettings, videos: Sequence[RawVideo]) -> list[RawVideo]:
+    """The videos to be made: with a limit the first ones of each class and side, and with a part those of that part."""
+    counts: Counter = Counter()
+    chosen = []
+    for video in sorted(videos, key=lambda video: video.video_id):
+        kind = _kind(find_dataset(settings.dataset), video)
+        counts[kind] += 1
+        if not settings.limit or counts[kind] <= settings.limit:
+            chosen.append(video)
+    if settings.part is not None:
+        k, n = settings.part
+        chosen = [video for video in chosen if zlib.crc32(video.video_id.encode()) % n == k - 1]
+    return chosen
 
-    print_summary(output)
+
+def _kind(dataset: Dataset, video: RawVideo) -> tuple[str, ...]:
+    """What `--limit` counts by: the class and, so that no protocol lacks it on a side, split or view or all sides."""
+    protocols = dataset.settings["protocol"].choices if "protocol" in dataset.settings else ()
+    sides = [dataset.side(video, {"protocol": protocol}) for protocol in protocols]
+    return (video.label, *(sides or [video.attributes.get("split", ""), video.attributes.get("view", "")]))
 
 
-def define_flags(flag_values: flags.FlagValues = flags.FLAGS) -> None:
-    """Defines this script's flags."""
-    define_data_flags(flag_values)
-    flags.DEFINE_string("output", None, "Where the records go [<data_dir>/records/<size>].", flag_values=flag_values)
-    flags.DEFINE_list(
-        "modalities",
+def make_all(settings: RecordSettings, videos: Sequence[RawVideo]) -> tuple[list[Video], list[Skipped]]:
+    """Makes the records of some videos; returns their lines of the table, and which videos cannot be used.
+
+    Raises:
+        InputError: the disk will be too small.
+    """
+    work = partial(make_record, settings=settings.raw.videos, directory=settings.records)
+    rows: list[Video] = []
+    unusable: list[Skipped] = []
+    for result in _run(settings, work, disk.sample_first(videos)):
+        if isinstance(result, Skipped):
+            unusable.append(result)
+            continue
+        rows.append(result)
+        if len(rows) == disk.SAMPLE:
+            missing = sum(not record_path(settings.records, video.video_id).exists() for video in videos)
+            needed = missing * sum(row.bytes for row in rows) / len(rows)
+            disk.check_space(settings.records, needed, ignore=settings.ignore_disk_space)
+    return rows, sorted(unusable, key=lambda entry: entry.video_id)
+
+
+def _run(settings: RecordSettings, work: partial, videos: list[RawVideo]) -> Iterator[Video | Skipped]:
+    local = partial(run_parallel, work, workers=settings.raw.workers, description="records", killed=_killed)
+    if settings.beam_options is None:
+        yield from local(videos)
+        return
+    yield from local(videos[: disk.SAMPLE])  # by which the disk is judged
+    options = {"options": settings.beam_options, "exchange": settings.records}
+    yield from run_beam(work, videos[disk.SAMPLE :], description="records", **options)
+
+
+def _killed(video: RawVideo) -> Skipped:
+    reason = "the process that worked on it was killed, also when it worked on nothing else: is there enough memory?"
+    return Skipped(video.video_id, reason)
+
+
+def _reasons(settings: RecordSettings, entries: Iterable[Skipped], between: str = "; ") -> dict[str, str]:
+    """What is said of each video, as text that can be written and does not depend on where the raw files are."""
+    reasons: dict[str, list[str]] = {}
+    for entry in entries:
+        reasons.setdefault(shown(entry.video_id), []).append(settings.raw.videos.relative(shown(entry.reason)))
+    return {video_id: between.join(lines) for video_id, lines in reasons.items()}
+
+
+def _with_warnings(rows: Iterable[Video], warnings: Mapping[str, str]) -> list[Video]:
+    """The lines of the table with what the reader of the raw folders found peculiar."""
+    return [replace(row, warnings=" | ".join(filter(None, [warnings.get(row.video_id), row.warnings]))) for row in rows]
+
+
+def kept_rows(settings: RecordSettings, old: Records | None, videos: Sequence[RawVideo]) -> list[Video]:
+    """Lines of the old table that stay: videos of other data sets of the family, whose records are there."""
+    if old is None or len(_family(find_dataset(settings.dataset))) == 1:
+        return []
+    asked = {video.video_id for video in videos}
+    return [
+        row
+        for row in old.videos
+        if row.video_id not in asked and old.path(row).is_file() and old.path(row).stat().st_size == row.bytes
+    ]
+
+
+def _flatten(prefix: str, value: object) -> Iterator[tuple[str, object]]:
+    """Names and values of nested settings, such as `flow.parameters.tau`."""
+    if not isinstance(value, Mapping) or not value:
+        yield prefix, value
+        return
+    for name, inner in value.items():
+        yield from _flatten(f"{prefix}.{name}" if prefix and prefix != "settings" else name, inner)
+
+
+def _text(value: object) -> str:
+    return ",".join(map(str, value)) if isinstance(value, (list, tuple)) else str(value)
+
+
+def preparation_flags(values: flags.FlagValues) -> None:
+    """How the work is done."""
+    flags.DEFINE_alias("output", "records", flag_values=values)
+    flags.DEFINE_string(
+        "origin",
         None,
-        "What each record holds, separated by commas. Flow that the data set does not have is computed, and only where "
-        "it is named [rgb,depth,flow; own data: the columns of the CSV file, and flow where --flow_from is given].",
-        flag_values=flag_values,
-    )
-    flags.DEFINE_string("flow_from", None, "The modality that flow is computed from [rgb].", flag_values=flag_values)
-    define_dataset_flags("protocol", flag_values)
-    flags.DEFINE_integer(
-        "videos_per_shard",
-        64,
-        "Videos per file. Many files shuffle better, few are read faster.",
-        1,
-        flag_values=flag_values,
+        'where the raw frames come from, in words for the result tables, e.g. "rendered from skeletons"; default: the '
+        "title of the data set",
+        flag_values=values,
     )
     flags.DEFINE_integer(
         "limit",
         0,
-        "Keep at most this many videos per class and split, for a quick try; 0 = all.",
+        "keep at most this many videos of each class and split, view or side of the protocols, for a quick try; 0: all",
         0,
-        flag_values=flag_values,
+        flag_values=values,
     )
     flags.DEFINE_string(
-        "origin",
+        "part",
         None,
-        'Where the raw frames come from, in words for the result tables, e.g. "rendered from skeletons" [the title of '
-        "the data set].",
-        flag_values=flag_values,
+        "k/n: make the records of the k-th of n parts of the videos, on one of several machines that see the same "
+        "folders; the same command without it makes what is missing and the table",
+        flag_values=values,
     )
     flags.DEFINE_boolean(
-        "keep_frames",
-        True,
-        "Keep the frames of a video once its shard is complete; without them, records of another protocol start anew.",
-        flag_values=flag_values,
-    )
-    flags.DEFINE_integer(
-        "max_open", None, "Shards that are written at once, at most [--workers].", 1, flag_values=flag_values
-    )
-    flags.DEFINE_boolean(
-        "ignore_disk_space", False, "Begin although the disk seems to be too small.", flag_values=flag_values
+        "ignore_disk_space", False, "go on although the disk seems to be too small", flag_values=values
     )
     flags.DEFINE_enum(
         "runner",
         "local",
         ["local", "beam"],
-        "Where frames, flow and records are made: in processes on this machine, or as an Apache Beam pipeline, on "
-        "Dataflow, Flink or Spark; its workers must see the same folders. Needs requirements-beam.txt.",
-        flag_values=flag_values,
+        "where records are made: in processes on this machine, or as an Apache Beam pipeline, on Dataflow, Flink or "
+        "Spark; its workers must see the same folders; needs requirements-beam.txt",
+        flag_values=values,
     )
     flags.DEFINE_string(
         "beam_options",
         "",
-        "Beam's pipeline options, e.g. --beam_options='--runner=FlinkRunner --flink_master=host:8081' [run on this "
-        "machine].",
-        flag_values=flag_values,
+        "Beam's pipeline options, e.g. --beam_options='--runner=FlinkRunner --flink_master=host:8081'; default: run on "
+        "this machine",
+        flag_values=values,
     )
-    define_flow_flags(flag_values)
-    # for --help, which lists a module's own flags
-    for module in (dataset_flags, extract_frames_script, extract_flow_script):
-        flags.adopt_module_key_flags(module, flag_values)
 
 
-def settings_from_flags(values: flags.FlagValues) -> RecordSettings:
+FLAG_GROUPS = (dataset_flags, records_flags, frame_flags, raw_flags, video_flags, flow_flags, preparation_flags)
+
+
+def settings_from_flags(values: flags.FlagValues, *, data_root: Path = Path("data")) -> RecordSettings:
     """Reads the flags, with the defaults of the data set filled in.
 
     Raises:
-        InputError: a list holds something else than it should.
+        InputError: a value cannot be used, or is none of this data set's.
     """
-    data = DataSettings.from_flags(values)
-    default = data.dataset.modalities
-    if values.flow_from and "flow" not in default:
-        default = (*default, "flow")
-    modalities = default if values.modalities is None else tuple(values.modalities)
-    if not modalities or "" in modalities or len(set(modalities)) < len(modalities):
-        raise InputError(f"--modalities={','.join(modalities)}: expected different names, separated by commas")
+    raw = raw_settings_from_flags(values, data_root=data_root)
     if values.beam_options and values.runner != "beam":
         raise InputError("--beam_options goes with --runner=beam alone")
-    # data sets that share a folder do not share their records
-    prefix = f"{data.dataset.name}-" if data.dataset.family else ""
     return RecordSettings(
-        data=data,
-        output=Path(values.output or data.data_dir / "records" / f"{prefix}{data.frames.size}"),
-        protocol=read_dataset_flags("protocol", data.dataset, values),
-        modalities=modalities,
-        flow=_flow_from_flags(values, data, modalities),
-        videos_per_shard=values.videos_per_shard,
+        raw=raw,
+        records=Path(values.records or raw.data_dir / "records" / str(raw.videos.size)),
+        origin=values.origin or find_dataset(raw.dataset).title,
         limit=values.limit,
-        origin=values.origin or data.dataset.title,
-        keep_frames=values.keep_frames,
-        max_open=values.max_open or data.workers,
+        part=_part(values.part),
         ignore_disk_space=values.ignore_disk_space,
         beam_options=values.beam_options if values.runner == "beam" else None,
     )
 
 
-def _flow_from_flags(
-    values: flags.FlagValues, data: DataSettings, modalities: tuple[str, ...]
-) -> FlowSettings | GivenFlowSettings | None:
-    recorded = data.dataset.recorded
-    if "flow" not in modalities:
+def _part(text: str | None) -> tuple[int, int] | None:
+    if text is None:
         return None
-    if "flow" in recorded:
-        if values.flow_from:
-            raise InputError(
-                f"--flow_from={values.flow_from}: {data.dataset.title} bring their flow; leave one of them out"
-            )
-        return GivenFlowSettings(values.flow_encoding if values["flow_encoding"].present else None)
-    source = values.flow_from or "rgb"
-    if source not in recorded:
-        raise InputError(
-            f"flow cannot be computed from {source!r}, which {data.dataset.title} do not have: give --flow_from="
-            f"{'|'.join(recorded)}"
-        )
-    preset = "fast" if data.scale == "compact" else "default"
-    return replace(flow_settings_from_flags(values, default_preset=preset), source=source)
+    match = re.fullmatch(r"(\d+)/(\d+)", text)
+    if not match or not 1 <= int(match[1]) <= int(match[2]):
+        raise InputError(f"--part={text}: expected k/n, with k from 1 to n")
+    return int(match[1]), int(match[2])
 
 
 def main() -> None:
@@ -296,5 +361,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    define_flags()
+    define(FLAG_GROUPS, flags.FLAGS)
     run_script(main)

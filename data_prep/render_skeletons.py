@@ -9,10 +9,7 @@ Every picture is a function of the clip id, the skeletons and the size. The same
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from absl import flags
 

@@ -1,4 +1,4 @@
-"""Bad input ends in one clear line, not in a traceback."""
+"""Bad input, a full disk and a stop end a command in one clear line, not in a traceback."""
 
 from __future__ import annotations
 
@@ -18,73 +18,87 @@ class InputError(Exception):
     """
 
 
-class Terminated(BaseException):
-    """The process was asked to end (SIGTERM): like `KeyboardInterrupt`, no failure that a handler takes for its own."""
+class Terminated(KeyboardInterrupt):
+    """The process was told to stop by a signal, which ends it as Ctrl-C does."""
+
+    def __init__(self, number: int):
+        super().__init__()
+        self.number = number
 
 
-def raise_terminated(*_) -> None:
-    """Handles SIGTERM as Python handles Ctrl-C: by an exception, so that what was begun is cleaned up."""
-    raise Terminated
+def raise_on_termination() -> None:
+    """Lets SIGTERM and SIGHUP end this process as Ctrl-C does, so that it can end what it started."""
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, _terminate)
 
 
-def is_disk_full(error: Exception) -> bool:
+def _terminate(number, frame):
+    raise Terminated(number)
+
+
+def is_disk_full(error: BaseException) -> bool:
     """Whether an exception says that there is no space left, be it Python's or TensorFlow's."""
     if isinstance(error, OSError):
         return error.errno in (errno.ENOSPC, errno.EDQUOT)
     return "No space left on device" in str(error)
 
 
-def is_wrong_place(error: Exception) -> bool:
+def is_wrong_place(error: BaseException) -> bool:
     """Whether a named file or folder cannot be used: something is in its place, or it is protected."""
     kinds = (errno.EEXIST, errno.ENOTDIR, errno.EISDIR, errno.EACCES, errno.EPERM, errno.EROFS)
     return isinstance(error, OSError) and error.errno in kinds and error.filename is not None
 
 
+def explain(error: BaseException) -> tuple[str, int] | None:
+    """What a user should see of an exception, and the exit status that goes with it.
+
+    Returns:
+        The line and 2 for bad input, a full disk, or a file or folder that is in the way; 130 after Ctrl-C, and 128
+        plus its number after a signal. None for a fault of the program, whose traceback is of use.
+    """
+    if isinstance(error, InputError):
+        return f"error: {error}", 2
+    if isinstance(error, KeyboardInterrupt):
+        return "stopped: the same command continues", 128 + getattr(error, "number", signal.SIGINT)
+    if is_wrong_place(error):
+        return f"error: {error.filename}: {error.strerror}; give another place, or make way", 2
+    if is_disk_full(error):
+        where = getattr(error, "filename", None) or str(error).split(";")[0]
+        return f"error: {where}: the disk is full; free some space and run the same command again, it continues", 2
+    return None
+
+
 @contextlib.contextmanager
 def ending_in_one_line() -> Iterator[None]:
-    """Ends the process with one line for an `InputError`, a full disk, or a file or folder that is in the way.
-
-    The exit status is 2; after Ctrl-C it is 130, after SIGTERM 143.
-    """
+    """Ends the process with one line for what `explain` has a line for."""
     try:
         yield
-    except InputError as error:
-        _end(f"error: {error}")
-    except KeyboardInterrupt:
-        _end("stopped: the same command continues", 130)
-    except Terminated:
-        _end("stopped: the same command continues", 143)
-    except Exception as error:
-        if is_wrong_place(error):
-            _end(f"error: {error.filename}: {error.strerror}; give another place, or make way")
-        if not is_disk_full(error):
+    except (Exception, KeyboardInterrupt) as error:
+        explained = explain(error)
+        if not explained:
             raise
-        where = getattr(error, "filename", None) or str(error).split(";")[0]
-        _end(f"error: {where}: the disk is full; free some space and run the same command again, it continues")
-
-
-def _end(line: str, status: int = 2) -> None:
-    print(line, file=sys.stderr)
-    sys.exit(status)
+        print(explained[0], file=sys.stderr)
+        sys.exit(explained[1])
 
 
 def run_script(main: Callable[[], None]) -> None:
     """Parses the command line and runs `main()`; what the user can mend ends it as `ending_in_one_line` says."""
 
     def checked_main(arguments: list[str]) -> None:
+        raise_on_termination()
         with ending_in_one_line():
             if len(arguments) > 1:
                 raise InputError(f"unexpected argument {arguments[1]!r}: every setting is a flag, --name=value")
             main()
 
-    signal.signal(signal.SIGTERM, raise_terminated)
     logging.set_verbosity(logging.WARNING)
     app.run(checked_main, flags_parser=_parse_flags)
 
 
 def _parse_flags(arguments: list[str]) -> list[str]:
     """Parses the command line as absl does, but says in one line what is wrong with it."""
-    try:
-        return flags.FLAGS(arguments)
-    except flags.Error as error:
-        _end(f"error: {' '.join(str(error).split())}; --help lists the flags")
+    with ending_in_one_line():
+        try:
+            return flags.FLAGS(arguments)
+        except flags.Error as error:
+            raise InputError(f"{' '.join(str(error).split())}; --help lists the flags") from None

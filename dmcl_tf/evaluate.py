@@ -18,7 +18,7 @@ from dmcl_tf.datasets import find_dataset
 from dmcl_tf.datasets.splits import Splits
 from dmcl_tf.errors import InputError, run_script
 from dmcl_tf.files import lock
-from dmcl_tf.flag_groups import records_flags, run_flags
+from dmcl_tf.flag_groups import define, records_flags, run_flags
 from dmcl_tf.runs.folder import RunFolder
 from dmcl_tf.runs.progress import identify_checkpoint
 from dmcl_tf.scoring import results as files
@@ -144,6 +144,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    for group in FLAG_GROUPS:
-        group(flags.FLAGS)
+    define(FLAG_GROUPS, flags.FLAGS)
     run_script(main)

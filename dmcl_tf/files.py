@@ -44,9 +44,9 @@ def atomic_path(final: Path) -> Iterator[Path]:
         raise
 
 
-def remove_stale(folder: Path) -> None:
-    """Removes what killed processes of this host left half-written anywhere below a folder."""
-    for path in list(folder.rglob("*.partial")):
+def remove_stale(folder: Path, *, below: bool = True) -> None:
+    """Removes what killed processes of this host left half-written in a folder, and perhaps anywhere below it."""
+    for path in list(folder.rglob("*.partial") if below else folder.glob("*.partial")):
         match = _PARTIAL.fullmatch(path.name)
         if match and match["host"] == _HOST and not _is_running(int(match["process"])):
             remove(path)

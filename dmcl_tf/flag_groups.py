@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import sys
 import typing
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
@@ -30,10 +31,14 @@ _DEFINE = {
 }
 
 
-def define(groups: Iterable[Group], values: flags.FlagValues) -> None:
-    """Defines the flags of some groups, each group once."""
+def define(groups: Iterable[Group], values: flags.FlagValues) -> flags.FlagValues:
+    """Defines the flags of some groups, each group once, and returns them; `--help` of the running script lists them."""
+    before = set(values)
     for group in dict.fromkeys(groups):
         group(values)
+    for name in set(values) - before:
+        values.register_key_flag_for_module(sys.argv[0], values[name])
+    return values
 
 
 def define_settings(values: flags.FlagValues, names: Collection[str]) -> None:
@@ -152,11 +157,31 @@ def protocol_from_flags(dataset: Dataset, values: flags.FlagValues) -> dict[str,
     return dataset.protocol(given_settings(dataset.all_settings, values))
 
 
-def config_from_flags(values: flags.FlagValues, defaults: Mapping[str, object] = {}) -> Config:
+def config_from_flags(values: flags.FlagValues, defaults: Mapping[str, object] | None = None) -> Config:
     """The configuration: recipe and scale, overridden by `defaults` and these by the flags that were given.
 
     Raises:
         InputError: for an impossible value.
+    """
+    return make_config({**(defaults or {}), **given_config(values)})
+
+
+def make_config(settings: Mapping[str, object]) -> Config:
+    """The configuration of some settings, recipe and scale among them.
+
+    Raises:
+        InputError: for an impossible value.
+    """
+    chosen = dict(settings)
+    recipe, scale = chosen.pop("recipe", Config.recipe), chosen.pop("scale", Config.scale)
+    return resolve(str(recipe), str(scale), chosen)
+
+
+def given_config(values: flags.FlagValues) -> dict[str, object]:
+    """The settings of `Config` whose flags were given, those that --lambda stands for among them.
+
+    Raises:
+        InputError: for an impossible λ, or a list of numbers that holds something else.
     """
     types = typing.get_type_hints(Config)
     given = {name: values[name].value for name in SETTINGS if name in values and values[name].value is not None}
@@ -173,8 +198,7 @@ def config_from_flags(values: flags.FlagValues, defaults: Mapping[str, object] =
             raise InputError(f"--lambda={weight}: expected a value from 0 to 1")
         given.setdefault("loser_ground_truth_weight", 1 - weight)
         given.setdefault("distillation_weight", weight)
-    chosen = {**defaults, **given}
-    return resolve(chosen.pop("recipe", Config.recipe), chosen.pop("scale", Config.scale), chosen)
+    return given
 
 
 def integers(name: str, values: Sequence[str]) -> tuple[int, ...]:

@@ -1,9 +1,9 @@
-"""k-NN on features of untrained networks, Table 2: `python -m dmcl_tf.random_features --records=DIR --scale=compact`.
+"""k-NN on features of untrained networks, Table 2: `python -m dmcl_tf.random_features --dataset=demo`.
 
 The networks are those with which a training of the same seed begins. A video's feature vector is the mean of the pooled
-features of its clips; the training videos are the classifier's examples, the test videos its queries. Test videos have
-fixed clips; those of training videos are drawn here by the same rule. Printed are the mean and the standard deviation
-over seeds beside the paper's numbers; the CSV has a row for each seed, batch normalisation, modality and k.
+features of its fixed clips; the training videos are the classifier's examples, the test videos its queries. Printed are
+the mean and the standard deviation over seeds beside the paper's numbers; the CSV has a row for each seed, batch
+normalisation, modality and k.
 
 The paper leaves open how batch normalisation, distances and scaling were. Here it normalises once by the moving
 statistics, which are 0 and 1 before any training ("inference"), and once by the statistics of a batch, of as many clips
@@ -12,127 +12,100 @@ of different videos as in training ("batch statistics"); the distance is the Euc
 
 from __future__ import annotations
 
-import dataclasses
 import itertools
-from collections.abc import Mapping, Sequence
-from functools import partial
+from dataclasses import dataclass
 from pathlib import Path
 
-import keras
 import numpy as np
 import pandas as pd
-import tensorflow as tf
 from absl import flags
-from tqdm import tqdm
 
-from dmcl_tf import config_flags as setting_flags
-from dmcl_tf.config import Config, resolve
-from dmcl_tf.data import pipeline as input_pipeline
-from dmcl_tf.data import records
-from dmcl_tf.datasets import paper
+from dmcl_tf import flag_groups
+from dmcl_tf.config import Config
+from dmcl_tf.data.table import Records
+from dmcl_tf.datasets import find_dataset, paper
+from dmcl_tf.datasets.splits import Splits, make_splits
 from dmcl_tf.errors import InputError, run_script
-from dmcl_tf.networks.ensemble import make_ensemble
-from dmcl_tf.runs.folder import write_text
+from dmcl_tf.files import write_text
+from dmcl_tf.train import choose_data
 
-BATCH_NORM = {"inference": False, "batch statistics": True}  # what a network is called with as `training`
-_SETTINGS = ("recipe", "scale", "modalities", "frame_size", "crop_size", "clip_frames", "value_range", "variant")
-_SETTINGS += ("width", "batch_size", "precision")
-_SHUFFLE_BUFFER = 512  # records of test videos are sorted by class, and a batch of one class has no usual statistics
+_SETTINGS = ("recipe", "crop_size", "clip_frames", "value_range", "variant", "width", "batch_size", "precision")
 
 
-def random_features(
-    info: records.DatasetInfo, config: Config, seeds: Sequence[int], neighbours: Sequence[int]
-) -> pd.DataFrame:
-    """Accuracy in percent of k-NN for every seed, batch normalisation, modality and k.
+@dataclass(frozen=True)
+class RandomFeatureSettings:
+    """What to compute features of.
 
-    Args:
-        info: the records.
+    Attributes:
         config: modalities, sizes, network, and the size of a batch.
+        dataset: name of the data set.
+        records: folder of its records.
+        protocol: of the data set.
         seeds: of the networks.
-        neighbours: the numbers k, none above the number of training videos.
+        neighbours: the numbers k.
+        output: CSV to write.
+    """
+
+    config: Config
+    dataset: str
+    records: Path
+    protocol: dict[str, object]
+    seeds: tuple[int, ...]
+    neighbours: tuple[int, ...]
+    output: Path
+
+
+def random_features(settings: RandomFeatureSettings) -> pd.DataFrame:
+    """Accuracy in percent of k-NN for every seed, batch normalisation, modality and k, also written as CSV.
+
+    Numbers k above the number of training videos are left out.
 
     Returns:
         Columns seed, batch_norm, modality, k, accuracy; and dataset, variant, width, crop_size, train_videos,
         test_videos, the same in every row.
 
     Raises:
-        InputError: for records that do not fit, or a split without videos.
+        InputError: records that do not fit or are damaged, a split without videos, or no usable k.
     """
-    info.check(config.modalities, config.frame_size)
-    input_pipeline.check_clip_frames(info, config)
-    for split in ("train", "test"):
-        if not sum(shard.videos for shard in info.shards.get(split, ())):
-            raise InputError(f"{info.directory}: no videos in the {split} split")
-    info = with_training_clips(info)
-    networks = [initial_weights(config, seed, len(info.class_names)) for seed in seeds]
-    keras.utils.set_random_seed(1)  # the order of the videos is that of no network
-    examples, classes = extract(info, config, "train", networks)
-    queries, labels = extract(info, config, "test", networks)
+    from dmcl_tf.data.pipeline import check_lengths
+    from dmcl_tf.scoring.features import BATCH_NORM, extract, initial_weights
+
+    config, records = settings.config, Records.load(settings.records)
+    records.check(config.modalities, config.frame_size)
+    splits = _shuffled(make_splits(find_dataset(settings.dataset), records, settings.protocol))
+    if not splits.test:
+        raise InputError(f"{records.directory}: no videos in the test split")
+    check_lengths(splits, config)
+    records.check_files(splits.train + splits.test)
+    neighbours = [k for k in settings.neighbours if k <= len(splits.train)]
+    if not neighbours:
+        listed = ",".join(map(str, settings.neighbours))
+        raise InputError(f"--neighbours={listed}: expected one of at most {len(splits.train)}, the training videos")
+    networks = [initial_weights(config, seed, len(splits.class_names)) for seed in settings.seeds]
+    examples, queries = (extract(records, splits, split, config, networks) for split in ("train", "test"))
+    classes, labels = splits.labels(splits.train), splits.labels(splits.test)
     rows = []
-    for (row, seed), way, modality in itertools.product(enumerate(seeds), BATCH_NORM, config.modalities):
+    for (row, seed), way, modality in itertools.product(enumerate(settings.seeds), BATCH_NORM, config.modalities):
         for k in neighbours:
             accuracy = knn_accuracy(examples[way, modality][row], classes, queries[way, modality][row], labels, k)
             rows.append({"seed": seed, "batch_norm": way, "modality": modality, "k": k, "accuracy": accuracy})
-    return pd.DataFrame(rows).assign(
-        dataset=info.dataset,
+    results = pd.DataFrame(rows).assign(
+        dataset=settings.dataset,
         variant=config.variant,
         width=config.width,
         crop_size=config.crop_size,
         train_videos=len(classes),
         test_videos=len(labels),
     )
+    write_text(settings.output, results.to_csv(index=False))
+    return results
 
 
-def with_training_clips(info: records.DatasetInfo) -> records.DatasetInfo:
-    """The same records with clips of their training videos, drawn as those of test videos are, and as many."""
-    clips, frames = np.shape(next(iter(info.clips["test"].values())))
-    drawn = {
-        video.video_id: records.draw_clips(video.video_id, video.length, clips=clips, frames=frames)
-        for video in records.read_contexts(info, "train")
-    }
-    return dataclasses.replace(info, clips={**info.clips, "train": drawn})
-
-
-def initial_weights(config: Config, seed: int, num_classes: int) -> dict[str, list[np.ndarray]]:
-    """The weights, by modality, with which a training of this seed begins."""
-    keras.utils.set_random_seed(seed + 1)  # as dmcl_tf.learning.loop does
-    return {modality: network.get_weights() for modality, network in _networks(config, num_classes).items()}
-
-
-def extract(
-    info: records.DatasetInfo, config: Config, split: str, networks: Sequence[Mapping[str, list[np.ndarray]]]
-) -> tuple[dict[tuple[str, str], np.ndarray], np.ndarray]:
-    """Features of all videos of a split, which is read once for all N networks.
-
-    Returns:
-        By batch normalisation and modality, (N, V, D) float32, the mean over the clips of each of V videos; and the
-        labels (V,).
-    """
-    network = next(iter(_networks(config, len(info.class_names)).values()))  # holds the weights of each in turn
-    model = keras.Model(network.input, network.get_layer("features").output)
-    clip = tf.TensorSpec((None, config.clip_frames, config.crop_size, config.crop_size, 3), tf.uint8)
-    ways = {
-        way: tf.function(partial(_pooled, model, config.value_range, training), input_signature=[clip])
-        for way, training in BATCH_NORM.items()
-    }
-    dataset = input_pipeline.evaluation_dataset(info, config, split, config.batch_size, shuffle_buffer=_SHUFFLE_BUFFER)
-    features = {key: [] for key in itertools.product(ways, config.modalities)}
-    labels = []
-    total = sum(shard.videos for shard in info.shards[split])
-    with tqdm(total=total, desc=f"features of {split} videos", unit="video", dynamic_ncols=True) as progress:
-        for batch in dataset:
-            labels.append(batch["label"].numpy())
-            for modality, clips in batch["clips"].items():
-                by_network = {way: [] for way in ways}
-                for weights in networks:
-                    network.set_weights(weights[modality])
-                    for way, pooled in ways.items():
-                        by_clip = [pooled(clips[:, number]).numpy() for number in range(clips.shape[1])]
-                        by_network[way].append(np.mean(by_clip, axis=0))
-                for way, values in by_network.items():
-                    features[way, modality].append(np.stack(values))
-            progress.update(len(labels[-1]))
-    return {key: np.concatenate(parts, axis=1) for key, parts in features.items()}, np.concatenate(labels)
+def _shuffled(splits: Splits) -> Splits:
+    """The same splits in a random order: by name, videos of one class would share a batch and its statistics."""
+    random = np.random.RandomState(0)
+    orders = {name: random.permutation(len(getattr(splits, name))) for name in ("train", "test")}
+    return splits._replace(**{name: tuple(getattr(splits, name)[i] for i in order) for name, order in orders.items()})
 
 
 def knn_accuracy(examples: np.ndarray, classes: np.ndarray, queries: np.ndarray, labels: np.ndarray, k: int) -> float:
@@ -176,57 +149,57 @@ def _mean_and_deviation(values: pd.Series) -> str:
     return f"{values.mean():.2f} ± {values.std():.2f}" if len(values) > 1 else f"{values.mean():.2f}"
 
 
-def _networks(config: Config, num_classes: int) -> dict[str, keras.Model]:
-    """The networks of a run, whose moving statistics stay as they are."""
-    return make_ensemble(dataclasses.replace(config, batch_norm_momentum=1.0), num_classes).networks
+def random_feature_flags(values: flags.FlagValues) -> None:
+    """The settings of the networks, and what is computed."""
+    flag_groups.define_settings(values, _SETTINGS)
+    flags.DEFINE_list("seeds", "0,1,2,3,4", "seeds of the networks", flag_values=values)
+    flags.DEFINE_list("neighbours", "1,5,10,50,120", "the numbers k of nearest neighbours", flag_values=values)
+    text = "CSV to write; default: results/<data set>/random_features.csv"
+    flags.DEFINE_string("output", None, text, flag_values=values)
 
 
-def _pooled(model, value_range, training, clips):
-    return model(input_pipeline.network_input(clips, value_range), training=training)
+FLAG_GROUPS = (
+    flag_groups.dataset_flags,
+    flag_groups.records_flags,
+    flag_groups.frame_flags,
+    flag_groups.protocol_flags,
+    random_feature_flags,
+)
 
 
-def define_flags(flag_values: flags.FlagValues = flags.FLAGS) -> None:
-    """Defines the script's flags."""
-    flags.DEFINE_string("records", None, "folder of TFRecords with dataset.json", flag_values=flag_values)
-    flags.DEFINE_list("seeds", "0,1,2,3,4", "seeds of the networks", flag_values=flag_values)
-    flags.DEFINE_list("neighbours", "1,5,10,50,120", "the numbers k of nearest neighbours", flag_values=flag_values)
-    flags.DEFINE_string(
-        "output", None, "CSV to write; default: results/<data set>/random_features.csv", flag_values=flag_values
-    )
-    setting_flags.define(flag_values, _SETTINGS)
+def settings_from_flags(values: flags.FlagValues, *, data_root: Path = Path("data")) -> RandomFeatureSettings:
+    """The settings that the flags say, those of the data as for a training.
+
+    Raises:
+        InputError: for an impossible value, or records that are needed to know more and are not there.
+    """
+    seeds, neighbours = (_numbers(values, name, least) for name, least in (("seeds", 0), ("neighbours", 1)))
+    dataset, records, config, protocol = choose_data(values, data_root=data_root)
+    output = Path(values["output"].value or Path("results") / dataset.name / "random_features.csv")
+    return RandomFeatureSettings(config, dataset.name, records, protocol, seeds, neighbours, output)
 
 
-def main() -> None:
-    """Computes Table 2 for the records that the flags name."""
-    given = setting_flags.given(flags.FLAGS, _SETTINGS)
-    config = resolve(given.pop("recipe"), given.pop("scale"), given)
-    seeds, neighbours = (_numbers(name, least) for name, least in (("seeds", 0), ("neighbours", 1)))
-    if not flags.FLAGS.records:
-        raise InputError("--records is missing: expected a folder of TFRecords, such as data/nwucla/records/80")
-    info = records.DatasetInfo.load(flags.FLAGS.records)
-    videos = sum(shard.videos for shard in info.shards["train"])
-    for k in neighbours:
-        if k > videos:
-            print(f"k = {k} is left out: there are {videos} training videos")
-    usable = [k for k in neighbours if k <= videos]
-    if not usable:
-        raise InputError(f"--neighbours={','.join(map(str, neighbours))}: expected one of at most {videos}")
-    try:
-        results = random_features(info, config, seeds, usable)
-    except tf.errors.DataLossError:
-        raise info.corruption("train", "test") from None
-    path = Path(flags.FLAGS.output or Path("results") / info.dataset / "random_features.csv")
-    write_text(path, results.to_csv(index=False))
-    print(f"{table(results)}\nwritten: {path}")
-
-
-def _numbers(name: str, least: int) -> tuple[int, ...]:
-    numbers = setting_flags.integers(name, flags.FLAGS[name].value)
+def _numbers(values: flags.FlagValues, name: str, least: int) -> tuple[int, ...]:
+    numbers = flag_groups.integers(name, values[name].value)
     if not numbers or min(numbers) < least or len(set(numbers)) < len(numbers):
         raise InputError(f"--{name}={','.join(map(str, numbers))}: expected different numbers of {least} or more")
     return numbers
 
 
+def show(settings: RandomFeatureSettings) -> None:
+    """Computes and prints the table."""
+    results = random_features(settings)
+    for k in settings.neighbours:
+        if k not in set(results["k"]):
+            print(f"k = {k} is left out: there are {results['train_videos'][0]} training videos")
+    print(f"{table(results)}\nwritten: {settings.output}")
+
+
+def main() -> None:
+    """Computes Table 2 for the records that the flags name."""
+    show(settings_from_flags(flags.FLAGS))
+
+
 if __name__ == "__main__":
-    define_flags()
+    flag_groups.define(FLAG_GROUPS, flags.FLAGS)
     run_script(main)

@@ -79,6 +79,15 @@ def settings_from_flags(
     Raises:
         InputError: for an impossible value, or records that are needed to know more and are not there.
     """
+    dataset, records, config, protocol = choose_data(values, modalities=modalities, data_root=data_root)
+    directory = Path(values["checkpoints"].value) / run_path(dataset.name, config, values["run_name"].value)
+    return TrainSettings(config, dataset.name, records, protocol, directory)
+
+
+def choose_data(
+    values: flags.FlagValues, *, modalities: Sequence[str] | None = None, data_root: Path = Path("data")
+) -> tuple[Dataset, Path, Config, dict[str, object]]:
+    """The data set, its folder of records, the settings and the protocol; arguments as of `settings_from_flags`."""
     name, given = values["dataset"].value, values["records"].value
     dataset = find_dataset(name or "demo") if name or not given else dataset_of(read_description(Path(given)).dataset)
     records = Path(given or data_root / dataset.folder / "records" / str(_frame_size(values, dataset)))
@@ -87,8 +96,7 @@ def settings_from_flags(
         chosen = read_description(records).modalities
     defaults = {**dataset.defaults, **({"modalities": tuple(chosen)} if chosen else {})}
     config = flag_groups.config_from_flags(values, defaults)
-    directory = Path(values["checkpoints"].value) / run_path(dataset.name, config, values["run_name"].value)
-    return TrainSettings(config, dataset.name, records, flag_groups.protocol_from_flags(dataset, values), directory)
+    return dataset, records, config, flag_groups.protocol_from_flags(dataset, values)
 
 
 def _frame_size(values: flags.FlagValues, dataset: Dataset) -> int:

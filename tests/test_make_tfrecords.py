@@ -1,46 +1,35 @@
-"""From raw folders to records through the real script: contents, repetition, interruption, bad input."""
+"""From raw folders to records through the real script: contents, repetition, edits, parts, bad input."""
 
 from __future__ import annotations
 
-import json
+import dataclasses
 import shutil
 import subprocess
-import sys
 from pathlib import Path
+from unittest.mock import Mock
 
+import cv2
+import numpy as np
 import pytest
-import tensorflow as tf
-from absl import flags
+from preparing import ROOT, command, contents, prepare, settings
+from raw import depth_frame, write_image, write_video
 
 from data_prep import make_tfrecords as script
-from data_prep.raw import DATASETS
-from dmcl_tf.data import records
+from data_prep.raw.base import RawVideo, Skipped
+from data_prep.video import record
+from data_prep.video.sources import ImageSequence
+from dmcl_tf.data import records, table
+from dmcl_tf.datasets import DATASETS
+from dmcl_tf.datasets.splits import make_splits
 from dmcl_tf.errors import InputError
+from dmcl_tf.files import lock
 
-ROOT = Path(__file__).resolve().parents[1]
-LABELS = {f"a{action:02d}": label for label, action in enumerate((1, 2, 3, 4, 5, 6, 8, 9, 11, 12))}
-SMALL = ("--dataset=nwucla", "--size=24", "--flow_preset=fast")
-
-
-def settings(data_dir, *arguments):
-    values = flags.FlagValues()
-    script.define_flags(values)
-    values(["make_tfrecords", *SMALL, f"--data_dir={data_dir}", "--workers=1", *arguments])
-    return script.settings_from_flags(values)
+CLASSES = DATASETS["nwucla"].class_names
+SMALL = ("--dataset=nwucla", "--frame_size=24", "--flow_preset=fast")
 
 
 def make(data_dir, *arguments):
-    chosen = settings(data_dir, *arguments)
-    script.make_records(chosen)
-    return chosen.output
-
-
-def contents(folder):
-    return {path.name: path.read_bytes() for path in folder.iterdir()}
-
-
-def command(data_dir, *arguments):
-    return [sys.executable, str(ROOT / "data_prep/make_tfrecords.py"), *SMALL, f"--data_dir={data_dir}", *arguments]
+    return prepare(*SMALL, f"--data_dir={data_dir}", *arguments)
 
 
 @pytest.fixture(scope="module")
@@ -65,251 +54,352 @@ def finished(raw, tmp_path_factory):
     """One undisturbed run of the script: its data folder, and what it printed."""
     data_dir = tmp_path_factory.mktemp("finished")
     (data_dir / "multiview_action").symlink_to(raw / "multiview_action")
-    run = subprocess.run(command(data_dir, "--workers=2"), capture_output=True, text=True, cwd=ROOT, check=True)
+    given = command(*SMALL, f"--data_dir={data_dir}", "--workers=2")
+    run = subprocess.run(given, capture_output=True, text=True, cwd=ROOT, check=True)
     return data_dir, run.stdout
 
 
 def test_the_script_makes_everything_and_prints_a_table(finished):
     data_dir, printed = finished
-    info = records.DatasetInfo.load(data_dir / "records" / "24")
-    assert info.class_names == DATASETS["nwucla"].class_names
-    assert info.modalities == ("rgb", "depth", "flow")
-    assert (info.dataset, info.frame_size, info.jpeg_quality, info.origin) == ("nwucla", 24, 95, "NW-UCLA")
-    assert info.protocol == {"train_views": [1, 2], "test_view": 3}
-    for split in records.SPLITS:
-        assert info.counts[split] == dict.fromkeys(info.class_names, 1)
-    assert info.flow["preset"] == "fast"
-    assert info.flow["bound_in_pixels"] == 20 * 24 / 256
-    assert info.flow["parameters"]["scale_step"] == 0.7
-    assert info.versions["tensorflow"] == tf.__version__
-    assert [entry["video_id"] for entry in info.skipped] == ["a01_s09_e00_v02"]
-    assert "it has no depth frames" in info.skipped[0]["reason"]
-    assert "frame pairs in" in printed
-    assert "1 videos skipped, 0 warnings" in printed
-    assert "drop trash                       1           1           1" in printed
-    assert json.loads((data_dir / "frames/24/flow_throughput.json").read_text())["flow_fields"] == 270
+    made = table.Records.load(data_dir / "records/24")
+    there = made.description
+    assert there.class_names == CLASSES
+    assert there.modalities == ("rgb", "depth", "flow")
+    assert (there.dataset, there.frame_size, there.jpeg_quality, there.origin) == ("nwucla", 24, 95, "NW-UCLA")
+    assert there.depth == {"modalities": ["depth"], "mode": "as_is"}
+    assert (there.flow["preset"], there.flow["bound_in_pixels"]) == ("fast", 20 * 24 / 256)
+    assert there.flow["parameters"]["scale_step"] == 0.7
+    assert there.versions["opencv"] == cv2.__version__
+    assert len(made.videos) == 30
+    first = made.by_id["a01_s01_e00_v01"]
+    assert (first.label, first.frames, first.length) == ("pick up with one hand", 10, 10)
+    assert first.attributes == {"subject": "1", "view": "1"}
+    assert made.find_damage(made.videos) is None
+    skipped = (data_dir / "records/24/skipped.csv").read_text().splitlines()
+    assert len(skipped) == 2
+    assert skipped[1].startswith("a01_s09_e00_v02,")
+    assert "it has no depth frames" in skipped[1]
+    assert "1 videos skipped" in printed
+    assert [line.split() for line in printed.splitlines() if line.startswith("drop trash")] == [
+        ["drop", "trash", "1", "1", "1", "3"]
+    ]
 
 
-def test_records_hold_the_stored_frames_and_the_fixed_clips(finished):
+def test_one_preparation_serves_every_protocol(finished):
+    made = table.Records.load(finished[0] / "records/24")
+    for train_views, test_view in (((1, 2), 3), ((1, 3), 2), ((2, 3), 1)):
+        protocol = DATASETS["nwucla"].protocol({"train_views": train_views, "test_view": test_view})
+        splits = make_splits(DATASETS["nwucla"], made, protocol)
+        assert splits.counts() == {"train": 10, "validation": 10, "test": 10}
+        assert {video.attributes["view"] for video in splits.test} == {str(test_view)}
+
+
+def test_records_hold_the_resized_frames_and_their_flow(finished):
     data_dir, _ = finished
-    info = records.DatasetInfo.load(data_dir / "records" / "24")
-    seen = set()
-    for split in records.SPLITS:
-        paths = [str(path) for path in info.shard_paths(split)]
-        for serialized in tf.data.TFRecordDataset(paths):
-            context, frames = records.parse_video(serialized, info.modalities)
-            video_id = context["video_id"].numpy().decode()
-            seen.add(video_id)
-            assert video_id.endswith("v03") == (split == "test")
-            assert [int(context[name]) for name in ("length", "height", "width")] == [10, 24, 24]
-            assert int(context["label"]) == LABELS[video_id[:3]]
-            for modality in info.modalities:
-                folder = data_dir / "frames/24" / video_id / modality
-                stored = [path.read_bytes() for path in sorted(folder.iterdir())]
-                assert frames[modality].numpy().tolist() == stored
-                assert tf.io.decode_jpeg(stored[-1], channels=3).shape == (24, 24, 3)
-            if split != "train":
-                assert info.clips[split][video_id] == records.draw_clips(video_id, 10).tolist()
-    assert len(seen) == 30
-    assert set(info.clips) == {"validation", "test"}
-    assert {split: set(views.values()) for split, views in info.apart.items()} == {
-        "train": {"view 1", "view 2"},
-        "validation": {"view 1", "view 2"},
-        "test": {"view 3"},
-    }
+    made = table.Records.load(data_dir / "records/24")
+    chosen = settings(*SMALL, f"--data_dir={data_dir}")
+    (video,) = (v for v in chosen.raw.list_videos(chosen.raw.reader()).videos if v.video_id == "a04_s01_e00_v02")
+    about, frames = records.decode_video(records.read_record(made.path(made.by_id[video.video_id])))
+    assert dataclasses.replace(about, fingerprint="") == records.About(video.video_id, 10, 10, 24, 24)
+    for modality in ("rgb", "depth"):
+        for path, stored in zip(video.sources[modality].paths, frames[modality]):
+            image = cv2.resize(cv2.imread(str(path)), (24, 24), interpolation=cv2.INTER_AREA)
+            decoded = cv2.imdecode(np.frombuffer(stored, np.uint8), cv2.IMREAD_COLOR)
+            assert np.abs(image.astype(int) - decoded).mean() < 6
+    assert frames["flow"][8] == frames["flow"][9]  # the last is repeated
+    assert len(set(frames["flow"])) == 9
+    assert records.encode_video(about, frames) == record.record_video(video, chosen.raw.videos, about.fingerprint)
 
 
-def test_repeating_gives_the_same_bytes_and_keeps_what_is_complete(finished, raw, tmp_path, capfd):
-    data_dir, _ = finished
-    output = make(raw, f"--frames_dir={tmp_path / 'frames'}", f"--output={tmp_path / 'records'}")
-    assert contents(output) == contents(data_dir / "records/24")
-    written = {path: path.stat().st_mtime_ns for path in output.iterdir()}
-    capfd.readouterr()
-    make(raw, f"--frames_dir={tmp_path / 'frames'}", f"--output={output}")
-    assert {path: path.stat().st_mtime_ns for path in output.iterdir()} == written
-    assert "optical flow" not in capfd.readouterr().err
+def test_flow_is_that_of_the_resized_frames_and_not_of_their_jpegs(raw):
+    chosen = settings(*SMALL, f"--data_dir={raw}", "--jpeg_quality=1", "--flow_encoding=uv").raw
+    video = chosen.list_videos(chosen.reader()).videos[0]
+    frames, _ = record.make_frames(video, chosen.videos)
+    resized = [
+        cv2.resize(cv2.imread(str(path)), (24, 24), interpolation=cv2.INTER_AREA) for path in video.sources["rgb"].paths
+    ]
+    assert frames["flow"] == list(record.flow_images(resized, chosen.videos.flow))
+    decoded = [cv2.imdecode(np.frombuffer(image, np.uint8), cv2.IMREAD_COLOR) for image in frames["rgb"]]
+    assert frames["flow"] != list(record.flow_images(decoded, chosen.videos.flow))
 
 
-def test_many_shards_written_by_processes_equal_those_of_one(raw, tmp_path):
-    few = ("--modalities=rgb", "--videos_per_shard=1", f"--frames_dir={tmp_path / 'frames'}")
-    one = make(raw, *few, f"--output={tmp_path / 'one'}")
-    two = make(raw, *few, f"--output={tmp_path / 'two'}", "--workers=2")
-    assert contents(one) == contents(two)
-    assert len(list(one.glob("*.tfrecord"))) == 30
-    assert not list(tmp_path.glob("frames/*/flow"))  # not asked for, not computed
+def test_short_videos_repeat_their_last_frame(tmp_path):
+    paths = [write_image(tmp_path / f"{i}.png", np.full((8, 8, 3), 40 * i, np.uint8)) for i in range(4)]
+    video = RawVideo("short", "x", {"rgb": ImageSequence(tuple(paths))})
+    flow = settings(*SMALL).raw.videos.flow
+    chosen = record.VideoSettings(("rgb", "flow"), 16, flow=flow)
+    about, frames = records.decode_video(record.record_video(video, chosen))
+    assert (about.frames, about.length) == (4, records.MINIMUM_FRAMES)
+    assert [len(set(images[3:])) for images in frames.values()] == [1, 1]
+    assert frames["flow"][2:] == frames["flow"][2:3] * 7
 
 
-def test_no_more_shards_are_open_than_asked_for(raw, tmp_path, monkeypatch):
-    calls = []
-
-    def run(function, items, *, workers, description, unit="video"):
-        calls.append((description, unit, len(items), workers))
-        return map(function, items)
-
-    monkeypatch.setattr(script.RecordSettings, "run", lambda settings, at_once=None: run)
-    many = ("--modalities=rgb", "--videos_per_shard=1", "--workers=3", "--max_open=2")
-    make(raw, *many, f"--frames_dir={tmp_path / 'frames'}", f"--output={tmp_path / 'records'}")
-    assert calls == [("frames", "video", 30, 3), ("records", "shard", 30, 2)]
+def test_repeating_gives_the_same_bytes_and_keeps_what_is_complete(finished, raw, tmp_path):
+    made = make(raw, f"--records={tmp_path / 'records'}")
+    assert contents(made.directory) == contents(finished[0] / "records/24")
+    written = {path: path.stat().st_mtime_ns for path in made.directory.glob("videos/*/*")}
+    make(raw, f"--output={made.directory}", "--size=24")  # other names of the same flags
+    assert {path: path.stat().st_mtime_ns for path in made.directory.glob("videos/*/*")} == written
 
 
-def test_training_shards_mix_the_classes(own_raw, tmp_path, write_nwucla_tree):
-    write_nwucla_tree(own_raw, subjects=(2, 3), views=(1, 2), frames=2)
-    output = make(own_raw, "--modalities=depth", "--videos_per_shard=25")
-    info = records.DatasetInfo.load(output)
-    assert [shard.name for shard in info.shards["train"]] == [records.shard_name("train", i, 2) for i in range(2)]
-    assert [shard.videos for shard in info.shards["train"]] == [25, 25]
-    for path in info.shard_paths("train"):
-        videos = [records.parse_video(video, ["depth"])[0] for video in tf.data.TFRecordDataset(str(path))]
-        labels = [int(video["label"]) for video in videos]
-        assert len(set(labels[:10])) >= 5
-        assert {int(video["length"]) for video in videos} <= {9, 10}
+def test_parts_make_every_record_and_the_whole_makes_what_is_missing(raw, tmp_path, capsys):
+    small = ("--modalities=rgb", f"--records={tmp_path / 'parts'}")
+    made = {0: set()}
+    for k in (1, 2):
+        assert make(raw, *small, f"--part={k}/3") is None
+        made[k] = {path.stem for path in (tmp_path / "parts").glob("videos/*/*")}
+        assert f"part {k} of 3: {len(made[k] - made[k - 1])} records in" in capsys.readouterr().out
+        assert not (tmp_path / "parts/videos.csv").exists()
+    assert 0 < len(made[1]) < len(made[2]) < 30
+    with lock(tmp_path / "parts", shared=True):  # other parts may be at work
+        make(raw, *small, "--part=2/3")
+        with pytest.raises(InputError, match=r"parts is in use by process \d+ on "):
+            make(raw, *small)
+    whole = make(raw, *small)
+    assert contents(whole.directory) == contents(make(raw, "--modalities=rgb", f"--records={tmp_path / 'w'}").directory)
 
 
-def test_a_damaged_shard_is_made_again(raw, tmp_path):
-    small = ("--modalities=rgb", f"--frames_dir={tmp_path / 'frames'}", f"--output={tmp_path / 'records'}")
-    output = make(raw, *small)
-    before = contents(output)
-    shard = output / records.shard_name("test", 0, 1)
-    shard.write_bytes(before[shard.name][:-100])
-    with pytest.raises(InputError, match="delete it and run"):
-        records.DatasetInfo.load(output).shard_paths("test")
-    make(raw, *small)
-    assert contents(output) == before
+@pytest.mark.parametrize("part", ["0/3", "4/3", "3", "a/b"])
+def test_parts_that_are_none(part):
+    with pytest.raises(InputError, match=rf"--part={part}: expected k/n, with k from 1 to n"):
+        settings(f"--part={part}")
 
 
-def test_records_outlive_the_raw_data_and_the_frames(own_raw, capsys):
-    output = make(own_raw, "--modalities=rgb")
-    before = contents(output)
-    shutil.rmtree(own_raw / "frames")
-    make(own_raw, "--modalities=rgb")
-    assert not (own_raw / "frames").exists()
+def test_a_damaged_record_is_made_again(raw, tmp_path):
+    small = ("--modalities=rgb", f"--records={tmp_path / 'records'}")
+    made = make(raw, *small)
+    before = contents(made.directory)
+    path = made.path(made.videos[7])
+    for damage in (path.read_bytes()[:-100], b"", b"text"):
+        path.write_bytes(damage)
+        make(raw, *small)
+        assert contents(made.directory) == before
+
+
+def test_records_outlive_the_raw_data(own_raw, capsys):
+    made = make(own_raw, "--modalities=rgb")
+    before = contents(made.directory)
     shutil.rmtree(own_raw / "multiview_action")
     capsys.readouterr()
-    make(own_raw, "--modalities=rgb")
+    assert make(own_raw, "--modalities=rgb").videos == made.videos
     assert "they are kept although the raw data cannot be read" in capsys.readouterr().out
-    assert contents(output) == before
+    assert contents(made.directory) == before
+    made.path(made.videos[0]).unlink()
+    with pytest.raises(InputError, match=r"expected multiview_action/view_1 … view_3 there; download the"):
+        make(own_raw, "--modalities=rgb")
 
 
-def test_a_stored_frame_that_is_cut_off_is_named(own_raw):
-    output = make(own_raw, "--modalities=rgb")
-    before = contents(output)
-    frame = own_raw / "frames/24/a01_s01_e00_v01/rgb/000003.jpg"
-    for content in (b"", frame.read_bytes()[:-40]):
-        shutil.rmtree(output)
-        frame.write_bytes(content)
-        with pytest.raises(InputError, match=f"{frame}: empty or cut off; delete the folder {frame.parents[1]} and"):
-            make(own_raw, "--modalities=rgb")
-    shutil.rmtree(frame.parents[1])
-    make(own_raw, "--modalities=rgb")
-    assert contents(output) == before
-
-
-def test_limit_keeps_some_of_each_class(own_raw, write_nwucla_tree):
+def test_limit_keeps_some_of_each_class_and_view(own_raw, write_nwucla_tree):
     write_nwucla_tree(own_raw, subjects=(2,), frames=1)
-    info = records.DatasetInfo.load(make(own_raw, "--modalities=depth", "--limit=1"))
-    assert info.counts == {split: dict.fromkeys(info.class_names, 1) for split in records.SPLITS}
+    made = make(own_raw, "--modalities=depth", "--limit=1")
+    assert {(video.label, video.attributes["view"]) for video in made.videos} == {
+        (name, view) for name in CLASSES for view in "123"
+    }
+    assert len(made.videos) == 30
+
+
+def test_limit_keeps_every_side_of_every_protocol():
+    videos = [
+        RawVideo(
+            f"S{setup:03d}C{view:03d}P{subject:03d}R001A001",
+            "drink water",
+            {},
+            {"subject": str(subject), "view": str(view), "setup": str(setup)},
+        )
+        for setup in (1, 2)
+        for view in (1, 2, 3)
+        for subject in (1, 2, 3)
+    ]
+    for name, kinds in (("ntu60", 4), ("ntu120", 4)):
+        chosen = script.choose_videos(settings(f"--dataset={name}", "--limit=1"), videos)
+        assert len(chosen) == kinds
+        for protocol in DATASETS[name].settings["protocol"].choices:
+            assert {DATASETS[name].side(video, {"protocol": protocol}) for video in chosen} == {"train", "test"}
 
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--train_views=1,3"], "--train_views=1,3 overlaps --test_view=3"),
-        (["--train_views=one"], "--train_views=one: expected numbers"),
-        (["--test_view=5"], "view 5 in --train_views or --test_view"),
-        (
-            ["--modalities=rgb,sound"],
-            "--modalities=rgb,sound: NW-UCLA has no 'sound'; expected some of depth, flow, rgb",
-        ),
+        (["--modalities=rgb,sound"], "--modalities=rgb,sound: NW-UCLA has no 'sound'; expected some of depth, flow, r"),
         (["--modalities=rgb,rgb"], "--modalities=rgb,rgb: expected different names"),
         (["--modalities="], "--modalities=: expected different names"),
-        (["--size=32"], "was made with frames.size=24, but frames.size=32 is asked for: delete"),
-        (["--modalities=rgb"], r'modalities=\["rgb"\] is asked for'),
-        (["--flow_bound=10"], "was made with flow.bound=20.0, but flow.bound=10.0 is asked for"),
-        (["--test_view=3", "--train_views=2"], r"protocol.train_views=\[1, 2\], but protocol.train_views=\[2\]"),
+        (["--size=32"], "holds records made with frame_size=24, .*, but frame_size=32, .* is asked for: delete"),
+        (["--modalities=rgb"], "made with modalities=rgb,depth,flow, .*, but modalities=rgb, .* is asked for"),
+        (["--flow_bound=10"], "made with flow.bound=20.0, .*, but flow.bound=10.0, .* is asked for"),
+        (["--length_tolerance=3"], "made with length_tolerance=0.1, but length_tolerance=3.0 is asked for"),
+        (["--scale=huge"], "--scale=huge: expected one of full, compact"),
+        (["--frame_size=8"], "--frame_size=8: expected 16 pixels or more"),
     ],
 )
 def test_bad_settings_are_named(finished, arguments, message):
     data_dir, _ = finished
     before = contents(data_dir / "records/24")
     with pytest.raises(InputError, match=message) as caught:
-        make(data_dir, f"--output={data_dir / 'records/24'}", *arguments)
+        make(data_dir, f"--records={data_dir / 'records/24'}", *arguments)
     assert "\n" not in str(caught.value)
     assert contents(data_dir / "records/24") == before
 
 
-def test_a_bad_value_ends_the_script_with_one_line(finished):
-    data_dir, _ = finished
-    run = subprocess.run(command(data_dir, "--train_views=2,3"), capture_output=True, text=True, cwd=ROOT, check=False)
+def test_a_bad_value_ends_the_script_with_one_line(tmp_path):
+    given = command(*SMALL, f"--data_dir={tmp_path}/nowhere")
+    run = subprocess.run(given, capture_output=True, text=True, cwd=ROOT, check=False)
     assert run.returncode == 2
-    message = "error: --train_views=2,3 overlaps --test_view=3: a view is either trained or tested on\n"
-    assert run.stderr == message
-
-
-def test_missing_raw_data_are_named(tmp_path):
-    with pytest.raises(InputError, match=r"nowhere: expected multiview_action/view_1 … view_3 there; download the"):
-        make(tmp_path / "nowhere")
-
-
-def test_changed_raw_videos_are_noticed(own_raw):
-    output = make(own_raw, "--modalities=rgb")
-    shutil.rmtree(own_raw / "multiview_action/view_3/a04_s01_e00")
-    with pytest.raises(InputError, match=r"0 are new, 0 changed and 1 gone since, for example a04_s01_e00_v03"):
-        make(own_raw, "--modalities=rgb")
-    shutil.rmtree(output)
-    info = records.DatasetInfo.load(make(own_raw, "--modalities=rgb"))
-    assert info.counts["test"]["walk around"] == 0
-    warning = "the test split (train_views=(1, 2), test_view=3) has no video of class 'walk around'"
-    assert {"video_id": "test split", "reason": warning} in info.warnings
-
-
-def test_an_empty_class_is_named(own_raw):
-    for view in (1, 2):
-        shutil.rmtree(own_raw / f"multiview_action/view_{view}/a12_s01_e00")
-    with pytest.raises(InputError, match=r"the train split \(.*\) has no video of class 'carry'; training needs every"):
-        make(own_raw)
-    assert not (own_raw / "frames").exists()
-
-
-def test_an_empty_test_split_is_named(own_raw):
-    shutil.rmtree(own_raw / "multiview_action/view_3")
-    with pytest.raises(InputError, match=r"the test split \(train_views=\(1, 2\), test_view=3\) has no videos"):
-        make(own_raw)
-
-
-def test_unreadable_frames_are_left_out_and_listed(own_raw):
-    folder = own_raw / "multiview_action/view_1/a02_s01_e00"
-    bad = next(iter(sorted(folder.glob("frame_97_*_depth_vis.jpg"))))
-    bad.write_bytes(bad.read_bytes()[:-30])
-    lost = own_raw / "multiview_action/view_3/a03_s01_e00"
-    for path in lost.glob("*_rgb.jpg"):
-        path.write_bytes(b"")
-    info = records.DatasetInfo.load(make(own_raw, "--modalities=rgb,depth"))
-    reasons = {entry["video_id"]: entry["reason"] for entry in (*info.skipped, *info.warnings)}
-    name = bad.relative_to(own_raw)
-    assert reasons["a02_s01_e00_v01"] == f"{name}: the JPEG is cut off; download it again; its frame is left out"
-    assert "no frame can be read" in reasons["a03_s01_e00_v03"]
-    assert info.counts["test"]["drop trash"] == 0
-
-
-def test_help_lists_the_flags_of_every_stage():
-    run = subprocess.run(
-        [sys.executable, "data_prep/make_tfrecords.py", "--help"], capture_output=True, text=True, cwd=ROOT, check=False
+    assert run.stderr.startswith(
+        f"error: {tmp_path}/nowhere: expected multiview_action/view_1 … view_3 there; download"
     )
-    for name in ("dataset", "jpeg_quality", "flow_preset", "tvl1_lambda", "videos_per_shard"):
+    assert len(run.stderr.splitlines()) == 1
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_changes_of_raw_videos_take_effect(own_raw, capsys):
+    made = make(own_raw, "--modalities=rgb")
+    stamps = {video.video_id: made.path(video).stat().st_mtime_ns for video in made.videos}
+    shutil.rmtree(own_raw / "multiview_action/view_3/a04_s01_e00")
+    changed = next((own_raw / "multiview_action/view_1/a01_s01_e00").glob("*_rgb.jpg"))
+    write_image(changed, np.zeros((30, 40, 3), np.uint8))
+    again = make(own_raw, "--modalities=rgb")
+    assert set(made.by_id) - set(again.by_id) == {"a04_s01_e00_v03"}
+    remade = [
+        video.video_id for video in again.videos if again.path(video).stat().st_mtime_ns != stamps[video.video_id]
+    ]
+    assert remade == ["a01_s01_e00_v01"]
+    assert "1 records in " in capsys.readouterr().out  # of the video that is no longer there
+
+
+def test_what_one_video_does_stops_no_other(own_raw, monkeypatch):
+    folder = own_raw / "multiview_action/view_1"
+    bad = next(iter(sorted((folder / "a02_s01_e00").glob("frame_97_*_depth_vis.jpg"))))
+    bad.write_bytes(bad.read_bytes()[:-30])
+    for path in (folder / "a03_s01_e00").glob("*_rgb.jpg"):
+        path.write_bytes(b"")
+    errors = {
+        "a04_s01_e00_v01": MemoryError(),
+        "a05_s01_e00_v01": cv2.error("odd"),
+        "a06_s01_e00_v01": ValueError("two\nlines"),
+    }
+    frames = record.make_frames
+
+    def fail(video, chosen):
+        if video.video_id in errors:
+            raise errors[video.video_id]
+        return frames(video, chosen)
+
+    monkeypatch.setattr(record, "make_frames", fail)
+    made = make(own_raw, "--modalities=rgb,depth")
+    assert len(made.videos) == 26
+    name = bad.relative_to(own_raw)
+    warning = f"{name}: the JPEG is cut off; download it again; its frame is left out"
+    assert made.by_id["a02_s01_e00_v01"].warnings == warning
+    skipped = (made.directory / "skipped.csv").read_text()
+    assert "a03_s01_e00_v01,no frame can be read" in skipped
+    assert "a04_s01_e00_v01,it does not fit into memory (MemoryError)" in skipped
+    assert "a05_s01_e00_v01,it cannot be read (error: odd)" in skipped
+    assert "a06_s01_e00_v01,it cannot be read (ValueError: two lines)" in skipped
+
+
+def test_interruptions_and_full_disks_are_no_reason_to_skip(raw, tmp_path, monkeypatch):
+    video = settings(*SMALL, f"--data_dir={raw}").raw.list_videos(settings(*SMALL).raw.reader()).videos[0]
+    chosen = record.VideoSettings(("rgb",), 24)
+    for error in (KeyboardInterrupt(), OSError(28, "No space left on device")):
+        monkeypatch.setattr(record, "write_record", Mock(side_effect=error))
+        with pytest.raises(type(error)):
+            record.make_record(video, settings=chosen, directory=tmp_path)
+
+
+def test_a_killed_worker_is_named_with_its_video():
+    result = script._killed(RawVideo("large", "x", {}))
+    assert isinstance(result, Skipped)
+    assert (result.video_id, "enough memory" in result.reason) == ("large", True)
+
+
+def write_own(folder: Path, rows, columns="video_id,label,split,subject,rgb"):
+    (folder / "videos.csv").write_text("\n".join([columns, *rows]) + "\n")
+    return prepare("--dataset=custom", f"--videos={folder}/videos.csv", f"--data_dir={folder}", "--frame_size=24")
+
+
+def test_edits_of_own_data_take_effect_and_keep_records(tmp_path, capsys):
+    for index, name in enumerate("abcd"):
+        write_video(tmp_path / f"{name}.avi", 9, seed=index)
+    rows = ["a,x,train,ann,a.avi", "b,y,train,ben,b.avi", "c,x,test,cas,c.avi", "d,y,test,ann,d.avi"]
+    made = write_own(tmp_path, rows)
+    assert made.description.class_names == ("x", "y")
+    assert "warning: subject ann is in the splits test and train" in capsys.readouterr().out
+    stamps = {video.video_id: made.path(video).stat().st_mtime_ns for video in made.videos}
+    rows = ["a,wave,train,ann,a.avi", "b,y,train,ben,b.avi", "c,wave,validation,cas,c.avi"]
+    again = write_own(tmp_path, rows)
+    assert again.description.class_names == ("wave", "y")
+    assert {video.video_id: (video.label, video.attributes["split"]) for video in again.videos} == {
+        "a": ("wave", "train"),
+        "b": ("y", "train"),
+        "c": ("wave", "validation"),
+    }
+    assert {video.video_id: again.path(video).stat().st_mtime_ns for video in again.videos} == {
+        name: stamps[name] for name in "abc"
+    }
+    printed = capsys.readouterr().out
+    assert "1 records in " in printed
+    assert "warning: subject" not in printed
+
+
+def test_given_flow_is_taken_as_it_is(tmp_path):
+    for index in range(12):
+        write_image(tmp_path / "flow" / f"{index}.png", np.full((24, 24, 3), 10 * index, np.uint8))
+        write_image(tmp_path / "rgb" / f"{index}.png", np.full((24, 24, 3), 10 * index, np.uint8))
+    rows = ["a,x,train,s,rgb,flow", "b,y,train,s,rgb,flow"]
+    made = write_own(tmp_path, rows, "video_id,label,split,subject,rgb,flow")
+    assert made.description.flow == {"encoding": None, "algorithm": "given"}
+    _, frames = records.decode_video(records.read_record(made.path(made.videos[0])))
+    levels = [int(cv2.imdecode(np.frombuffer(i, np.uint8), cv2.IMREAD_COLOR).mean().round()) for i in frames["flow"]]
+    assert levels == pytest.approx([10 * index for index in range(12)], abs=1)
+
+
+def write_ntu(root, names):
+    for name in names:
+        write_video(root / "nturgb+d_rgb" / f"{name}_rgb.avi", 9)
+        for index in range(9):
+            write_image(root / "nturgb+d_depth_masked" / name / f"MDepth-{index + 1:08d}.png", depth_frame(index))
+
+
+def test_data_sets_of_a_family_share_their_records(tmp_path, capsys):
+    names = [f"S001C001P{subject:03d}R001A{action:03d}" for subject in (1, 3) for action in (1, 60, 61)]
+    write_ntu(tmp_path, names)
+    small = (f"--data_dir={tmp_path}", "--frame_size=16", "--modalities=rgb,depth")
+    made = prepare("--dataset=ntu60", *small)
+    assert [video.video_id for video in made.videos] == [name for name in sorted(names) if name[-3:] != "061"]
+    assert (made.description.dataset, made.description.title) == ("ntu", "NTU RGB+D")
+    assert len(made.description.class_names) == 120
+    whole = prepare("--dataset=ntu120", *small)
+    assert len(whole.videos) == 6
+    assert whole.by_id[names[2]].attributes == {"subject": "1", "view": "1", "setup": "1"}
+    shutil.rmtree(tmp_path / "nturgb+d_rgb")  # and of ntu60 two are lost
+    write_ntu(tmp_path, names[:2])
+    whole.path(whole.by_id[names[5]]).write_bytes(b"cut off")
+    kept = prepare("--dataset=ntu60", *small)
+    lost = {names[3], names[4]}  # no longer in the listing, but their records are there
+    assert {video.video_id for video in kept.videos} == {*names[:3], *lost}
+    assert contents(kept.directory).keys() == contents(whole.directory).keys()
+
+
+def test_defaults_are_the_demo_at_its_size():
+    chosen = settings()
+    assert (chosen.dataset, chosen.raw.videos.size, chosen.raw.videos.flow.preset) == ("demo", 64, "fast")
+    assert (chosen.raw.data_dir, chosen.records) == (Path("data/demo"), Path("data/demo/records/64"))
+    chosen = settings("--dataset=nwucla")
+    assert (chosen.raw.videos.size, chosen.raw.videos.flow.preset, chosen.limit) == (256, "default", 0)
+    assert chosen.modalities == ("rgb", "depth", "flow")
+    assert settings("--dataset=nwucla", "--scale=compact").raw.videos.flow.preset == "fast"
+    assert (
+        settings("--dataset=ntu120mini").records == settings("--dataset=ntu60").records == Path("data/ntu/records/256")
+    )
+
+
+def test_preparation_needs_no_tensorflow():
+    text = "import sys, data_prep.make_tfrecords, data_prep.check_records; print('tensorflow' in sys.modules, end='')"
+    run = subprocess.run([command()[0], "-c", text], capture_output=True, text=True, cwd=ROOT, check=True)
+    assert run.stdout == "False"
+
+
+def test_as_a_script_in_a_folder_it_says_what_it_can_do():
+    run = subprocess.run([*command(), "--help"], capture_output=True, text=True, cwd=ROOT, check=False)
+    for name in ("dataset", "jpeg_quality", "flow_preset", "tvl1_lambda", "part", "records"):
         assert f"--{name}:" in run.stdout
-
-
-def test_defaults_are_the_demo_at_its_scale():
-    values = flags.FlagValues()
-    script.define_flags(values)
-    values(["make_tfrecords"])
-    chosen = script.settings_from_flags(values)
-    assert (chosen.data.dataset.name, chosen.data.frames.size, chosen.flow.preset) == ("demo", 80, "fast")
-    assert (chosen.data.data_dir, chosen.output) == (Path("data/demo"), Path("data/demo/records/80"))
-    assert chosen.data.frames_dir == Path("data/demo/frames/80")
-    values = flags.FlagValues()
-    script.define_flags(values)
-    values(["make_tfrecords", "--dataset=nwucla"])
-    chosen = script.settings_from_flags(values)
-    assert (chosen.data.frames.size, chosen.flow.preset, chosen.limit) == (256, "default", 0)
-    assert chosen.protocol == {"train_views": (1, 2), "test_view": 3}

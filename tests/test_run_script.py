@@ -21,7 +21,7 @@ case "$1 ${{2-}}" in
     cp "$0" "${{@: -1}}/bin/python"
     ;;
   "-m pip") exit {pip_status} ;;
-  "-m workflow.stages" | "-m pytest")
+  "-m workflow" | "-m pytest")
     if [ -n "{stages_status}" ]; then exit "{stages_status}"; fi
     exec "{python}" "$@"
     ;;
@@ -35,9 +35,9 @@ def checkout(tmp_path):
     """A copy of what run.sh needs, so that its environment and its data folder are its own."""
     root = tmp_path / "checkout"
     root.mkdir()
-    for name in ("run.sh", "requirements.txt"):
+    for name in ("run.sh", "requirements.txt", "pyproject.toml"):
         shutil.copy(ROOT / name, root)
-    for name in ("dmcl_tf", "data_prep"):
+    for name in ("dmcl_tf", "data_prep", "workflow"):
         (root / name).symlink_to(ROOT / name)
     return root
 
@@ -91,9 +91,9 @@ def test_packages_are_installed_once_and_again_when_they_change(checkout, tmp_pa
         done = run(checkout, "demo", "--epochs=2", PYTHON=python)
         assert done.returncode == 7  # that of the stages
         calls.append([line.split()[:2] for line in log()[before:] if line.startswith("-m ")])
-        assert log()[-1] == "-m workflow.stages demo --epochs=2"
+        assert log()[-1] == "-m workflow demo --epochs=2"
         assert ("installing the packages of requirements.txt into .venv" in done.stderr) == (len(calls[-1]) > 1)
-    install, stages = [["-m", "venv"], ["-m", "pip"]], [["-m", "workflow.stages"]]
+    install, stages = [["-m", "venv"], ["-m", "pip"]], [["-m", "workflow"]]
     assert calls == [install + stages, stages, install + stages, stages]
     assert (checkout / ".venv" / "complete").exists()
 
@@ -104,7 +104,7 @@ def test_an_installation_that_failed_is_begun_again(checkout, tmp_path):
         done = run(checkout, "demo", PYTHON=python)
         assert done.returncode == 1
         assert sum(line.startswith("-m venv") for line in log()) == installations
-        assert not any("workflow.stages" in line for line in log())
+        assert not any("workflow" in line for line in log())
 
 
 def test_the_environment_can_be_elsewhere(checkout, tmp_path):
@@ -112,7 +112,7 @@ def test_the_environment_can_be_elsewhere(checkout, tmp_path):
     assert run(checkout, "demo", PYTHON=python, VENV=tmp_path / "environment").returncode == 0
     assert (tmp_path / "environment" / "complete").exists()
     assert not (checkout / ".venv").exists()
-    assert log()[-1] == "-m workflow.stages demo"
+    assert log()[-1] == "-m workflow demo"
 
 
 def test_a_folder_of_something_else_is_not_cleared(checkout, tmp_path):
@@ -151,7 +151,7 @@ def test_experiments_have_a_command_of_their_own(checkout, tmp_path):
     python, log = make_interpreter(tmp_path)
     done = run(checkout, "experiments", "--help", PYTHON=python)
     assert done.returncode == 0, done.stderr
-    assert log()[-1] == "-m workflow.experiments --help"
+    assert log()[-1] == "-m workflow experiments --help"
     assert "--all_seeds" in done.stdout
 
 

@@ -1,240 +1,215 @@
-"""One command for all stages: every flag reaches the stages that know it, and nothing else passes."""
+"""One command for all stages: every flag is parsed once and reaches the stages that know it."""
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
-from data_prep.raw import DATASETS
+from dmcl_tf.datasets import DATASETS
 from dmcl_tf.errors import InputError
-from workflow import stages
+from workflow import __main__ as workflow
+from workflow import command_line, stages
+from workflow.processes import Failure
 
-ROOT = Path(__file__).resolve().parents[1]
 STAGES = ("prepare", "train", "evaluate", "export")
 
 
 @pytest.fixture(autouse=True)
-def default_data_root(monkeypatch):
-    monkeypatch.delenv("DATA_ROOT", raising=False)
+def default_folders(monkeypatch):
+    for name in ("DATA_ROOT", "CALLED_FROM"):
+        monkeypatch.delenv(name, raising=False)
 
 
-def commands(dataset, *arguments, only=STAGES):
-    """The flags of each stage's command line."""
-    lines = stages.commands(dataset, list(only), list(arguments))
-    assert len(lines) == len(only)
-    for stage, line in zip(only, lines):
-        script = stages.STAGES[stage][1]
-        assert line[: 1 + len(script)] == [sys.executable, *script]
-    return {stage: line[1 + len(stages.STAGES[stage][1]) :] for stage, line in zip(only, lines)}
-
-
-def values(stage, arguments):
-    """What a stage's script makes of its command line, which it must know to the last flag."""
-    parsed, rest = stages.parse(stage, arguments)
-    assert rest == []
-    return {name: parsed[name].value for name in parsed}
-
-
-def test_every_stage_is_a_script_that_is_there():
-    assert tuple(stages.STAGES) == STAGES
-    for module, script in stages.STAGES.values():
-        assert Path(module.__file__) == ROOT / (script[0] if len(script) == 1 else script[1].replace(".", "/") + ".py")
+def pipeline(dataset, *arguments):
+    return stages.make_pipeline(stages.parse(dataset, arguments))
 
 
 def test_folders_are_handed_from_stage_to_stage():
-    given = commands("nwucla")
-    assert given["prepare"] == ["--dataset=nwucla", "--data_dir=data/nwucla", "--size=256"]
-    assert given["train"] == ["--records=data/nwucla/records/256"]
-    run = "--run_dir=checkpoints/nwucla/dmcl/authors-paper-seed0"
-    assert given["evaluate"] == [run, "--records=data/nwucla/records/256"]
-    assert given["export"] == [run]
+    chosen = pipeline("nwucla")
+    records, run = Path("data/nwucla/records/256"), Path("checkpoints/nwucla/dmcl/authors-full-seed0")
+    assert (chosen.prepare.raw.dataset, chosen.prepare.raw.data_dir) == ("nwucla", Path("data/nwucla"))
+    assert chosen.prepare.records == chosen.train.records == chosen.evaluate.records == records
+    assert chosen.train.directory == chosen.evaluate.run_dir == chosen.export.run_dir == run
+    assert chosen.train.protocol == DATASETS["nwucla"].protocol()
 
 
 def test_the_data_root_is_taken_from_the_environment(monkeypatch):
     monkeypatch.setenv("DATA_ROOT", "/elsewhere")
-    given = commands("nwucla", "--scale=compact")
-    assert "--data_dir=/elsewhere/nwucla" in given["prepare"]
-    assert "--records=/elsewhere/nwucla/records/80" in given["train"]
+    chosen = pipeline("nwucla", "--scale=compact")
+    assert chosen.prepare.raw.data_dir == Path("/elsewhere/nwucla")
+    assert chosen.prepare.records == chosen.train.records == Path("/elsewhere/nwucla/records/80")
 
 
 def test_flags_reach_the_stages_that_know_them():
     arguments = ["--method=independent", "--scale=compact", "--seed=3", "--workers=1", "--flow_bound=10"]
-    arguments += ["--train_views=1,3", "--test_view=2", "--checkpoint=last", "--split=validation", "--lambda=0.5"]
-    given = {stage: values(stage, line) for stage, line in commands("nwucla", *arguments).items()}
-    assert (given["prepare"]["workers"], given["prepare"]["flow_bound"]) == (1, 10)
-    assert (given["prepare"]["train_views"], given["prepare"]["test_view"]) == (["1", "3"], 2)
-    assert (given["prepare"]["size"], given["prepare"]["scale"]) == (80, "compact")
-    assert (given["train"]["method"], given["train"]["scale"], given["train"]["seed"]) == ("independent", "compact", 3)
-    assert given["train"]["lambda"] == 0.5
-    assert (given["evaluate"]["checkpoint"], given["evaluate"]["split"]) == ("last", "validation")
-    assert given["export"]["checkpoint"] == "last"
-    for stage in ("evaluate", "export"):
-        assert given[stage]["run_dir"] == "checkpoints/nwucla/independent/authors-compact-seed3"
-    assert "split" not in given["export"]
+    arguments += ["--train_views=3,1", "--test_view=2", "--checkpoint=last", "--split=validation", "--lambda=0.5"]
+    chosen = pipeline("nwucla", *arguments, "--nodeterministic")
+    assert (chosen.prepare.raw.workers, chosen.prepare.raw.videos.flow.bound, chosen.prepare.raw.videos.size) == (1, 10, 80)
+    config = chosen.train.config
+    assert (config.method, config.scale, config.seed, config.distillation_weight) == ("independent", "compact", 3, 0.5)
+    assert config.deterministic is False
+    protocol = chosen.train.protocol
+    assert (protocol["train_views"], protocol["test_view"]) == ([1, 3], 2)
+    assert (chosen.evaluate.checkpoint, chosen.evaluate.split, chosen.export.checkpoint) == (
+        "last",
+        "validation",
+        "last",
+    )
 
 
 def test_modalities_are_those_of_records_and_of_training():
-    given = {stage: values(stage, line) for stage, line in commands("nwucla", "--modalities=rgb,depth").items()}
-    assert given["prepare"]["modalities"] == given["train"]["modalities"] == ["rgb", "depth"]
+    chosen = pipeline("nwucla", "--modalities=rgb,depth")
+    assert chosen.prepare.modalities == chosen.train.config.modalities == ("rgb", "depth")
 
 
 def test_modalities_of_own_videos_reach_training(tmp_path):
     csv = tmp_path / "videos.csv"
     csv.write_text("video_id,label,split,thermal,ir\na,x,train,a.avi,b.avi\nb,y,train,a.avi,b.avi\n")
-    given = {stage: values(stage, line) for stage, line in commands("custom", f"--videos={csv}").items()}
-    assert given["prepare"]["videos"] == str(csv)
-    assert given["train"]["modalities"] == ["thermal", "ir"]
-    assert given["train"]["records"] == given["evaluate"]["records"] == "data/custom/records/256"
-    flow = {
-        stage: values(stage, line) for stage, line in commands("custom", f"--videos={csv}", "--flow_from=ir").items()
-    }
-    assert flow["train"]["modalities"] == ["thermal", "ir", "flow"]
-    one = commands("custom", f"--videos={csv}", "--modalities=ir", "--method=independent", "--select_by=ir")
-    assert values("train", one["train"])["modalities"] == ["ir"]
+    chosen = pipeline("custom", f"--videos={csv}")
+    assert chosen.train.config.modalities == ("thermal", "ir")
+    assert chosen.train.records == chosen.evaluate.records == Path("data/custom/records/256")
+    assert pipeline("custom", f"--videos={csv}", "--flow_from=ir").train.config.modalities == ("thermal", "ir", "flow")
+    one = pipeline("custom", f"--videos={csv}", "--modalities=ir", "--method=independent", "--select_by=ir")
+    assert one.train.config.modalities == ("ir",)
     with pytest.raises(InputError, match=r"--videos is missing"):
-        commands("custom")
+        pipeline("custom")
 
 
 @pytest.mark.parametrize(
-    ("dataset", "arguments", "records"),
+    ("dataset", "arguments", "protocol", "records"),
     [
-        ("uwa3dii", ["--train_views=1,3"], "data/uwa3dii/records/256"),
-        ("ntu60", ["--protocol=cross_view"], "data/ntu/records/ntu60-256"),
-        ("ntu120", ["--protocol=cross_setup"], "data/ntu/records/ntu120-256"),
-        ("ntu120mini", ["--subset=2"], "data/ntu/records/ntu120mini-256"),
+        ("uwa3dii", ["--train_views=1,3"], {"train_views": [1, 3]}, "data/uwa3dii/records/256"),
+        ("ntu60", ["--protocol=cross_view"], {"protocol": "cross_view"}, "data/ntu/records/256"),
+        ("ntu120", ["--protocol=cross_setup"], {"protocol": "cross_setup"}, "data/ntu/records/256"),
+        ("ntu120mini", ["--subset=2"], {"subset": 2, "validation_per_class": 26}, "data/ntu/records/256"),
     ],
 )
-def test_every_data_set_of_the_paper(dataset, arguments, records):
-    given = commands(dataset, *arguments)
-    assert set(arguments) <= set(given["prepare"])
-    assert given["train"] == [f"--records={records}"]
-    assert given["evaluate"][0] == f"--run_dir=checkpoints/{dataset}/dmcl/authors-paper-seed0"
+def test_every_data_set_of_the_paper(dataset, arguments, protocol, records):
+    chosen = pipeline(dataset, *arguments)
+    assert chosen.train.protocol.items() >= protocol.items()
+    assert chosen.prepare.records == chosen.train.records == Path(records)  # of all protocols and of the family
+    assert chosen.evaluate.run_dir == Path(f"checkpoints/{dataset}/dmcl/authors-full-seed0")
 
 
 @pytest.mark.parametrize("sign", ["=", " "])
 def test_both_ways_of_writing_a_flag(sign):
-    """Also where a stage does not know the flag, and its value looks like an argument to it."""
     written = [("--learning_rate", "0.1"), ("--frame_size", "320"), ("--test_view", "1"), ("--train_views", "2,3")]
     written += [("--epochs", "2"), ("--checkpoint", "last"), ("--run_name", "mine")]
-    arguments = [text for name, value in written for text in f"{name}{sign}{value}".split()]
-    given = {stage: values(stage, line) for stage, line in commands("nwucla", "--deterministic", *arguments).items()}
-    train = given["train"]
-    assert (train["learning_rate"], train["frame_size"], train["epochs"], train["deterministic"]) == (0.1, 320, 2, True)
-    assert (given["prepare"]["size"], given["prepare"]["test_view"]) == (320, 1)
-    assert given["prepare"]["train_views"] == ["2", "3"]
-    assert given["train"]["records"] == given["evaluate"]["records"] == "data/nwucla/records/320"
-    assert given["export"]["checkpoint"] == "last"
-    assert given["export"]["run_dir"] == "checkpoints/nwucla/dmcl/mine"
-
-
-def test_switches_can_be_turned_off():
-    assert values("train", commands("nwucla", "--nodeterministic")["train"])["deterministic"] is False
+    chosen = pipeline("nwucla", "--deterministic", *[t for name, value in written for t in f"{name}{sign}{value}".split()])
+    config = chosen.train.config
+    assert (config.learning_rate, config.frame_size, config.epochs, config.deterministic) == (0.1, 320, 2, True)
+    assert chosen.prepare.raw.videos.size == 320
+    assert chosen.export.run_dir == Path("checkpoints/nwucla/dmcl/mine")
 
 
 def test_folders_can_be_chosen():
     arguments = ["--output=there/records", "--checkpoints=runs", "--run_name=mine", "--export_dir=served"]
-    given = {stage: values(stage, line) for stage, line in commands("nwucla", *arguments).items()}
-    assert given["prepare"]["output"] == given["train"]["records"] == given["evaluate"]["records"] == "there/records"
-    assert given["evaluate"]["run_dir"] == given["export"]["run_dir"] == "runs/nwucla/dmcl/mine"
-    assert given["export"]["export_dir"] == "served"
+    chosen = pipeline("nwucla", *arguments)
+    assert chosen.prepare.records == chosen.train.records == chosen.evaluate.records == Path("there/records")
+    assert chosen.evaluate.run_dir == chosen.export.run_dir == Path("runs/nwucla/dmcl/mine")
+    assert chosen.export.export_dir == Path("served")
+    assert pipeline("nwucla", "--size=96", "--crop_size=64").train.config.frame_size == 96
 
 
 def test_a_run_that_is_named_is_evaluated_on_its_own_records():
-    given = commands("nwucla", "--run_dir=checkpoints/mine", only=("evaluate",))["evaluate"]
-    assert values("evaluate", given)["run_dir"] == "checkpoints/mine"
-    assert values("evaluate", given)["records"] is None
+    chosen = pipeline("nwucla", "--run_dir=checkpoints/mine").evaluate
+    assert (chosen.run_dir, chosen.records) == (Path("checkpoints/mine"), None)
 
 
 def test_the_demo_is_short_and_its_settings_can_be_overridden():
-    given = values("train", commands("demo")["train"])
-    assert (given["scale"], given["frame_size"]) == ("compact", 64)
-    assert given["epochs"] * 150 / given["batch_size"] < 1000  # steps, of its 150 training videos
-    assert values("prepare", commands("demo")["prepare"])["size"] == 64
-    overridden = commands("demo", "--epochs=2", "--scale=paper", "--frame_size=256")
-    given = values("train", overridden["train"])
-    assert (given["scale"], given["frame_size"], given["epochs"]) == ("paper", 256, 2)
-    assert values("prepare", overridden["prepare"])["size"] == 256
+    config = pipeline("demo").train.config
+    assert (config.scale, config.frame_size) == ("compact", 64)
+    assert config.epochs * 150 / config.batch_size < 1000  # steps, of its 150 training videos
+    assert pipeline("demo").prepare.raw.videos.size == 64
+    overridden = pipeline("demo", "--epochs=2", "--scale=full", "--frame_size=256")
+    config = overridden.train.config
+    assert (config.scale, config.frame_size, config.epochs) == ("full", 256, 2)
+    assert overridden.prepare.raw.videos.size == 256
 
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--temprature=5"], "unknown argument '--temprature=5'; did you mean --temperature?"),
-        (["--epochs=3", "--checkpont", "last"], "unknown argument '--checkpont'; did you mean --checkpoint?"),
-        (["--zzz"], "unknown argument '--zzz'; python -m dmcl_tf.train --help lists the settings"),
-        (["--epochs=3", "train"], "unknown argument 'train': a stage goes right after the data set"),
+        (["--temprature=5"], "Unknown command line flag 'temprature'. Did you mean: temperature ?"),
+        (["--epochs=3", "--checkpont", "last"], "Unknown command line flag 'checkpont'. Did you mean: checkpoint"),
+        (["--zzz"], "Unknown command line flag 'zzz'"),
+        (["--epochs=3", "train"], "unexpected argument 'train': a stage goes right after the data set"),
         (["--epochs=many"], "--epochs=many"),
         (["--epochs"], "Missing value for flag --epochs"),
         (["--recipe=paprika"], "--recipe=paprika: expected one of authors, paper"),
+        (["--scale=paper"], "--scale=paper: expected one of full, compact"),
         (["--lambda=2"], "--lambda=2.0: expected a value from 0 to 1"),
         (["--crop_size=300"], "--crop_size=300 exceeds --frame_size=256"),
         (["--split=training"], "--split=training: value should be one of <test|validation>"),
-        (["--size=96"], "--size=96: training expects frames of --frame_size=256; give --frame_size=96 instead"),
+        (["--train_views=1,3"], "--train_views=1,3 overlaps --test_view=3"),
+        (["--subset=1"], "--subset: nwucla has no such setting, only ntu120mini"),
+        (["--run_name=../../evil"], "--run_name '../../evil' cannot name a folder"),
     ],
 )
 def test_a_wrong_flag_is_named_before_anything_runs(arguments, message, monkeypatch):
-    monkeypatch.setattr(subprocess, "run", None)
+    monkeypatch.setattr(stages, "call", None)
     with pytest.raises(InputError) as error:
-        stages.main(["nwucla", *arguments])
+        workflow.main(["nwucla", *arguments])
     assert message in str(error.value)
     assert "\n" not in str(error.value)
 
 
-def test_records_of_a_size_of_their_own_can_be_prepared_alone():
-    assert values("prepare", commands("nwucla", "--size=96", only=("prepare",))["prepare"])["size"] == 96
-
-
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ([], "expected a data set, one of demo, nwucla"),
-        (["nwuclaa"], "'nwuclaa'.*expected a data set, one of demo, nwucla.*did you mean nwucla"),
+        ([], "expected a data set or a command, one of demo, nwucla"),
+        (["nwuclaa"], "'nwuclaa'.*expected a data set.*did you mean nwucla"),
+        (["experimnts"], "did you mean experiments"),
         (["nwucla", "prepair"], "unknown stage 'prepair': expected one of prepare, train, evaluate, export"),
+        (["check", "everything"], "check everything: expected a data set, one of demo, nwucla.*, or records"),
     ],
 )
-def test_unknown_data_sets_and_stages(arguments, message):
+def test_unknown_data_sets_commands_and_stages(arguments, message):
     with pytest.raises(InputError, match=message):
-        stages.main(arguments)
-    assert set(DATASETS) >= {"demo", "nwucla"}
+        workflow.main(arguments)
 
 
-def run_with(statuses, monkeypatch):
-    """Lets each command end with the next status; returns the list that the commands are added to."""
-    ran, left = [], list(statuses)
+def run_with(failures, monkeypatch):
+    """Lets each stage end with the next failure; returns the list that their settings are added to."""
+    ran, left = [], list(failures)
 
-    def run(command, check):
-        assert not check
-        ran.append(command)
-        return subprocess.CompletedProcess(command, left.pop(0))
+    def call(function, settings):
+        ran.append(settings)
+        return left.pop(0)
 
-    monkeypatch.setattr(subprocess, "run", run)
+    monkeypatch.setattr(stages, "call", call)
     return ran
 
 
 def test_stages_run_in_turn_or_alone(monkeypatch, capsys):
-    ran = run_with([0] * 5, monkeypatch)
-    assert stages.main(["nwucla", "--scale=compact"]) == 0
-    assert ran == stages.commands("nwucla", list(STAGES), ["--scale=compact"])
+    ran = run_with([None] * 5, monkeypatch)
+    assert workflow.main(["nwucla", "--scale=compact"]) == 0
+    chosen = pipeline("nwucla", "--scale=compact")
+    assert ran == [getattr(chosen, stage) for stage in STAGES]
     assert [line for line in capsys.readouterr().out.splitlines() if line] == [f"== nwucla: {s} ==" for s in STAGES]
-    assert stages.main(["demo", "evaluate"]) == 0
-    assert ran[4:] == stages.commands("demo", ["evaluate"], [])
+    assert workflow.main(["demo", "evaluate"]) == 0
+    assert ran[4:] == [pipeline("demo").evaluate]
 
 
-@pytest.mark.parametrize(("status", "handed_on"), [(2, 2), (130, 130), (-9, 137)])
-def test_the_first_failure_ends_the_command_with_its_status(monkeypatch, status, handed_on):
-    ran = run_with([0, status], monkeypatch)
-    assert stages.main(["nwucla"]) == handed_on
+@pytest.mark.parametrize("status", [2, 130, 137])
+def test_the_first_failure_ends_the_command_with_its_status(monkeypatch, status):
+    ran = run_with([None, Failure("why", status)], monkeypatch)
+    assert workflow.main(["nwucla"]) == status
     assert len(ran) == 2
 
 
-def test_as_a_script(tmp_path):
-    """The real thing, up to the first stage that cannot go on."""
-    command = [sys.executable, "-m", "workflow.stages", "nwucla", "evaluate", f"--checkpoints={tmp_path}"]
-    done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, check=False)
-    assert done.returncode == 2
-    assert done.stdout.strip() == "== nwucla: evaluate =="
-    run = tmp_path / "nwucla/dmcl/authors-paper-seed0"
-    assert f"error: {run}/config.json does not exist: expected a run" in done.stderr.splitlines()[-1]
+def test_every_flag_of_a_stage_is_explained(capsys):
+    assert workflow.main(["nwucla", "train", "--help"]) == 0
+    output = capsys.readouterr().out
+    for text in ("train: Trains an ensemble", "--temperature", "--train_views", "generalized_distillation", "--part"):
+        assert text in output
+
+
+def test_paths_are_meant_from_where_the_command_was_given(monkeypatch, tmp_path):
+    monkeypatch.setenv("CALLED_FROM", str(tmp_path))
+    assert command_line.user_path("videos.csv") == str(tmp_path / "videos.csv")
+    assert command_line.user_path("~/videos.csv") == str(Path.home() / "videos.csv")
+    assert command_line.user_path("/videos.csv") == "/videos.csv"
+    monkeypatch.setenv("CALLED_FROM", str(Path.cwd()))
+    assert command_line.user_path("checkpoints/nwucla") == "checkpoints/nwucla"

@@ -1,25 +1,23 @@
-"""The matrix of experiments: which runs there are, what they are called, and the commands that make them."""
+"""The matrix of experiments: which runs there are, what they are called, and the settings that make them."""
 
 from __future__ import annotations
 
 import dataclasses
 import difflib
 import zlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from dmcl_tf import train
-from dmcl_tf.config import RECIPES, Config
+from dmcl_tf.config import METHODS, RECIPES, Config
 from dmcl_tf.errors import InputError
-from dmcl_tf.runs.folder import RunFolder
-from workflow import stages
+from dmcl_tf.evaluate import EvaluateSettings
+from dmcl_tf.flag_groups import make_config
+from dmcl_tf.runs.folder import RunFolder, run_path
+from dmcl_tf.train import TrainSettings
 
-METHODS: tuple[str, ...] = Config.__dataclass_fields__["method"].metadata["choices"]
 BASELINE = "independent"  # goes first: it is what others are compared with, and their teacher
-TWO_STEP = "generalized_distillation"  # its teacher is the baseline's run of the same seed
 PUBLISHED = f"{BASELINE},dmcl,dmcl:paper,random_teacher"  # what Tables 1 and 3 compare, in both recipes
-SET_BY_MATRIX = ("method", "seed", "train_fraction", "run_name", "run_dir", "teacher_run", "split")
 
 _LONGEST_NAME = 120  # characters; file systems end at 255 bytes
 
@@ -34,7 +32,7 @@ class Selection:
         seeds: in the order of their runs.
         fractions: shares of the training videos.
         every_fraction: entries that run with every fraction; the others run with all videos.
-        teachers: modalities of the baseline's run that teach in generalised distillation.
+        teachers: modalities of the baseline's run that teach where a method needs a teacher.
         student: modality that learns from them.
     """
 
@@ -53,21 +51,25 @@ class Experiment:
 
     Attributes:
         label: for people.
-        config: every setting.
-        folder: of the run.
-        records: folder of the records.
-        checkpoint: that is evaluated, "best" or "last".
-        commands: of its stages, train and evaluate.
+        train: the settings of its training.
+        evaluate: the settings of its evaluation.
         teacher: the run that it learns from, if any.
     """
 
     label: str
-    config: Config
-    folder: RunFolder
-    records: Path
-    checkpoint: str
-    commands: dict[str, list[str]]
+    train: TrainSettings
+    evaluate: EvaluateSettings
     teacher: Experiment | None
+
+    @property
+    def config(self) -> Config:
+        """Every setting of the training."""
+        return self.train.config
+
+    @property
+    def folder(self) -> RunFolder:
+        """Of the run."""
+        return RunFolder(self.train.directory)
 
 
 def check_entries(flag: str, entries: Sequence[str]) -> None:
@@ -77,7 +79,7 @@ def check_entries(flag: str, entries: Sequence[str]) -> None:
         InputError: for an unknown name.
     """
     for entry in entries:
-        for name, known in zip(entry.split(":"), (METHODS, tuple(RECIPES))):
+        for name, known in zip(entry.split(":"), (tuple(METHODS), tuple(RECIPES))):
             if name not in known:
                 close = difflib.get_close_matches(name, known, n=1)
                 hint = f"; did you mean {close[0]}?" if close else ""
@@ -92,69 +94,72 @@ def default_methods() -> tuple[str, ...]:
     return (*first, *(method for method in METHODS if method not in first))
 
 
-def make_matrix(dataset: str, selection: Selection, arguments: list[str]) -> list[Experiment]:
-    """The runs in their order: all methods of the first seed, with all videos and then with fewer, then the next seed.
+@dataclass(frozen=True)
+class Matrix:
+    """All runs that a selection makes of the settings that they have in common.
 
-    A run that another learns from is among them, before it.
-
-    Args:
-        dataset: its name.
-        selection: the runs.
-        arguments: flags of the stages, the same for all runs.
-
-    Raises:
-        InputError: for an impossible value.
+    Attributes:
+        selection: of the runs.
+        usual: settings of `Config` that the data set brings, by name.
+        given: those that go before them in all runs; they are part of a run's name.
+        train: of any run, for all that is not in its configuration.
+        evaluate: likewise.
+        checkpoints: the folder under which runs are kept.
     """
-    experiments: dict[Path, Experiment] = {}
-    for index, seed in enumerate(selection.seeds):
-        for fraction in sorted(selection.fractions, reverse=True):
-            for entry in selection.methods:
-                every_seed, every_fraction = entry in selection.every_seed, entry in selection.every_fraction
-                if (index == 0 or every_seed) and (fraction == 1 or every_fraction):
-                    experiment = _experiment(dataset, entry, seed, fraction, selection, arguments)
-                    for each in (experiment.teacher, experiment):
-                        if each:
-                            experiments.setdefault(each.folder.directory, each)
-    return list(experiments.values())
 
+    selection: Selection
+    usual: Mapping[str, object]
+    given: Mapping[str, object]
+    train: TrainSettings
+    evaluate: EvaluateSettings
+    checkpoints: Path
 
-def _experiment(
-    dataset: str, entry: str, seed: int, fraction: float, selection: Selection, arguments: list[str]
-) -> Experiment:
-    method, _, recipe = entry.partition(":")
-    chosen = [f"--seed={seed}"]
-    chosen += [f"--recipe={recipe}"] if recipe else []
-    chosen += [f"--train_fraction={fraction:g}"] if fraction != 1 else []
-    teacher, learning = None, []
-    if method == TWO_STEP:
-        of_same_recipe = ":".join([BASELINE, *([recipe] if recipe else [])])
-        teacher = _experiment(dataset, of_same_recipe, seed, fraction, selection, arguments)
-        learning = [f"--teacher_run={teacher.folder.directory}", f"--teacher_modalities={','.join(selection.teachers)}"]
-        learning += [f"--modalities={selection.student}"]
-    given = [*arguments, f"--method={method}", *chosen, *learning]
+    def experiments(self) -> list[Experiment]:
+        """The runs in their order: all methods of the first seed, with all videos and then fewer, then the next seed.
 
-    config = _config(dataset, given)
-    usual = [f"--method={method}", f"--recipe={config.recipe}", f"--scale={config.scale}", *learning[:1]]
-    flags = stages.stage_flags(dataset, [*given, f"--run_name={_run_name(dataset, config, _config(dataset, usual))}"])
-    evaluate = stages.parse("evaluate", flags["evaluate"])[0]
-    return Experiment(
-        label=" ".join([entry, f"seed {seed}", *([f"{100 * fraction:g} %"] if fraction != 1 else [])]),
-        config=config,
-        folder=RunFolder(Path(evaluate["run_dir"].value)),
-        records=Path(evaluate["records"].value),
-        checkpoint=evaluate["checkpoint"].value,
-        commands={stage: stages.command(stage, flags[stage]) for stage in ("train", "evaluate")},
-        teacher=teacher,
-    )
+        A run that another learns from is among them, before it.
 
+        Raises:
+            InputError: for an impossible value.
+        """
+        chosen, selection = {}, self.selection
+        for index, seed in enumerate(selection.seeds):
+            for fraction in sorted(selection.fractions, reverse=True):
+                for entry in selection.methods:
+                    every_seed, every_fraction = entry in selection.every_seed, entry in selection.every_fraction
+                    if (index == 0 or every_seed) and (fraction == 1 or every_fraction):
+                        experiment = self._experiment(entry, seed, fraction)
+                        for each in (experiment.teacher, experiment):
+                            if each:
+                                chosen.setdefault(each.train.directory, each)
+        return list(chosen.values())
 
-def _config(dataset: str, arguments: list[str]) -> Config:
-    return train.config_from_flags(stages.parse("train", stages.stage_flags(dataset, arguments)["train"])[0])
+    def _experiment(self, entry: str, seed: int, fraction: float) -> Experiment:
+        method, _, recipe = entry.partition(":")
+        usual = {**self.usual, "method": method}
+        usual |= {name: self.given[name] for name in ("recipe", "scale") if name in self.given}
+        usual |= {"recipe": recipe} if recipe else {}
+        teacher, learning = None, {}
+        if METHODS[method].needs_teacher:
+            teacher = self._experiment(f"{BASELINE}:{recipe}" if recipe else BASELINE, seed, fraction)
+            usual["teacher_run"] = str(teacher.train.directory)
+            learning = {"teacher_modalities": self.selection.teachers, "modalities": (self.selection.student,)}
+        chosen = {name: usual[name] for name in ("method", "recipe", "teacher_run") if name in usual}
+        config = make_config({**usual, **self.given, **chosen, **learning, "seed": seed, "train_fraction": fraction})
+        dataset = self.train.dataset
+        directory = self.checkpoints / run_path(dataset, config, _run_name(dataset, config, make_config(usual)))
+        label = " ".join([entry, f"seed {seed}", *([f"{100 * fraction:g} %"] if fraction != 1 else [])])
+        return Experiment(
+            label,
+            dataclasses.replace(self.train, config=config, directory=directory),
+            dataclasses.replace(self.evaluate, run_dir=directory),
+            teacher,
+        )
 
 
 def _run_name(dataset: str, config: Config, usual: Config) -> str:
     """The default name, followed by every setting that is not as its recipe and scale have it, or their checksum."""
-    parts = [train.run_path(dataset, config, None).name]
+    parts = [run_path(dataset, config, None).name]
     for field in dataclasses.fields(Config):
         value = getattr(config, field.name)
         if field.name not in ("method", "seed", "teacher_run") and value != getattr(usual, field.name):

@@ -1,70 +1,101 @@
-"""Runs a script as a process of its own, shows what it writes, and ends it when this one is told to stop."""
+"""A stage as a process of its own: its memory is its own, and it ends with the process that started it."""
 
 from __future__ import annotations
 
-import codecs
+import contextlib
+import multiprocessing
 import os
-import re
-import shutil
 import signal
-import subprocess
 import sys
-from collections.abc import Sequence
+import threading
+import traceback
+from collections.abc import Callable
+from typing import NamedTuple, TypeVar
 
-_TAIL = 2**14  # characters at the end of standard error in which the reason of a failure is looked for
-_PATIENCE = 10  # seconds that a process gets to stop by itself
+from dmcl_tf.errors import explain, raise_on_termination
 
+Argument = TypeVar("Argument")
 
-def raise_on_termination() -> None:
-    """Lets SIGTERM and SIGHUP end this process as Ctrl-C does, so that it can end what it started."""
-    for number in (signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, _interrupt)
-
-
-def _interrupt(number, frame):
-    raise KeyboardInterrupt
+_PATIENCE = 30  # seconds that a process gets to stop by itself
 
 
-def run_command(command: Sequence[str]) -> str | None:
-    """Runs a command to its end; returns the reason of its failure, None for success.
+class Failure(NamedTuple):
+    """How a process ended that did not end well.
 
-    Its standard error goes through this process, which keeps the end. A terminal's Ctrl-C reaches both processes; the
-    command is ended by a signal where it does not stop by itself.
+    Attributes:
+        reason: its error in a line, for lists of failures.
+        status: its exit status, as shells report it.
     """
-    size = shutil.get_terminal_size()
-    environment = {**os.environ, "COLUMNS": str(size.columns), "LINES": str(size.lines)}  # its bar sees no terminal
-    process = subprocess.Popen(command, stderr=subprocess.PIPE, env=environment)
-    decoder = codecs.getincrementaldecoder("utf-8")(errors="replace")  # a read can end within a character
-    tail = ""
+
+    reason: str
+    status: int
+
+
+def call(function: Callable[[Argument], object], argument: Argument) -> Failure | None:
+    """Runs `function(argument)` in a process of its own to its end; returns how it failed, None for success.
+
+    The process says itself what is wrong. When this one is told to stop, the other is stopped first.
+
+    Args:
+        function: of a module, so that the other process finds it.
+        argument: that can be pickled, such as a dataclass of settings.
+    """
+    context = multiprocessing.get_context("spawn")  # TensorFlow's threads do not survive a fork
+    receiver, sender = context.Pipe(duplex=False)
+    process = context.Process(target=_work, args=(function, argument, sender))
+    process.start()
+    sender.close()
     try:
-        while chunk := os.read(process.stderr.fileno(), 2**16):
-            text = decoder.decode(chunk)
-            tail = (tail + text)[-_TAIL:]
-            sys.stderr.write(text)
-            sys.stderr.flush()
-        status = process.wait()
+        process.join()
     except KeyboardInterrupt:
         _stop(process)
         raise
-    finally:
-        process.stderr.close()
-    return _reason(status, tail) if status else None
+    try:
+        return receiver.recv()
+    except EOFError:  # it was ended before it could say anything
+        status = process.exitcode or 1
+    if status < 0:
+        failure = Failure(f"ended by {signal.Signals(-status).name}, perhaps for lack of memory", 128 - status)
+        print(f"error: {failure.reason}; the same command continues", file=sys.stderr)
+        return failure
+    return Failure(f"exit status {status}", status)
 
 
-def _stop(process: subprocess.Popen) -> None:
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGKILL):
-        process.send_signal(number)
-        try:
-            process.communicate(timeout=_PATIENCE)
-            return
-        except subprocess.TimeoutExpired:
-            continue
+def _work(function: Callable, argument: object, sender) -> None:
+    threading.Thread(target=_end_with, args=(multiprocessing.parent_process(),), daemon=True).start()
+    raise_on_termination()
+    failure = None
+    try:
+        function(argument)
+    except SystemExit as error:
+        if error.code:
+            failure = Failure(f"exit status {error.code}", int(error.code) if str(error.code).isdigit() else 1)
+    except KeyboardInterrupt as error:  # whoever stopped it says so
+        failure = Failure(*explain(error))
+    except Exception as error:
+        explained = explain(error)
+        if explained:
+            print(explained[0], file=sys.stderr, flush=True)
+            failure = Failure(explained[0].removeprefix("error: "), explained[1])
+        else:
+            traceback.print_exc()
+            failure = Failure(traceback.format_exception_only(type(error), error)[-1].strip(), 1)
+    with contextlib.suppress(BrokenPipeError):  # nobody is left to hear it
+        sender.send(failure)
+    sys.exit(failure.status if failure else 0)
 
 
-def _reason(status: int, errors: str) -> str:
-    """The script's own error, or the last line it wrote."""
-    lines = [line.strip() for line in re.split(r"[\r\n]+", errors) if line.strip()]
-    stated = [line for line in lines if line.startswith("error: ")]
-    last = (stated or lines or ["it said nothing"])[-1]
-    ended = f"ended by {signal.Signals(-status).name}" if status < 0 else f"exit status {status}"
-    return f"{last.removeprefix('error: ')} ({ended})"
+def _end_with(parent) -> None:
+    """Stops this process when its parent is gone, even where that was killed; by force where it does not stop."""
+    parent.join()
+    os.kill(os.getpid(), signal.SIGTERM)
+    threading.Event().wait(_PATIENCE)
+    os._exit(1)
+
+
+def _stop(process) -> None:
+    process.join(1)  # a terminal's Ctrl-C has reached it already
+    for end in (process.terminate, process.kill):
+        if process.is_alive():
+            end()
+            process.join(_PATIENCE)

@@ -1,161 +1,103 @@
-"""Runs a data set through its stages: `python -m workflow.stages nwucla [prepare|train|evaluate|export] [flags]`.
+"""The stages of a data set in turn: prepare, train, evaluate, export; each skips what is already complete.
 
-Every flag goes to the stages that know it, and each stage skips what is already complete. Without a stage, all four
-run in turn. Data are under $DATA_ROOT, by default data, in a folder of the data set's or its family's name.
+The command line is parsed once. Each stage gets its own settings, a dataclass, and a process of its own.
 """
 
 from __future__ import annotations
 
-import difflib
 import os
-import subprocess
-import sys
-from collections.abc import Collection
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from absl import flags
 
 from data_prep import make_tfrecords
-from data_prep.raw import DATASETS
 from dmcl_tf import evaluate, export, train
-from dmcl_tf.config import Config
-from dmcl_tf.errors import InputError, ending_in_one_line
+from dmcl_tf.datasets import find_dataset
+from dmcl_tf.errors import InputError
+from dmcl_tf.flag_groups import define
+from workflow import command_line
+from workflow.processes import call
 
-STAGES = {
-    "prepare": (make_tfrecords, ["data_prep/make_tfrecords.py"]),
-    "train": (train, ["-m", "dmcl_tf.train"]),
-    "evaluate": (evaluate, ["-m", "dmcl_tf.evaluate"]),
-    "export": (export, ["-m", "dmcl_tf.export"]),
+
+def _export(settings: export.ExportSettings) -> None:
+    print(f"SavedModel: {export.export(settings)}")
+
+
+STAGES: dict[str, Callable] = {
+    "prepare": make_tfrecords.make_records,
+    "train": train.train,
+    "evaluate": evaluate.show,
+    "export": _export,
 }
+FLAG_GROUPS = (
+    *make_tfrecords.FLAG_GROUPS,
+    *train.FLAG_GROUPS,
+    *evaluate.FLAG_GROUPS,
+    *export.FLAG_GROUPS,
+)
 
 
-def parse(stage: str, arguments: list[str]) -> tuple[flags.FlagValues, list[str]]:
-    """What a stage makes of the arguments: the values of its flags, and the arguments it does not know.
+@dataclass(frozen=True)
+class Pipeline:
+    """The settings of every stage of one run."""
 
-    Raises:
-        InputError: where a flag has an impossible value.
-    """
-    values = flags.FlagValues()
-    STAGES[stage][0].define_flags(values)
-    try:
-        rest = values([stage, *arguments], known_only=True)[1:]
-    except flags.Error as error:
-        raise InputError(str(error).replace("\n", " ")) from None
-    return values, rest
+    prepare: make_tfrecords.RecordSettings
+    train: train.TrainSettings
+    evaluate: evaluate.EvaluateSettings
+    export: export.ExportSettings
 
 
-def check_known(arguments: list[str], parsed: dict[str, tuple[flags.FlagValues, list[str]]]) -> None:
-    """Checks that some stage knows each argument.
-
-    Raises:
-        InputError: where none does; the message suggests the nearest flag.
-    """
-    for argument in arguments:
-        if all(argument in rest for _, rest in parsed.values()):
-            name = argument.lstrip("-").split("=")[0]
-            known = sorted({flag for values, _ in parsed.values() for flag in values})
-            close = difflib.get_close_matches(name, known, n=1)
-            if not argument.startswith("-"):
-                hint = ": a stage goes right after the data set, and every setting is a flag, --name=value"
-            elif close:
-                hint = f"; did you mean --{close[0]}?"
-            else:
-                hint = "; python -m dmcl_tf.train --help lists the settings"
-            raise InputError(f"unknown argument {argument!r}{hint}")
+def data_root() -> Path:
+    """The folder that holds the data sets."""
+    return Path(os.environ.get("DATA_ROOT") or "data")
 
 
-def present(values: flags.FlagValues) -> list[str]:
-    """The flags that were given, as arguments."""
-    return [values[name].serialize() for name in values if values[name].present]
-
-
-def prepared(arguments: list[str]) -> make_tfrecords.RecordSettings:
-    """What the stage `prepare` makes of its command line."""
-    return make_tfrecords.settings_from_flags(parse("prepare", arguments)[0])
-
-
-def stage_flags(dataset: str, arguments: list[str], stages: Collection[str] = tuple(STAGES)) -> dict[str, list[str]]:
-    """The flags of every stage, with the folders of one stage handed to the next.
-
-    Args:
-        dataset: its name.
-        arguments: flags of any of the stages.
-        stages: that are to run.
+def parse(dataset: str, arguments: Sequence[str]) -> flags.FlagValues:
+    """The flags of all stages.
 
     Raises:
-        InputError: for an unknown argument or an impossible value.
+        InputError: an unknown flag or an impossible value.
     """
-    description = DATASETS[dataset]
-    data_dir = Path(os.environ.get("DATA_ROOT", "data")) / description.folder
-    arguments = [*description.default_flags, *arguments]
-    parsed = {stage: parse(stage, arguments) for stage in STAGES}
-    check_known(arguments, parsed)
-
-    prepare = [f"--dataset={dataset}", f"--data_dir={data_dir}"]
-    modalities = prepared([*prepare, *present(parsed["prepare"][0])]).modalities
-    if parsed["train"][0]["modalities"].value is None and modalities != Config.modalities:
-        arguments.append(f"--modalities={','.join(modalities)}")
-        parsed = {stage: parse(stage, arguments) for stage in STAGES}
-    config = train.config_from_flags(parsed["train"][0])
-    size = parsed["prepare"][0]["size"]
-    if "train" in stages and size.present and size.value != config.frame_size:
-        raise InputError(
-            f"--size={size.value}: training expects frames of --frame_size={config.frame_size}; give "
-            f"--frame_size={size.value} instead, which goes for all stages, and a --crop_size that fits"
-        )
-
-    given = {"prepare": [*prepare, f"--size={config.frame_size}", *present(parsed["prepare"][0])]}
-    records = prepared(given["prepare"]).output
-    given["train"] = [f"--records={records}", *present(parsed["train"][0])]
-    values = parse("train", given["train"])[0]
-    run_dir = Path(values["checkpoints"].value) / train.run_path(dataset, config, values["run_name"].value)
-    for stage in ("evaluate", "export"):
-        given[stage] = [f"--run_dir={run_dir}", *present(parsed[stage][0])]
-    if not any(parsed["evaluate"][0][name].present for name in ("run_dir", "records")):
-        given["evaluate"].append(f"--records={records}")
-    return given
+    return command_line.parse(define(FLAG_GROUPS, flags.FlagValues()), [f"--dataset={dataset}", *arguments])
 
 
-def command(stage: str, arguments: list[str]) -> list[str]:
-    """The command line of a stage with these flags."""
-    return [sys.executable, *STAGES[stage][1], *arguments]
-
-
-def commands(dataset: str, stages: list[str], arguments: list[str]) -> list[list[str]]:
-    """The command line of each stage; arguments and errors as of `stage_flags`."""
-    given = stage_flags(dataset, arguments, stages)
-    return [command(stage, given[stage]) for stage in stages]
-
-
-def check_dataset(name: str) -> None:
-    """Checks that there is such a data set.
+def make_pipeline(values: flags.FlagValues) -> Pipeline:
+    """The settings of every stage, the folders of one handed to the next.
 
     Raises:
-        InputError: where there is none; the message suggests the nearest name.
+        InputError: an impossible value.
     """
-    if name not in DATASETS:
-        close = difflib.get_close_matches(name, DATASETS, n=1)
-        hint = f"; did you mean {close[0]}?" if close else "; then a stage and flags, or neither"
-        raise InputError(f"{name!r}: expected a data set, one of {', '.join(DATASETS)}{hint}")
+    prepare = make_tfrecords.settings_from_flags(values, data_root=data_root())
+    training = train.settings_from_flags(values, modalities=prepare.modalities, data_root=data_root())
+    if values["run_dir"].value is None:
+        values["run_dir"].value = str(training.directory)
+        values["records"].value = str(prepare.records)  # where they are now; a run that is named knows its own
+    return Pipeline(prepare, training, evaluate.settings_from_flags(values), export.settings_from_flags(values))
 
 
-def main(arguments: list[str]) -> int:
-    """Runs the stages; returns the exit status of the first that failed, else 0."""
-    dataset, *rest = arguments or [""]
-    check_dataset(dataset)
-    stages = list(STAGES)
+def main(dataset: str, arguments: Sequence[str]) -> int:
+    """Runs the stages, or the one that is named first; returns the exit status of the first that failed, else 0."""
+    find_dataset(dataset)
+    stages, rest = list(STAGES), list(arguments)
     if rest and not rest[0].startswith("-"):
         if rest[0] not in STAGES:
             raise InputError(f"unknown stage {rest[0]!r}: expected one of {', '.join(STAGES)}")
         stages = [rest.pop(0)]
-    for stage, line in zip(stages, commands(dataset, stages, rest)):
+    if command_line.asks_for_help(rest):
+        command_line.print_help(_help(dataset, stages), define(FLAG_GROUPS, flags.FlagValues()))
+        return 0
+    pipeline = make_pipeline(parse(dataset, rest))
+    for stage in stages:
         print(f"\n== {dataset}: {stage} ==", flush=True)
-        status = subprocess.run(line, check=False).returncode
-        if status:
-            return status if status > 0 else 128 - status  # ended by a signal: as shells report it
+        failure = call(STAGES[stage], getattr(pipeline, stage))
+        if failure:
+            return failure.status
     return 0
 
 
-if __name__ == "__main__":
-    with ending_in_one_line():
-        sys.exit(main(sys.argv[1:]))
+def _help(dataset: str, stages: Sequence[str]) -> str:
+    modules = {"prepare": make_tfrecords, "train": train, "evaluate": evaluate, "export": export}
+    texts = [f"{stage}: {modules[stage].__doc__}" for stage in stages]
+    return "\n".join([f"bash run.sh {dataset} [{'|'.join(STAGES)}] [flags]\n", *texts])

@@ -57,7 +57,8 @@ class Reader:
         modalities: what records hold unless `--modalities` says otherwise; flow that is not recorded is computed.
         class_names: by label, of all data sets of the family; empty before `configure` where that says them.
         depth: how depth becomes 8 bits unless flags say otherwise.
-        options: the settings that say what the raw data are; `configure(**options)` returns the reader so described.
+        options: the settings that say what the raw data are; `configure(**options, modalities=…)` returns the reader so
+            described, of all modalities where these are None.
         configure: None where there are no options.
         generate: `generate(data_dir, workers=n)` makes the raw data, continuing where it was interrupted; None where
             they have to be downloaded.

@@ -7,28 +7,15 @@ the number N. Deviation: the authors sort file names as text, which scrambles vi
 
 from __future__ import annotations
 
+import dataclasses
 import re
 from collections.abc import Sequence
 from pathlib import Path
 
-from data_prep.raw.base import Dataset, Listing, Setting, Skipped, Video, by_id, draw_validation
+from data_prep.raw.base import Listing, RawVideo, Reader, Skipped
 from data_prep.video.sources import ImageSequence
+from dmcl_tf.datasets.nwucla import ACTIONS, VIEWS
 from dmcl_tf.errors import InputError
-
-ACTIONS = {
-    1: "pick up with one hand",
-    2: "pick up with two hands",
-    3: "drop trash",
-    4: "walk around",
-    5: "sit down",
-    6: "stand up",
-    8: "donning",
-    9: "doffing",
-    11: "throw",
-    12: "carry",
-}
-LABELS = {action: label for label, action in enumerate(ACTIONS)}
-VIEWS = (1, 2, 3)
 
 HOW_TO_GET = (
     "download the sixteen parts multiview_action.tgz.part-aa … part-ap from http://wangjiangb.github.io/my_data.html, "
@@ -62,21 +49,21 @@ def list_videos(data_dir: Path) -> Listing:
                 video = _read_folder(folder, view, warnings)
             except OSError as error:
                 video = Skipped(f"{folder.name}_v{view:02d}", f"{folder}: {error.strerror}")
-            if isinstance(video, Video):
+            if isinstance(video, RawVideo):
                 videos.append(video)
             else:
                 skipped.append(video)
     return Listing(tuple(videos), tuple(skipped), tuple(warnings))
 
 
-def _read_folder(folder: Path, view: int, warnings: list[Skipped]) -> Video | Skipped:
+def _read_folder(folder: Path, view: int, warnings: list[Skipped]) -> RawVideo | Skipped:
     """Returns the video in `folder`, or why there is none; appends to `warnings`."""
     video_id = f"{folder.name}_v{view:02d}"
     name = _VIDEO.fullmatch(folder.name)
     if not name:
         return Skipped(video_id, f"{folder}: the folder's name is not of the form aAA_sSS_eEE")
     action, subject = int(name[1]), int(name[2])
-    if action not in LABELS:
+    if action not in ACTIONS:
         known = ", ".join(str(number) for number in ACTIONS)
         return Skipped(video_id, f"{folder}: unknown action id {action}; expected one of {known}")
     frames: dict[str, dict[int, Path]] = {"rgb": {}, "depth": {}}
@@ -103,7 +90,8 @@ def _read_folder(folder: Path, view: int, warnings: list[Skipped]) -> Video | Sk
     sources = {
         modality: ImageSequence(tuple(images[number] for number in numbers)) for modality, images in frames.items()
     }
-    return Video(video_id, LABELS[action], sources, subject=subject, view=view)
+    attributes = {"subject": str(subject), "view": str(view)}
+    return RawVideo(video_id, ACTIONS[action], sources, attributes)
 
 
 def _first(values: Sequence[object]) -> str:
@@ -111,45 +99,13 @@ def _first(values: Sequence[object]) -> str:
     return ", ".join(str(value) for value in values[:5]) + (", …" if len(values) > 5 else "")
 
 
-def split_videos(videos: Sequence[Video], *, train_views: Sequence[int], test_view: int) -> dict[str, list[Video]]:
-    """The cross-view protocol: train on some views, test on another; validation is drawn from the training views.
+def _render_demo(data_dir: Path, *, workers: int) -> None:
+    from data_prep.synthetic.rendering.dataset import render_demo  # needed for this data set alone
 
-    The authors' released lists train on 2 and 3 and test on 1; the paper's figures fit 1 and 2 against 3, the default.
-
-    Raises:
-        InputError: an unknown view, or one that is both trained and tested on.
-    """
-    for view in (*train_views, test_view):
-        if view not in VIEWS:
-            raise InputError(f"view {view} in --train_views or --test_view: expected some of 1, 2, 3")
-    if not train_views:
-        raise InputError("--train_views is empty: expected some of 1, 2, 3")
-    if test_view in train_views:
-        views = ",".join(str(view) for view in train_views)
-        raise InputError(
-            f"--train_views={views} overlaps --test_view={test_view}: a view is either trained or tested on"
-        )
-    in_views = [video for video in videos if video.view in train_views]
-    train, validation = draw_validation(in_views, len(ACTIONS))
-    test = by_id(video for video in videos if video.view == test_view)
-    return {"train": train, "validation": validation, "test": test}
+    render_demo(data_dir, workers=workers)
 
 
-def _view(video: Video, **_protocol: object) -> str:
-    return f"view {video.view}"
-
-
-DATASET = Dataset(
-    name="nwucla",
-    title="NW-UCLA",
-    class_names=tuple(ACTIONS.values()),
-    list_videos=list_videos,
-    split_videos=split_videos,
-    protocol={
-        "train_views": Setting((1, 2), "Views to train on; validation videos are drawn from them."),
-        "test_view": Setting(3, "The view to test on."),
-    },
-    how_to_get=HOW_TO_GET,
-    apart=_view,
-    expected={"videos": 1494},
+READER = Reader(list_videos=list_videos, how_to_get=HOW_TO_GET, class_names=tuple(ACTIONS.values()))
+DEMO = dataclasses.replace(
+    READER, how_to_get="it is rendered: run python data_prep/make_tfrecords.py", generate=_render_demo
 )

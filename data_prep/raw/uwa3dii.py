@@ -3,9 +3,6 @@
 RGB: a folder of `001,.jpg …` (with the comma) per video. Depth: a folder of `001.png …`, or a MATLAB volume `curFrame`
 of millimetres. Names are `aAA_sSS_vVV_eEE`, and the episodes of RGB and depth of the same performance differ in some
 copies: videos are matched on action, subject and view. Frames are those whose number both have.
-
-The paper's split is not released. Its Table 4 fits training on views 1 and 2 and testing on 3 and 4, the default; the
-authors' earlier code trains on 1, 2, 3 and tests on 4 (`--train_views=1,2,3`).
 """
 
 from __future__ import annotations
@@ -15,21 +12,10 @@ import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from data_prep.raw.base import Dataset, Listing, Setting, Skipped, Video, by_id, draw_validation
+from data_prep.raw.base import Listing, RawVideo, Reader, Skipped
 from data_prep.video.sources import ImageSequence, MatVolume, Source, natural_order
+from dmcl_tf.datasets.uwa3dii import ACTIONS, UNPAIRED, VIEWS
 from dmcl_tf.errors import InputError
-
-ACTIONS = (
-    *("one hand waving", "one hand punching", "two hand waving", "two hand punching", "sitting down", "standing up"),
-    *("vibrating", "falling down", "holding chest", "holding head", "holding back", "walking", "irregular walking"),
-    *("lying down", "turning around", "drinking", "phone answering", "bending", "jumping jack", "running"),
-    *("picking up", "putting down", "kicking", "jumping", "dancing", "mopping floor", "sneezing"),
-    *("sitting down (chair)", "squatting", "coughing"),
-)
-VIEWS = (1, 2, 3, 4)
-
-# RGB and depth of these are not of one performance (sangminwoo/ActionMAE: lib/dataset/uwa3d_dataset.py)
-UNPAIRED = ("a02_s06_v03", "a06_s06_v04", "a07_s02_v02", "a16_s06_v02", "a21_s02_v04")
 
 # where the archives put them, the preferred first
 RGB_FOLDERS = ("UWA3DII_RGB/UWA3D-RGB", "UWA3D-RGB", "UWA3DII_RGB")
@@ -81,7 +67,7 @@ def list_videos(data_dir: Path) -> Listing:
             video = _read_video(video_id, key, paths, warnings)
         except OSError as error:
             video = Skipped(video_id, f"{error.filename}: {error.strerror}")
-        videos.append(video) if isinstance(video, Video) else skipped.append(video)
+        videos.append(video) if isinstance(video, RawVideo) else skipped.append(video)
     return Listing(tuple(videos), tuple(skipped), tuple(warnings), tuple(excluded))
 
 
@@ -107,7 +93,7 @@ def _video_id(action: int, subject: int, view: int) -> str:
 
 def _read_video(
     video_id: str, key: tuple[int, int, int], paths: dict[str, Path | None], warnings: list[Skipped]
-) -> Video | Skipped:
+) -> RawVideo | Skipped:
     """Returns the video, or why there is none; appends to `warnings`."""
     action, subject, view = key
     if not 1 <= action <= len(ACTIONS) or view not in VIEWS:
@@ -115,13 +101,14 @@ def _read_video(
     for modality, other in (("rgb", "depth"), ("depth", "rgb")):
         if paths[modality] is None:
             return Skipped(video_id, f"{paths[other]}: there is no {modality} of this performance; unpack it again")
+    label, attributes = ACTIONS[action - 1], {"subject": str(subject), "view": str(view)}
     images = _images(paths["rgb"], _RGB_FRAME)
     sources: dict[str, Source]
     if paths["depth"].is_file():
         if not images:
             return Skipped(video_id, f"{paths['rgb']}: it has no frames 001,.jpg …; unpack it again")
         sources = {"rgb": ImageSequence(tuple(images.values())), "depth": MatVolume(paths["depth"])}
-        return Video(video_id, action - 1, sources, subject=subject, view=view)
+        return RawVideo(video_id, label, sources, attributes)
     both = {"rgb": images, "depth": _images(paths["depth"], _DEPTH_FRAME)}
     numbers = sorted(both["rgb"].keys() & both["depth"].keys())
     if not numbers:
@@ -133,7 +120,7 @@ def _read_video(
     sources = {
         modality: ImageSequence(tuple(frames[number] for number in numbers)) for modality, frames in both.items()
     }
-    return Video(video_id, action - 1, sources, subject=subject, view=view)
+    return RawVideo(video_id, label, sources, attributes)
 
 
 def _images(folder: Path, pattern: re.Pattern[str]) -> dict[int, Path]:
@@ -142,36 +129,4 @@ def _images(folder: Path, pattern: re.Pattern[str]) -> dict[int, Path]:
     return {int(match[1]): folder / name for name in names if (match := pattern.fullmatch(name))}
 
 
-def split_videos(videos: Sequence[Video], *, train_views: Sequence[int]) -> dict[str, list[Video]]:
-    """The cross-view protocol: train on some views, test on all others; validation is drawn from the training views.
-
-    Raises:
-        InputError: an unknown view, or none or all of them to train on.
-    """
-    views = ",".join(str(view) for view in train_views)
-    if not set(train_views) <= set(VIEWS) or len(set(train_views)) not in (1, 2, 3):
-        raise InputError(f"--train_views={views}: expected one to three of 1, 2, 3, 4; the others are tested on")
-    train, validation = draw_validation([video for video in videos if video.view in train_views], len(ACTIONS))
-    test = by_id(video for video in videos if video.view not in train_views)
-    return {"train": train, "validation": validation, "test": test}
-
-
-def _view(video: Video, **_protocol: object) -> str:
-    return f"view {video.view}"
-
-
-DATASET = Dataset(
-    name="uwa3dii",
-    title="UWA3DII",
-    class_names=ACTIONS,
-    list_videos=list_videos,
-    split_videos=split_videos,
-    protocol={
-        "train_views": Setting((1, 2), "Views to train on; UWA3DII tests on all others."),
-    },
-    how_to_get=HOW_TO_GET,
-    group=_view,
-    apart=_view,
-    # 1,075 videos are published, of which five are unpaired
-    expected={"videos": 1075 - len(UNPAIRED)},
-)
+READER = Reader(list_videos=list_videos, how_to_get=HOW_TO_GET, class_names=ACTIONS)

@@ -1,9 +1,9 @@
 """One function over many videos as an Apache Beam pipeline, so that a data set can go to Dataflow, Flink or Spark.
 
-The function is the one that `parallel.run_parallel` runs: it reads and writes files, skips what is complete and returns
-little. All workers must therefore see the same folders (NFS, Lustre, a mounted bucket) under the same names, and have
-this repository and its requirements, for example in their container image. As on one machine, what was interrupted goes
-on with the same command, and the files come out the same.
+The function is the one that `processes.run_parallel` runs: it reads and writes files, skips what is complete and
+returns little. All workers must therefore see the same folders (NFS, Lustre, a mounted bucket) under the same names,
+and have this project and its requirements, for example in their container image. As on one machine, what was
+interrupted goes on with the same command, and the files come out the same.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from typing import TypeVar
 
 import cv2
 
-from dmcl_tf.errors import InputError, is_disk_full
+from dmcl_tf.errors import InputError, is_disk_full, is_wrong_place
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -40,27 +40,16 @@ def import_beam():
 
 
 def run_beam(
-    function: Callable[[Item], Result],
-    items: Sequence[Item],
-    *,
-    workers: int,
-    description: str,
-    unit: str = "video",
-    options: str,
-    exchange: Path,
-    at_once: int | None = None,
+    function: Callable[[Item], Result], items: Sequence[Item], *, description: str, options: str, exchange: Path
 ) -> Iterator[Result]:
-    """Yields `function(item)` for every item, as `run_parallel` does, once the pipeline is done.
+    """Yields `function(item)` for every item, once the pipeline is done.
 
     Args:
         function: a module-level function (or `functools.partial` of one).
         items: the work.
-        workers: ignored, as `options` say how many there are.
         description: what the pipeline is called.
-        unit: what one item is called.
         options: Beam's pipeline options, as on a command line.
         exchange: a folder that all workers see, for the results.
-        at_once: at most so many items are in work at the same time; None leaves that to the runner.
 
     Raises:
         InputError: Beam is not installed or knows an option not, or the function raised it.
@@ -68,8 +57,7 @@ def run_beam(
     beam = import_beam()
     if not items:
         return
-    print(f"{description}: {len(items)} {unit}s as a Beam pipeline", flush=True)
-    groups = [items[start::at_once] for start in range(min(at_once, len(items)))] if at_once else [[i] for i in items]
+    print(f"{description}: {len(items)} videos as a Beam pipeline", flush=True)
     exchange.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=exchange, prefix="beam-") as folder:
         prefix = str(Path(folder) / "results")
@@ -80,9 +68,9 @@ def run_beam(
         with whole as pipeline:
             _ = (
                 pipeline
-                | "items" >> beam.Create([_to_text(group) for group in groups])
+                | "items" >> beam.Create([_to_text(item) for item in items])
                 | "spread" >> beam.Reshuffle()
-                | description >> beam.FlatMap(_call_all, function=_to_text(function))
+                | description >> beam.Map(_call, function=_to_text(function))
                 | "results" >> beam.io.WriteToText(prefix)
             )
         for path in sorted(Path(folder).glob("results*")):
@@ -100,20 +88,15 @@ class _Failure:
         self.error = error
 
 
-def _call_all(group: str, *, function: str) -> Iterator[str]:
-    """Yields the result of each item of a group, as text."""
+def _call(item: str, *, function: str) -> str:
+    """The result of one item, as text."""
     cv2.setNumThreads(1)  # the runner has a process for every core
-    call = _from_text(function)
-    for item in _from_text(group):
-        try:
-            result = call(item)
-        except InputError as error:
-            result = _Failure(error)
-        except Exception as error:
-            if not is_disk_full(error):
-                raise
-            result = _Failure(error)
-        yield _to_text(result)
+    try:
+        return _to_text(_from_text(function)(_from_text(item)))
+    except Exception as error:
+        if not isinstance(error, InputError) and not is_disk_full(error) and not is_wrong_place(error):
+            raise
+        return _to_text(_Failure(error))
 
 
 def _to_text(value: object) -> str:

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
-from data_prep.video.sources import Frame, Source
+from data_prep.video.base import Frame, Source
+from data_prep.video.opening import DEFAULT_LIMITS, Limits, shown
 from dmcl_tf.errors import InputError
 
 
@@ -21,14 +22,15 @@ class AlignedReader:
     Args:
         sources: of each modality.
         tolerance: see `allowed_difference`.
+        limits: of each source.
 
     Attributes:
         lengths: frames of each modality, those that cannot be read included.
         warnings: what was left out, in a line each.
     """
 
-    def __init__(self, sources: Mapping[str, Source], tolerance: float):
-        self._sources, self._tolerance = sources, tolerance
+    def __init__(self, sources: Mapping[str, Source], tolerance: float, limits: Limits = DEFAULT_LIMITS):
+        self._sources, self._tolerance, self._limits = sources, tolerance, limits
         self.lengths = dict.fromkeys(sources, 0)
         self.warnings: list[str] = []
 
@@ -36,10 +38,10 @@ class AlignedReader:
         """Yields the moments.
 
         Raises:
-            InputError: a source cannot be opened, gives fewer frames than it declares, or another number than the
+            InputError: a source cannot be opened, gives fewer frames than it has, or another number than the
                 others, by more than the tolerance; or no moment is left.
         """
-        streams = {modality: source.frames() for modality, source in self._sources.items()}
+        streams = {modality: source.frames(self._limits) for modality, source in self._sources.items()}
         read = 0
         while True:
             frames = {modality: next(stream, None) for modality, stream in streams.items()}
@@ -63,11 +65,12 @@ class AlignedReader:
 
     def _compare_with_declared(self) -> None:
         for modality, source in self._sources.items():
-            declared, found = source.declared_length(), self.lengths[modality]
-            if declared is None or declared == found:
+            found = self.lengths[modality]
+            lacking = source.lacking(found)
+            if not lacking:
                 continue
-            counts = f"{source.files[0]}: {found} frames can be decoded, but the file declares {declared}"
-            if abs(declared - found) > allowed_difference(declared, self._tolerance):
+            counts = f"{shown(source.files[0])}: {found} frames can be decoded, but the file declares {found + lacking}"
+            if lacking > allowed_difference(found + lacking, self._tolerance):
                 raise InputError(f"{counts}; copy it again, or raise --length_tolerance")
             self.warnings.append(counts)
 

@@ -2,101 +2,112 @@
 
 from __future__ import annotations
 
-import zlib
 from pathlib import Path
 
 import cv2
 import numpy as np
 
+from data_prep.video.headers import image_kind, is_complete_jpeg, read_header
+from data_prep.video.opening import DEFAULT_LIMITS, Limits, naming, open_file, read_file
 from dmcl_tf.errors import InputError
 
-_JPEG, _PNG = b"\xff\xd8", b"\x89PNG\r\n\x1a\n"
-_JPEG_END, _PNG_END = b"\xff\xd9", b"IEND"
-_START_OF_SCAN = 0xDA
+__all__ = ["check_header", "decode_image", "encode_jpeg", "is_complete_jpeg", "read_image", "resize", "upright"]
+
+NUMPY = ".npy"
+_AGAIN = "download it again"
+_HEAD = 16  # bytes that tell an image's format
 
 
-def read_image(path: Path) -> np.ndarray:
-    """Decodes a JPEG or PNG, whatever its name ends in.
+def read_image(path: Path, limits: Limits = DEFAULT_LIMITS) -> np.ndarray:
+    """Decodes an image file, whatever its name ends in; an array of NumPy's by its ending, `.npy`.
 
     Decoders fill what is missing from a cut-off file with grey and say nothing, so that is checked first.
 
     Returns:
-        `(H, W)` where it is grey, else `(H, W, 3)` in OpenCV's order blue, green, red; uint8, or uint16 for a PNG of
-        16 bits. Transparency is left out.
+        `(H, W)` where it is grey, else `(H, W, 3)` in OpenCV's order blue, green, red, turned as its EXIF data say;
+        uint8, or uint16 for a PNG, TIFF or PNM of 16 bits; of an array its own type. Transparency is left out.
 
     Raises:
-        InputError: the file is missing, unreadable, empty, cut off or of another format.
+        InputError: the file is missing, unreadable, empty, cut off, larger than the limits or of another format.
     """
-    try:
-        content = Path(path).read_bytes()
-    except OSError as error:
-        raise InputError(f"{path}: {error.strerror or error}; download it again") from error
-    try:
-        return decode_image(content)
-    except InputError as error:
-        raise InputError(f"{path}: {error}; download it again") from None
+    if path.suffix.lower() == NUMPY:
+        return read_array(path, limits)
+    content = read_file(path, limits, _AGAIN)
+    with naming(path, _AGAIN):
+        try:
+            return decode_image(content, limits)
+        except InputError as error:
+            raise InputError(f"{error}; {_AGAIN}") from None
 
 
-def decode_image(content: bytes) -> np.ndarray:
+def decode_image(content: bytes, limits: Limits = DEFAULT_LIMITS) -> np.ndarray:
     """As `read_image`, of a file's content; the message of its `InputError` says what is wrong, not where."""
-    kind = _kind(content)
-    if kind == "JPEG" and not is_complete_jpeg(content):
-        raise InputError("the JPEG is cut off")
-    if kind == "PNG" and not _is_complete_png(content):
-        raise InputError("the PNG is cut off or damaged")
-    flags = cv2.IMREAD_ANYCOLOR if kind == "JPEG" else cv2.IMREAD_UNCHANGED
-    image = cv2.imdecode(np.frombuffer(content, np.uint8), flags)
+    header = read_header(content)
+    if not header.whole:
+        raise InputError(f"the {header.kind} is cut off{'' if header.kind == 'JPEG' else ' or damaged'}")
+    limits.check_image(header.width, header.height)
+    try:
+        image = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_ANYCOLOR | cv2.IMREAD_ANYDEPTH)
+    except (cv2.error, MemoryError):
+        image = None
     if image is None:
-        raise InputError(f"the {kind} cannot be decoded")
-    return image[..., :3] if image.ndim == 3 else image
+        raise InputError(f"the {header.kind} cannot be decoded")
+    return upright(image, header.orientation)
+
+
+def read_array(path: Path, limits: Limits) -> np.ndarray:
+    """Reads one image from a NumPy file, `(H, W)` or `(H, W, 3)` in the order red, green, blue."""
+    array = open_array(path)
+    if array.ndim == 3 and array.shape[2] == 1:
+        array = array[..., 0]
+    if array.ndim not in (2, 3) or array.shape[2:] not in ((), (3,)):
+        raise InputError(f"{path}: an array of the shape {array.shape}; expected height × width, or × 3")
+    with naming(path):
+        limits.check_image(array.shape[1], array.shape[0])
+    return array_image(array)
+
+
+def open_array(path: Path) -> np.ndarray:
+    """Opens a NumPy file without reading its values, which must be numbers.
+
+    Raises:
+        InputError: it is none, is cut off, or holds something else.
+    """
+    open_file(path).close()
+    with naming(path, problem="not a readable NumPy file"):
+        array = np.load(path, mmap_mode="r", allow_pickle=False)
+        if not isinstance(array, np.ndarray) or array.dtype.kind not in "uif":
+            raise InputError(f"it holds {getattr(array, 'dtype', 'several arrays')}; expected one array of numbers")
+    return array
+
+
+def array_image(values: np.ndarray) -> np.ndarray:
+    """A copy of an image in memory and in the machine's byte order; red, green, blue become OpenCV's order."""
+    image = np.array(values, values.dtype.newbyteorder("="))
+    return np.ascontiguousarray(image[..., ::-1]) if image.ndim == 3 else image
+
+
+def upright(image: np.ndarray, orientation: int) -> np.ndarray:
+    """Turns and mirrors a stored image as EXIF's number says; 1, or a number that is none, is upright already."""
+    if orientation in (5, 6, 7, 8):
+        image = image.swapaxes(0, 1)
+    if orientation in (2, 3, 6, 7):
+        image = image[:, ::-1]
+    if orientation in (3, 4, 7, 8):
+        image = image[::-1]
+    return np.ascontiguousarray(image)
 
 
 def check_header(path: Path) -> None:
-    """Checks that a file is there and begins like a JPEG or PNG, without decoding it; raises `InputError` if not."""
-    try:
-        with Path(path).open("rb") as file:
-            _kind(file.read(len(_PNG)))
-    except OSError as error:
-        raise InputError(f"{path}: {error.strerror or error}; download it again") from error
-    except InputError as error:
-        raise InputError(f"{path}: {error}; download it again") from None
-
-
-def _kind(content: bytes) -> str:
-    if not content:
-        raise InputError("the file is empty")
-    if content.startswith(_JPEG):
-        return "JPEG"
-    if content.startswith(_PNG):
-        return "PNG"
-    raise InputError("neither a JPEG nor a PNG image")
-
-
-def is_complete_jpeg(content: bytes) -> bool:
-    """Whether the end marker follows the image data; one inside an embedded thumbnail does not count."""
-    position = len(_JPEG)
-    while position + 4 <= len(content) and content[position] == 0xFF:
-        marker = content[position + 1]
-        if marker == _START_OF_SCAN:
-            return content.find(_JPEG_END, position) >= 0
-        if marker == 0xFF:  # a fill byte
-            position += 1
-            continue
-        position += 2 + int.from_bytes(content[position + 2 : position + 4], "big")
-    return False
-
-
-def _is_complete_png(content: bytes) -> bool:
-    """Whether every chunk is whole, by its checksum, up to the last one."""
-    position = len(_PNG)
-    while position + 12 <= len(content):
-        end = position + 8 + int.from_bytes(content[position : position + 4], "big")
-        if zlib.crc32(content[position + 4 : end]) != int.from_bytes(content[end : end + 4], "big"):
-            return False
-        if content[position + 4 : position + 8] == _PNG_END:
-            return True
-        position = end + 4
-    return False
+    """Checks that a file is there and begins like an image, without decoding it; raises `InputError` if not."""
+    if path.suffix.lower() == NUMPY:
+        open_array(path)
+        return
+    with open_file(path, _AGAIN) as file, naming(path, _AGAIN):
+        try:
+            image_kind(file.read(_HEAD))
+        except InputError as error:
+            raise InputError(f"{error}; {_AGAIN}") from None
 
 
 def resize(image: np.ndarray, size: int) -> np.ndarray:

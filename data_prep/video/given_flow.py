@@ -10,7 +10,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from data_prep.video.sources import Frame, Source
+from data_prep.video.base import Frame, Source
+from data_prep.video.opening import DEFAULT_LIMITS, Limits, shown
 from dmcl_tf.errors import InputError
 
 
@@ -31,10 +32,10 @@ class GivenFlow:
         """The raw files."""
         return self.source.files
 
-    def frames(self) -> Iterator[Frame | InputError]:
+    def frames(self, limits: Limits = DEFAULT_LIMITS) -> Iterator[Frame | InputError]:
         """Yields every image, or in its place why it is no flow image like the first one."""
         shape, last = None, None
-        for frame in self.source.frames():
+        for frame in self.source.frames(limits):
             if not isinstance(frame, InputError):
                 shape = shape or frame.image.shape
                 frame = self._check(frame, shape)
@@ -47,6 +48,10 @@ class GivenFlow:
         """The number of images, the repeated one included."""
         length = self.source.declared_length()
         return None if length is None else length + self.repeat_last
+
+    def lacking(self, found: int) -> int:
+        """Images that the file should have given as well."""
+        return self.source.lacking(found - self.repeat_last)
 
     def problems(self) -> Iterator[str]:
         """Problems of the raw files."""
@@ -80,6 +85,7 @@ def accept_given_flow(sources: Mapping[str, Source]) -> dict[str, Source]:
         return {**sources, "flow": GivenFlow(flow, repeat_last=False)}
     if count not in (frames, frames - 1):
         raise InputError(
-            f"{flow.files[0].parent}: {count} flow images for {frames} frames of {name}; expected as many, or one fewer"
+            f"{shown(flow.files[0].parent)}: {count} flow images for {frames} frames of {name}; expected as many, or one "
+            "fewer"
         )
     return {**sources, "flow": GivenFlow(flow, repeat_last=count == frames - 1)}

@@ -11,14 +11,15 @@ training: that is a protocol's choice, see `dmcl_tf.datasets`.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import csv
+import io
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Optional
 
 import msgspec
-import pandas as pd
 
 from dmcl_tf.data.records import masked_checksum, read_record, record_path
 from dmcl_tf.errors import InputError
@@ -205,17 +206,22 @@ def read_videos(path: Path, description: Description) -> tuple[Video, ...]:
         InputError: it is missing, no table of ours, names a video twice, or a class that `dataset.json` does not.
     """
     try:
-        table = pd.read_csv(path, dtype=str, keep_default_na=False)
+        with path.open(newline="", encoding="utf-8") as file:
+            reader = csv.DictReader(file, strict=True)
+            rows = list(reader)
     except FileNotFoundError:
         raise InputError(f"{path}: the records are not complete; {_REMEDY}") from None
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, csv.Error) as error:
         raise InputError(f"{path} is not a table of videos ({error}); {_REMEDY}") from None
-    missing = [name for name in _COLUMNS if name not in table]
+    columns = reader.fieldnames or []
+    missing = [name for name in _COLUMNS if name not in columns]
     if missing:
         raise InputError(f"{path}: it has no column {missing[0]!r}; {_REMEDY}")
-    others = [name for name in table if name not in _COLUMNS]
+    others = [name for name in columns if name not in _COLUMNS]
     videos, known = [], set(description.class_names)
-    for line, row in enumerate(table.to_dict("records"), 2):
+    for line, row in enumerate(rows, 2):
+        if None in row or None in row.values():
+            raise InputError(f"{path}, line {line}: expected {len(columns)} values; {_REMEDY}")
         attributes = {name: row.pop(name) for name in others}
         try:
             video = msgspec.convert({**row, "attributes": attributes}, Video, strict=False)
@@ -238,16 +244,18 @@ def write_table(records: Records, skipped: Mapping[str, str]) -> None:
         skipped: reasons by video id.
     """
     write_json(records.directory / "dataset.json", records.description)
-    reasons = pd.DataFrame(sorted(skipped.items()), columns=["video_id", "reason"])
-    write_text(records.directory / "skipped.csv", reasons.to_csv(index=False))
+    write_text(records.directory / "skipped.csv", _csv(["video_id", "reason"], sorted(skipped.items())))
     names = list(dict.fromkeys(name for video in records.videos for name in video.attributes))
     rows = [
-        {
-            "video_id": video.video_id,
-            "label": video.label,
-            **{name: video.attributes.get(name, "") for name in names},
-            **{name: getattr(video, name) for name in _COLUMNS[2:]},
-        }
+        [video.video_id, video.label]
+        + [video.attributes.get(name, "") for name in names]
+        + [getattr(video, name) for name in _COLUMNS[2:]]
         for video in sorted(records.videos, key=lambda video: video.video_id)
     ]
-    write_text(records.directory / "videos.csv", pd.DataFrame(rows).to_csv(index=False))
+    write_text(records.directory / "videos.csv", _csv([*_COLUMNS[:2], *names, *_COLUMNS[2:]], rows))
+
+
+def _csv(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerows([columns, *rows])
+    return text.getvalue()

@@ -15,7 +15,7 @@ from data_prep.synthetic.clip_id import parse_clip_id
 from data_prep.synthetic.demo_skeletons import demo_clip_ids, demo_skeletons
 from data_prep.synthetic.rendering.clip import write_clip
 from dmcl_tf.errors import InputError
-from dmcl_tf.files import write_json
+from dmcl_tf.files import read_json, remove_stale, write_json
 
 LAYOUT = "multiview_action"  # NW-UCLA's own name of the folder that holds the views
 SMALLEST_SIZE, LARGEST_SIZE = 16, 1024  # pixels
@@ -99,6 +99,7 @@ def _render_all(
     if not SMALLEST_SIZE <= size <= LARGEST_SIZE:
         raise InputError(f"--size={size}: expected {SMALLEST_SIZE} … {LARGEST_SIZE} pixels")
     _check_settings(output, {"size": size})
+    remove_stale(output / LAYOUT)
     work = partial(_render_one, read=read, output=output, size=size)
     results = list(run_parallel(work, clips, workers=workers, description="rendering", unit="clip"))
     skipped = dict(sorted((name, reason) for name, _, reason in results if reason))
@@ -116,7 +117,12 @@ def _render_one(
         folder = output / LAYOUT / parse_clip_id(name).folder
         if folder.is_dir():
             return name, 0, ""
-        return name, write_clip(read(source), name, folder, size=size), ""
+        try:
+            return name, write_clip(read(source), name, folder, size=size), ""
+        except OSError:
+            if not folder.is_dir():
+                raise
+            return name, 0, ""  # another process made it meanwhile
     except InputError as error:
         return name, 0, str(error) if name in str(error) else f"{name}: {error}"
 
@@ -127,10 +133,7 @@ def _check_settings(output: Path, settings: dict[str, int]) -> None:
     if not path.exists():
         write_json(path, settings)
         return
-    try:
-        recorded = json.loads(path.read_bytes())
-    except ValueError:
-        raise InputError(f"{path}: not readable; delete {output} and run again") from None
+    recorded = read_json(path, dict, f"delete {output} and run again")
     if recorded != settings:
         raise InputError(f"{output} holds clips rendered with {recorded}, not {settings}; give another output folder")
 

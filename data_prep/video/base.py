@@ -1,0 +1,50 @@
+"""What every kind of raw video gives: one decoded frame after the other."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple, Protocol
+
+import numpy as np
+
+from data_prep.video.opening import DEFAULT_LIMITS, Limits
+from dmcl_tf.errors import InputError
+
+
+class Frame(NamedTuple):
+    """One decoded image and where it is from: `(H, W)`, or `(H, W, 3)` in the order blue, green, red."""
+
+    where: str
+    image: np.ndarray
+
+
+class Source(Protocol):
+    """The frames of one modality of one video, in temporal order.
+
+    Memory is bounded by a few frames, however long the video is, but for MATLAB volumes of format 5.
+    """
+
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """The raw files; they may be missing."""
+
+    def frames(self, limits: Limits = DEFAULT_LIMITS) -> Iterator[Frame | InputError]:
+        """Yields every frame, or in its place why that one cannot be read.
+
+        Raises:
+            InputError: nothing can be read, or more than the limits allow.
+        """
+
+    def declared_length(self) -> int | None:
+        """The number of frames that there should be, known without decoding any; None where nothing says so.
+
+        Raises:
+            InputError: the file cannot be opened.
+        """
+
+    def lacking(self, found: int) -> int:
+        """How many more frames the file should have given than the `found` ones, at least; 0 where it is whole."""
+
+    def problems(self) -> Iterator[str]:
+        """Yields a line for each file that is unusable by its size and first bytes alone; decodes nothing."""

@@ -1,0 +1,73 @@
+"""`python -m workflow COMMAND …`, which is what `bash run.sh COMMAND …` calls."""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+import os
+import sys
+from collections.abc import Sequence
+
+from absl import flags, logging
+
+from dmcl_tf.datasets import DATASETS
+from dmcl_tf.errors import InputError, ending_in_one_line, raise_on_termination
+from dmcl_tf.flag_groups import define
+from workflow import command_line
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # its messages are about itself
+
+# commands with FLAG_GROUPS, settings_from_flags and a function of those settings
+_MODULES = {
+    "report": ("dmcl_tf.report", "report"),
+    "random_features": ("dmcl_tf.random_features", "random_features"),
+    "predict": ("workflow.predict", "predict"),
+}
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Runs a command; returns the exit status."""
+    name, *rest = arguments or [""]
+    if name in DATASETS:
+        from workflow import stages
+
+        return stages.main(name, rest)
+    if name == "experiments":
+        from workflow import experiments
+
+        return experiments.main(rest)
+    if name == "check":
+        return _check(rest)
+    if name in _MODULES:
+        return _run(*_MODULES[name], rest)
+    commands = [*DATASETS, "experiments", "check", *_MODULES]
+    close = difflib.get_close_matches(name, commands, n=1)
+    hint = f"; did you mean {close[0]}?" if close else ""
+    raise InputError(f"{name!r}: expected a data set or a command, one of {', '.join(commands)}{hint}")
+
+
+def _check(arguments: Sequence[str]) -> int:
+    """`check DATASET` looks at raw files, `check records` at records."""
+    name, *rest = arguments or [""]
+    if name == "records":
+        return _run("data_prep.check_records", "check_records", rest)
+    if name not in DATASETS:
+        raise InputError(f"check {name}: expected a data set, one of {', '.join(DATASETS)}, or records")
+    return _run("data_prep.check_dataset", "check_dataset", [f"--dataset={name}", *rest])
+
+
+def _run(module_name: str, function: str, arguments: Sequence[str]) -> int:
+    module = importlib.import_module(module_name)
+    groups = module.flag_groups(arguments) if hasattr(module, "flag_groups") else module.FLAG_GROUPS
+    values = define(groups, flags.FlagValues())
+    if command_line.asks_for_help(arguments):
+        command_line.print_help(module.__doc__, values)
+        return 0
+    return int(getattr(module, function)(module.settings_from_flags(command_line.parse(values, arguments))) or 0)
+
+
+if __name__ == "__main__":
+    logging.set_verbosity(logging.WARNING)
+    raise_on_termination()
+    with ending_in_one_line():
+        sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,68 @@
+"""Command lines of absl flags that are not the process's own: parsed, explained, with paths as the user means them."""
+
+from __future__ import annotations
+
+import os
+import textwrap
+from collections.abc import Sequence
+from pathlib import Path
+
+from absl import flags
+
+from dmcl_tf.errors import InputError
+
+# flags that name a file or folder that is there
+_PATHS = ("videos", "data_dir", "skeletons", "model", "run_dir", "teacher_run", "runs", "frames_dir", "pairs")
+
+
+def parse(values: flags.FlagValues, arguments: Sequence[str], paths: Sequence[str] = _PATHS) -> flags.FlagValues:
+    """Parses arguments, all of which must be flags; paths are made relative to where the command was given.
+
+    Args:
+        values: where the flags are defined.
+        arguments: the command line.
+        paths: names of flags that hold paths.
+
+    Raises:
+        InputError: an unknown flag, an impossible value, or an argument that is no flag.
+    """
+    try:
+        rest = values(["command", *arguments])[1:]
+    except flags.Error as error:
+        raise InputError(f"{' '.join(str(error).split())}; --help lists the flags") from None
+    if rest:
+        raise InputError(
+            f"unexpected argument {rest[0]!r}: a stage goes right after the data set, and every setting is a flag, "
+            "--name=value"
+        )
+    for name in paths:
+        if name in values and values[name].value:
+            values[name].value = user_path(values[name].value)
+    return values
+
+
+def user_path(text: str) -> str:
+    """A path as the user means it: `~` is the home folder, and it starts where the command was given."""
+    path, called_from = Path(text).expanduser(), os.environ.get("CALLED_FROM")
+    if path.is_absolute() or not called_from:
+        return str(path)
+    absolute = Path(called_from) / path
+    # below the working directory it stays short, as folders are recorded with runs
+    return os.path.relpath(absolute) if not os.path.relpath(absolute).startswith("..") else str(absolute)
+
+
+def asks_for_help(arguments: Sequence[str]) -> bool:
+    """Whether the arguments ask for help."""
+    return bool({"-h", "--help", "--helpfull"} & set(arguments))
+
+
+def print_help(text: str, values: flags.FlagValues) -> None:
+    """Prints what a command does, and its flags."""
+    print(text.strip() + "\n")
+    for name in sorted(values):
+        flag = values[name]
+        if flag.name != name:
+            continue  # another name of the same flag
+        default = "" if flag.default is None else flag.default_as_str
+        line = f"--{name}: {flag.help}" + (f" [{default}]" if default not in ("", "''") else "")
+        print(textwrap.fill(line, 118, initial_indent="  ", subsequent_indent="      "))
