@@ -110,7 +110,7 @@ def main(directory: Path) -> None:
     seeds = two.run(lambda: second._given({}).seed)
     result["seeds"] = [seed.numpy().tolist() for seed in two.experimental_local_results(seeds)]
     second.set_weights(first.get_weights())
-    records = write_records(directory, {"train": 1, "validation": 1, "test": 3}, modalities=CONFIG.modalities)
+    records = write_records(directory, {"train": 3, "validation": 1, "test": 3}, modalities=CONFIG.modalities)
     result["evaluation"] = {}
     for name in ("validation", "test"):  # one video is fewer than devices, three do not divide by them
         alone, shared = (Evaluator(ensemble, records, split(records), CONFIG)(name) for ensemble in (first, second))
