@@ -67,7 +67,8 @@ def report(settings: ReportSettings) -> RunCollection:
     write_text(output / "claims.md", document.claims_document(collection, claims))
     write_text(output / "index.html", to_html(document.page_document(collection, tables, claims, captions)))
     print(document.subject(collection))
-    print(quotable["All methods"].to_string(index=False))
+    if "All methods" in quotable:
+        print(quotable["All methods"].to_string(index=False))
     for claim in claims:
         print(f"\n{claim.number}. {claim.statement}")
         for case in claim.cases:

@@ -114,7 +114,7 @@ def test_the_documents(written):
     claims = (written / "results/claims.md").read_text(encoding="utf-8")
     assert len(re.findall(r"^## \d\. ", claims, re.MULTILINE)) == 7
     assert "**DMCL, authors' recipe − Independent, authors' recipe: holds**" in claims
-    assert "- *does not hold* where no seed shows it" in claims
+    assert "- It *does not hold* where no seed shows it" in claims
     long = pd.read_csv(written / "results/tables.csv")
     assert len(long) == 4 * 10  # variants × reported accuracies
     assert not list(written.rglob("*.partial"))
@@ -229,6 +229,12 @@ def test_random_features_that_do_not_belong_there(written, tmp_path, change, mes
     change(random_features({"inference": 24, "batch statistics": 11})).to_csv(path, index=False)
     with pytest.raises(InputError, match=message):
         report.report(ReportSettings(written / "runs", tmp_path, path))
+
+
+def test_runs_on_fewer_videos_alone(tmp_path):
+    write_run(tmp_path / "runs/0", {"rgb": right_in((0, 30))}, method="dmcl", train_fraction=0.5)
+    report.report(ReportSettings(tmp_path / "runs", tmp_path / "results"))
+    assert "50 % of the videos" in (tmp_path / "results/tables.md").read_text(encoding="utf-8")
 
 
 def test_random_features_that_are_asked_for_must_be_there(written, tmp_path):

@@ -90,7 +90,7 @@ def tested(claims: Sequence[Claim]) -> list[Claim]:
 def better_rgb(collection: RunCollection) -> Claim:
     """Claim 1: Tables 1 and 3, Sec. 4.3."""
     cases = _against(collection, "dmcl", "independent", lambda a, b: [difference("rgb", a, b)])
-    how = "Accuracy of the RGB network on the test videos, DMCL minus independent training."
+    how = "What is compared is the accuracy of the RGB network on the test videos, DMCL minus independent training."
     return Claim(1, "DMCL's RGB network beats the independently trained one.", how, "points", cases)
 
 
@@ -107,8 +107,8 @@ def collapse(collection: RunCollection) -> Claim:
         "wins nearly all samples."
     )
     how = (
-        f"Accuracy of RGB and Σ, independent minus the method, must exceed {FAR:g} points; of the training samples in "
-        f"the last {100 * LATE:g} % of the epochs one modality must win more than {NEARLY_ALL:g} %."
+        f"The accuracies of RGB and Σ, independent training minus the method, must exceed {FAR:g} points. Of the "
+        f"training samples in the last {100 * LATE:g} % of the epochs, one modality must win over {NEARLY_ALL:g} %."
     )
     return Claim(2, statement, how, "points", cases)
 
@@ -123,8 +123,9 @@ def flow_is_first(collection: RunCollection) -> Claim:
             Case(group.label, [] if missing else [early_difference(o, "flow", group) for o in others], missing)
         )
     how = (
-        f"Training cross-entropy of independently trained networks, mean over the first {100 * EARLY:g} % of the "
-        "epochs, the other modality minus flow. Training has no test videos, so there is no bootstrap."
+        "What is compared is the training cross-entropy of independently trained networks, averaged over the first "
+        f"{100 * EARLY:g} % of the epochs, the other modality minus flow. Training has no test videos, so there is no "
+        "bootstrap."
     )
     statement = "Flow's training loss is the lowest in the first epochs."
     return Claim(3, statement, how, "nats", cases or _no_runs("independent"))
@@ -134,8 +135,9 @@ def random_flow_features(table: pd.DataFrame | None) -> Claim:
     """Claim 4: Table 2."""
     statement = "Random flow features classify better by k-NN than random RGB or depth features."
     how = (
-        "k-NN accuracy of features of untrained networks, flow minus the other modality, mean over all k, paired by "
-        "initialisation. The file holds no predictions, so there is no bootstrap over videos."
+        "What is compared is the k-NN accuracy of features of untrained networks, averaged over all k, flow minus the "
+        "other modality; networks are paired by their initialisation. The file holds no predictions, so there is no "
+        "bootstrap over videos."
     )
     if table is None:
         note = "there are no accuracies of random features; make them with python -m dmcl_tf.random_features"
@@ -159,14 +161,14 @@ def better_teacher(collection: RunCollection) -> Claim:
         return [difference(modality, group, other) for modality in group.config.modalities]
 
     statement = "A random teacher is worse than the winner as teacher, in every modality."
-    how = "Accuracy of each network on the test videos, DMCL minus random teacher."
+    how = "What is compared is the accuracy of each network on the test videos, DMCL minus random teacher."
     return Claim(5, statement, how, "points", _against(collection, "dmcl", "random_teacher", differences))
 
 
 def smaller_gap(collection: RunCollection) -> Claim:
     """Claim 6: Table 1, Sec. 4.3."""
     cases = _against(collection, "dmcl", "independent", lambda a, b: [difference("gap", b, a)])
-    how = "Oracle accuracy minus accuracy of the sum, independent training minus DMCL."
+    how = "What is compared is the oracle accuracy minus the accuracy of the sum, independent training minus DMCL."
     return Claim(6, "The gap Φ − Σ is smaller for DMCL than for independent training.", how, "points", cases)
 
 
@@ -186,8 +188,8 @@ def larger_gain(collection: RunCollection) -> Claim:
             label = f"{100 * fraction:g} % of the videos against all: {dmcl[1].label} − {baseline.label}"
             cases.append(Case(label, [contrast("rgb", signed)]))
     how = (
-        "Accuracy of RGB, DMCL minus independent training: the difference with fewer training videos minus the "
-        "difference with all."
+        "What is compared is the gain in the accuracy of RGB, DMCL minus independent training: the gain with fewer "
+        "training videos minus the gain with all."
     )
     none = [Case("DMCL", note="runs of dmcl and of independent on all and on fewer videos are needed")]
     statement = "The gain of DMCL's RGB network grows as training data shrink."

@@ -64,10 +64,10 @@ def _class_accuracies(group: RunGroup, modality: str) -> pd.DataFrame:
 
 def confusion(group: RunGroup) -> Figure | None:
     """Confusion matrices of every modality and Σ, in percent of each true class, over all seeds."""
-    runs = [run for run in group.runs.values() if run.confusion]
-    if not runs:
+    matrices = [matrix for run in group.runs.values() if (matrix := run.confusion)]
+    if not matrices:
         return None
-    classes, names = runs[0].run.class_names, list(runs[0].confusion)
+    classes, names = next(iter(group.runs.values())).run.class_names, list(matrices[0])
     named = len(classes) <= _MOST_CLASSES
     side = max(2.6, 0.27 * len(classes)) if named else 4.0  # a matrix's, in inches
     margin = 0.08 * max(map(len, classes)) if named else 0.4
@@ -76,7 +76,7 @@ def confusion(group: RunGroup) -> Figure | None:
     width, height = side + (margin + 1.3) / columns, side + 0.3 + (margin + 0.4) / rows
     figure, panels = new_figure(rows, columns, width=width, height=height, sharex=True, sharey=True)
     for axes, name in zip(panels, names):
-        counts = sum(run.confusion[name] for run in runs)
+        counts = sum(matrix[name] for matrix in matrices)
         shares = 100 * counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
         image = axes.imshow(shares, cmap="Blues", vmin=0, vmax=100, interpolation="nearest")
         axes.set_title(COLUMN_NAMES.get(name, name))

@@ -15,7 +15,7 @@ from dmcl_tf.datasets import find_dataset
 from dmcl_tf.datasets.base import Dataset
 from dmcl_tf.errors import InputError
 from dmcl_tf.runs.folder import Run
-from dmcl_tf.scoring.results import Results
+from dmcl_tf.scoring.results import Results, paths, read_confusion
 
 METHOD_NAMES = {
     "independent": "Independent",
@@ -44,8 +44,6 @@ class FinishedRun:
         history: one row per epoch; empty where there is no `history.csv`.
         correct: one row per test video, its index the video's name: 1 where the prediction of a modality, of `sum` or
             of `oracle` is right, else 0. None where there is no `predictions.csv`.
-        confusion: by modality and `sum`, (C, C) videos by true class (rows) and predicted class (columns); empty where
-            there is no `confusion.csv`.
     """
 
     directory: Path
@@ -53,12 +51,17 @@ class FinishedRun:
     results: Results
     history: pd.DataFrame
     correct: pd.DataFrame | None
-    confusion: dict[str, np.ndarray]
 
     @property
     def config(self) -> Config:
         """Every setting of the training."""
         return self.run.config
+
+    @property
+    def confusion(self) -> dict[str, np.ndarray]:
+        """(C, C) videos by true class (rows) and predicted one (columns), by modality and `sum`; empty without file."""
+        there = paths(self.directory, "test")[2].exists()
+        return read_confusion(self.directory, self.results) if there else {}
 
     def accuracy(self, name: str) -> float:
         """The accuracy in percent of a modality, a subset, `sum`, `sum_probabilities` or `oracle`; NaN without it."""

@@ -22,8 +22,8 @@ class Drawn:
     """`plots/drawn.json`: the figures that are there.
 
     Attributes:
-        checksum: of the runs' files and the code that drew them.
-        captions: by the path of the picture, relative to the report.
+        checksum: a checksum of the runs' files and of the code that drew them.
+        captions: their captions, by the path of the picture, relative to the report.
     """
 
     checksum: str
@@ -58,7 +58,8 @@ def _checksum(collection: RunCollection) -> str:
 def _draw(collection: RunCollection, output: Path) -> dict[str, str]:
     from dmcl_tf.reporting import class_charts, curves, style  # Matplotlib takes a second to load
 
-    band, deviation = "Mean over seeds; band from the lowest to the highest.", "Mean and standard deviation over seeds."
+    band = "Lines are means over seeds, in bands from the lowest to the highest."
+    deviation = "Means and standard deviations are over seeds."
     of_all = [
         (curves.training_loss, f"Training cross-entropy of each modality (Fig. 3 of the paper). {band}"),
         (curves.wins, f"Share of the training samples at which each modality has the lowest loss. {band}"),

@@ -6,13 +6,14 @@ import zlib
 from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
 from dmcl_tf.errors import InputError
 from dmcl_tf.reporting.collection import FinishedRun, RunCollection, group_runs
 from dmcl_tf.runs.folder import Run, RunFolder
 from dmcl_tf.scoring import accuracy
-from dmcl_tf.scoring.results import Results, paths, read_confusion, read_predictions, read_results
+from dmcl_tf.scoring.results import Results, paths, read_predictions, read_results
 
 
 def load_runs(directory: Path) -> RunCollection:
@@ -29,10 +30,8 @@ def load_runs(directory: Path) -> RunCollection:
         settings.append((path.parent, run))
         results = _results_or_reason(folder, run)
         if isinstance(results, Results):
-            _, predictions, confusion = paths(path.parent, "test")
-            correct = _read_correct(path.parent, results) if predictions.exists() else None
-            matrices = read_confusion(path.parent, results) if confusion.exists() else {}
-            finished.append(FinishedRun(path.parent, run, results, folder.read_history(), correct, matrices))
+            correct = _read_correct(path.parent, results)
+            finished.append(FinishedRun(path.parent, run, results, folder.read_history(), correct))
         else:
             unfinished[path.parent] = results
     if not finished:
@@ -55,14 +54,15 @@ def _results_or_reason(folder: RunFolder, run: Run) -> Results | str:
     return results
 
 
-def _read_correct(directory: Path, results: Results) -> pd.DataFrame:
+def _read_correct(directory: Path, results: Results) -> pd.DataFrame | None:
     """Which predictions are right, of each modality, of the sum of logits and of any modality (the oracle)."""
+    if not paths(directory, "test")[1].exists():
+        return None
     videos, modalities = read_predictions(directory, results), results.evaluated.config.modalities
     predicted = accuracy.predictions(videos.logits, modalities)
     right = {name: (predicted[name] == videos.labels).astype(int) for name in (*modalities, "sum")}
-    correct = pd.DataFrame(right, index=videos.video_ids)
-    correct["oracle"] = correct[list(modalities)].max(axis=1)
-    return correct
+    right["oracle"] = np.max([right[modality] for modality in modalities], axis=0)
+    return pd.DataFrame(right, index=videos.video_ids)
 
 
 def _check_comparable(settings: Sequence[tuple[Path, Run]], finished: Sequence[FinishedRun]) -> None:

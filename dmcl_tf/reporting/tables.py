@@ -75,8 +75,8 @@ def accuracies(
                 row[f"{_column(name)}, paper"] = _number(published.get(name))
         rows.append(row)
     note = (
-        "Accuracy in percent on the test videos, mean ± standard deviation over seeds. Σ is the argmax of the summed "
-        "logits; for Φ a video counts as right when any network is."
+        "Accuracies are in percent on the test videos, mean ± standard deviation over seeds. Σ is the argmax of the "
+        "summed logits; for Φ a video counts as right when any network is."
     )
     return Table(title, note, pd.DataFrame(rows))
 
@@ -92,8 +92,8 @@ def random_features_table(dataset: str, features: pd.DataFrame | None) -> Table:
             row[f"k = {k}, paper"] = _number(published.get(modality, {}).get(k))
         rows.append(row)
     note = (
-        "Accuracy in percent of k-NN on pooled features of freshly initialised networks, mean ± standard deviation "
-        "over initialisations."
+        "Accuracies are in percent, of k-NN on pooled features of freshly initialised networks, mean ± standard "
+        "deviation over initialisations."
     )
     return Table("Table 2: random features", note, pd.DataFrame(rows))
 
@@ -120,8 +120,8 @@ def privileged_information(dataset: str, groups: Sequence[RunGroup]) -> Table:
             ours, runs = mean_and_deviation(group.accuracies(name)), str(len(group.runs))
             rows.append(_compared(group.label, trained, tested, reported.get(name), ours, runs))
     note = (
-        "Accuracy in percent. Methods of others are quoted from the paper, on real videos at full size; RGB+ uses a "
-        "second network that mimics the missing modality."
+        "Accuracies are in percent. Methods of others are quoted from the paper, on real videos at full size; RGB+ "
+        "uses a second network that mimics the missing modality."
     )
     numbers = dict.fromkeys(f"Table {row.table}: " for row in published)
     return Table(f"{''.join(numbers)}training and testing modalities", note, pd.DataFrame(rows))
@@ -149,7 +149,7 @@ def groups_of_videos(groups: Sequence[RunGroup], names: Sequence[str]) -> Table:
                 values = pd.Series([found[videos].accuracy.get(name) for found in by_video], dtype=float)
                 row[_column(name)] = mean_and_deviation(values)
             rows.append(row)
-    note = "Accuracy in percent on groups of the test videos; in their mean each group counts the same."
+    note = "Accuracies are in percent on groups of the test videos; in their mean each group counts the same."
     return Table("Groups of test videos", note, pd.DataFrame(rows))
 
 
@@ -157,7 +157,7 @@ def subsets(groups: Sequence[RunGroup]) -> Table:
     """Accuracy of the summed logits of every subset of the modalities."""
     names = subset_names(_most_modalities(groups))
     rows = [{**_head(group), **{n: mean_and_deviation(group.accuracies(n)) for n in names}} for group in groups]
-    note = "Accuracy in percent of the argmax of the summed logits when only these modalities are there."
+    note = "Accuracies are in percent, by the argmax of the summed logits when only these modalities are there."
     return Table("Every subset of the modalities", note, pd.DataFrame(rows))
 
 
@@ -169,7 +169,7 @@ def fractions(collection: RunCollection, names: Sequence[str]) -> Table:
             share = f"{100 * group.config.train_fraction:g} %"
             row = {"Method": whole.label, "Training videos": share, "Runs": str(len(group.runs))}
             rows.append({**row, **{_column(name): mean_and_deviation(group.accuracies(name)) for name in names}})
-    note = "Accuracy in percent, mean ± standard deviation over seeds; the share is the same of every class."
+    note = "Accuracies are in percent, mean ± standard deviation over seeds. The share is the same of every class."
     return Table("Fewer training videos", note, pd.DataFrame(rows))
 
 
@@ -194,7 +194,7 @@ def _head(group: RunGroup) -> dict[str, str]:
 
 
 def _most_modalities(groups: Sequence[RunGroup]) -> tuple[str, ...]:
-    return max((group.config.modalities for group in groups), key=len)
+    return max((group.config.modalities for group in groups), key=len, default=())
 
 
 def _number(value: float | None) -> str:

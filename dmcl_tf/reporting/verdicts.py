@@ -13,17 +13,18 @@ from dmcl_tf.reporting.statistics import Interval, bootstrap, sign_flip_test, t_
 HOLDS, DOES_NOT_HOLD, UNDECIDED = "holds", "does not hold", "undecided"
 FEWEST_SEEDS = 3
 MARGIN = 1.0  # percentage points that would matter
-RULE = f"""A claim says that a difference exceeds a threshold, mostly zero. It
+RULE = f"""A claim says that a difference exceeds a threshold, which is zero unless it says otherwise.
 
-- *holds* where the difference does so in every one of at least {FEWEST_SEEDS} seeds, and the 95 % intervals of its mean
-  do so too: that over seeds (paired t-test) and that over test videos (bootstrap of the videos, seeds averaged);
-- *does not hold* where no seed shows it and the bootstrap excludes an excess of {MARGIN:g} point, or where both
-  intervals exclude that;
-- is *undecided* otherwise, also with fewer seeds or without what a test needs.
+- It *holds* where the difference exceeds the threshold in every one of at least {FEWEST_SEEDS} seeds, and where the
+  95 % intervals of its mean lie above the threshold as well: the interval over seeds (paired t-test) and the interval
+  over test videos (bootstrap of the videos, seeds averaged).
+- It *does not hold* where no seed shows it and the bootstrap excludes an excess of {MARGIN:g} point, or where both
+  intervals exclude such an excess.
+- It is *undecided* otherwise, and also with fewer seeds or without what a test needs.
 
-A claim that says several things holds where all of them hold, and does not where one does not. Quantities without test
-videos, such as a training loss, are tested over seeds alone; no excess in any seed is then enough for *does not hold*.
-With n seeds the exact sign-flip test cannot give a p below 2/2ⁿ; it is shown, and decides nothing."""
+A claim that says several things holds where all of them hold, and does not hold where one of them does not. Quantities
+without test videos, such as a training loss, are tested over seeds alone; for *does not hold* it is then enough that no
+seed shows an excess. With n seeds the sign-flip test cannot give a p below 2/2ⁿ. It is shown, but decides nothing."""
 
 
 @dataclass(frozen=True)
