@@ -103,7 +103,7 @@ def make_records(settings: RecordSettings) -> Records | None:
         except BaseException:
             remove_stale(directory)  # of workers that were ended
             raise
-        skipped = {shown(entry.video_id): shown(entry.reason) for entry in (*found.skipped, *found.excluded, *unusable)}
+        skipped = _reasons(settings, (*found.skipped, *found.excluded, *unusable))
         if settings.part is not None:
             print(f"part {settings.part[0]} of {settings.part[1]}: {len(rows)} records in {directory}")
             print_skipped(_reasons(settings, unusable))

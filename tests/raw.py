@@ -45,19 +45,23 @@ def write_image(path: Path, image: np.ndarray) -> Path:
     return path
 
 
-def write_volume(path: Path, volume: np.ndarray, *, version: str, variable: str = "curFrame") -> Path:
+def write_volume(
+    path: Path, volume: np.ndarray, *, version: str, variable: str = "curFrame", **others: np.ndarray
+) -> Path:
     """Writes H × W × T as MATLAB does: format "5", or "7.3", which is HDF5 with the dimensions reversed."""
+    variables = {variable: volume, **others}
     path.parent.mkdir(parents=True, exist_ok=True)
     if version == "5":
         from scipy.io import savemat
 
-        savemat(str(path), {variable: volume})
+        savemat(str(path), variables)
         return path
     import h5py
 
     with h5py.File(path, "w", userblock_size=512) as file:
-        dataset = file.create_dataset(variable, data=volume.T)
-        dataset.attrs["MATLAB_class"] = np.bytes_(str(volume.dtype))
+        for name, values in variables.items():
+            dataset = file.create_dataset(name, data=values.T)
+            dataset.attrs["MATLAB_class"] = np.bytes_(str(values.dtype))
     header = b"MATLAB 7.3 MAT-file, Platform: GLNXA64, HDF5 schema 1.00 .".ljust(124) + b"\x00\x02IM"
     with path.open("r+b") as file:
         file.write(header)

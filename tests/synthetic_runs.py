@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from dmcl_tf.config import Config, resolve
+from dmcl_tf.datasets import DATASETS
 from dmcl_tf.runs.folder import Run, RunFolder, Weights
 from dmcl_tf.scoring.results import Evaluated, VideoLogits, summarize, write_results
 
@@ -51,7 +52,7 @@ def write_run(
     settings = {"modalities": tuple(right), "epochs": 8, **settings}
     config = resolve(settings.pop("recipe", "authors"), settings.pop("scale", "compact"), settings)
     folder = RunFolder(directory)
-    protocol = protocol or {"train_views": [1, 2], "test_view": 3}
+    protocol = protocol or DATASETS["nwucla"].protocol()
     folder.create_or_match(Run(dataset, "data/records", "drawn", CLASSES, protocol, {}, "", config))
     folder.write_history(make_history(config, histories or {}))
     if not results:

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import json
 import weakref
 
 import numpy as np
 import pytest
 from raw import colour_frame, depth_frame, write_image, write_video
 
-from data_prep.raw.base import Skipped, Video
+from data_prep.raw.base import RawVideo
 from data_prep.video.alignment import AlignedReader, allowed_difference
 from data_prep.video.depth import DepthSettings
-from data_prep.video.extract_video import FrameSettings, extract_video, read_video_file
-from data_prep.video.frames import read_image
+from data_prep.video.frames import decode_image
+from data_prep.video.record import VideoSettings, make_frames
 from data_prep.video.sources import Frame, ImageFolder, ImageSequence, VideoFile
 from dmcl_tf.errors import InputError
 
@@ -25,10 +24,10 @@ def video_and_folder(root, rgb, depth):
     return {"rgb": VideoFile(write_video(root / "rgb.avi", rgb)), "depth": ImageFolder(root / "depth")}
 
 
-def extract(sources, root, **settings):
-    video = Video("clip", 0, sources)
-    settings = {"depth": DepthSettings("clip_mm"), **settings}
-    return extract_video(video, frames_dir=root / "frames", settings=FrameSettings("custom", 16, **settings))
+def extract(sources, **settings):
+    """The JPEGs by modality, and the warnings."""
+    settings = VideoSettings(tuple(sources), 16, **{"depth": DepthSettings("clip_mm"), **settings})
+    return make_frames(RawVideo("clip", "wave", sources), settings)
 
 
 @pytest.mark.parametrize(
@@ -41,25 +40,18 @@ def test_the_tolerance_is_a_share_or_frames(length, tolerance, frames):
 
 @pytest.mark.parametrize(("rgb", "depth"), [(20, 18), (18, 20)])
 def test_within_the_tolerance_the_shortest_counts(tmp_path, rgb, depth):
-    result = extract(video_and_folder(tmp_path, rgb, depth), tmp_path)
-    assert (result.frames, result.length) == (18, 18)
-    assert result.raw_lengths == {"rgb": rgb, "depth": depth}
-    assert result.warnings == (
+    frames, warnings = extract(video_and_folder(tmp_path, rgb, depth))
+    assert warnings == [
         f"the modalities differ in their number of frames (rgb {rgb}, depth {depth}): aligned on the first 18",
-    )
-    folder = tmp_path / "frames" / "clip"
-    assert read_video_file(folder) == result
-    assert json.loads((folder / "video.json").read_text())["raw_lengths"] == {"rgb": rgb, "depth": depth}
-    for modality in ("rgb", "depth"):
-        assert len(list((folder / modality).iterdir())) == 18
+    ]
+    assert {modality: len(images) for modality, images in frames.items()} == {"rgb": 18, "depth": 18}
 
 
-def test_beyond_it_the_video_is_skipped_with_both_numbers(tmp_path):
-    result = extract(video_and_folder(tmp_path, 20, 12), tmp_path)
-    assert isinstance(result, Skipped)
-    assert "(rgb 20, depth 12) by more than --length_tolerance=0.1" in result.reason
-    assert not list((tmp_path / "frames").iterdir())
-    assert extract(video_and_folder(tmp_path, 20, 12), tmp_path, length_tolerance=8).frames == 12
+def test_beyond_it_the_video_is_refused_with_both_numbers(tmp_path):
+    sources = video_and_folder(tmp_path, 20, 12)
+    with pytest.raises(InputError, match=r"\(rgb 20, depth 12\) by more than --length_tolerance=0\.1"):
+        extract(sources)
+    assert len(extract(sources, length_tolerance=8)[0]["rgb"]) == 12
 
 
 def test_element_i_of_each_modality_shows_the_same_moment(tmp_path):
@@ -72,9 +64,9 @@ def test_element_i_of_each_modality_shows_the_same_moment(tmp_path):
     for moment, index in zip(moments, kept):
         np.testing.assert_array_equal(moment["depth"].image, depth_frame(index))
         assert np.abs(moment["rgb"].image.astype(int) - colour_frame(index)).mean() < 15  # JPEG, of hardly any pixels
-    result = extract(sources, tmp_path)
-    assert result.warnings == (f"{bad}: the file is empty; download it again; its frame is left out",)
-    stored = read_image(tmp_path / "frames/clip/depth/000009.jpg").mean(axis=0)  # of the tenth moment left, frame 10
+    frames, warnings = extract(sources)
+    assert warnings == [f"{bad}: the file is empty; download it again; its frame is left out"]
+    stored = decode_image(frames["depth"][9]).mean(axis=0)  # of the tenth moment left, frame 10
     expected = depth_frame(10).reshape(24, 16, 2).mean(axis=(0, 2))
     assert np.corrcoef(stored, expected)[0, 1] > 0.99
 
@@ -84,18 +76,20 @@ def test_a_video_that_stops_early(tmp_path):
     path.write_bytes(path.read_bytes()[: int(0.7 * path.stat().st_size)])
     found = sum(1 for _ in VideoFile(path).frames())
     assert 10 < found < 36
-    result = extract({"rgb": VideoFile(path)}, tmp_path)
-    assert isinstance(result, Skipped)
-    assert f"rgb.avi: {found} frames can be decoded, but the file declares 40" in result.reason
-    tolerated = extract({"rgb": VideoFile(path)}, tmp_path, length_tolerance=30)
-    assert tolerated.frames == found
-    assert tolerated.warnings == (f"{path}: {found} frames can be decoded, but the file declares 40",)
+    counts = f"{path}: {found} frames can be decoded, but the file declares 40"
+    with pytest.raises(InputError) as error:
+        extract({"rgb": VideoFile(path)})
+    assert str(error.value) == f"{counts}; copy it again, or raise --length_tolerance"
+    frames, warnings = extract({"rgb": VideoFile(path)}, length_tolerance=30)
+    assert len(frames["rgb"]) == found
+    assert warnings == [counts]
 
 
 def test_a_source_that_cannot_be_opened(tmp_path):
     (tmp_path / "rgb.avi").write_text("text")
-    result = extract({"rgb": VideoFile(tmp_path / "rgb.avi")}, tmp_path)
-    assert result == Skipped("clip", f"{tmp_path}/rgb.avi: not a video that can be decoded; copy or download it again")
+    with pytest.raises(InputError) as error:
+        extract({"rgb": VideoFile(tmp_path / "rgb.avi")})
+    assert str(error.value) == f"{tmp_path}/rgb.avi: not a video that can be decoded; copy or download it again"
 
 
 def test_nothing_to_read():
@@ -104,9 +98,9 @@ def test_nothing_to_read():
 
 
 def test_one_frame_is_kept_and_said(tmp_path):
-    result = extract(video_and_folder(tmp_path, 1, 1), tmp_path)
-    assert (result.frames, result.length) == (1, 9)
-    assert result.warnings == ("it has one frame only, and so no motion",)
+    frames, warnings = extract(video_and_folder(tmp_path, 1, 1))
+    assert len(frames["rgb"]) == 1
+    assert warnings == ["it has one frame only, and so no motion"]
 
 
 def test_blank_depth_is_kept_and_said(tmp_path):
@@ -114,22 +108,20 @@ def test_blank_depth_is_kept_and_said(tmp_path):
         write_image(tmp_path / "depth" / f"{index}.png", np.zeros((24, 32), np.uint16))
     sources = {"rgb": VideoFile(write_video(tmp_path / "rgb.avi", 10)), "depth": ImageFolder(tmp_path / "depth")}
     for mode in ("clip_mm", "per_clip", "jet"):
-        result = extract(sources, tmp_path / mode, depth=DepthSettings(mode))
-        assert result.warnings == ("depth is blank: every frame is of one grey level",)
-    black = [np.zeros((24, 32, 3), np.uint8)] * 10
-    video = VideoFile(write_video(tmp_path / "black.avi", black))
-    result = extract({"rgb": sources["rgb"], "depth": video}, tmp_path, depth=DepthSettings())
-    assert result.warnings == ("depth is blank: every frame is of one grey level",)
+        _, warnings = extract(sources, depth=DepthSettings(mode))
+        assert warnings == ["depth is blank: every frame is of one grey level"]
+    black = VideoFile(write_video(tmp_path / "black.avi", [np.zeros((24, 32, 3), np.uint8)] * 10))
+    _, warnings = extract({"rgb": sources["rgb"], "depth": black}, depth=DepthSettings())
+    assert warnings == ["depth is blank: every frame is of one grey level"]
 
 
 def test_16_bits_where_8_are_said(tmp_path):
     sources = video_and_folder(tmp_path, 9, 9)
-    result = extract(sources, tmp_path, depth=DepthSettings("as_is"))
-    assert result.reason.startswith(
-        f"{tmp_path}/depth/0.png: an image of 16 bits per pixel, but as_is takes 8: choose "
-    )
-    result = extract(sources, tmp_path, depth_modalities=("other",))
-    assert result.reason.startswith(f"{tmp_path}/depth/0.png: more than 8 bits per pixel; where these are distances, ")
+    where = f"{tmp_path}/depth/0.png"
+    with pytest.raises(InputError, match=f"{where}: an image of 16 bits per pixel, but as_is takes 8: choose "):
+        extract(sources, depth=DepthSettings("as_is"))
+    with pytest.raises(InputError, match=f"{where}: more than 8 bits per pixel; where these are distances, "):
+        extract(sources, depth_modalities=("other",))
 
 
 class Tracked:
@@ -140,7 +132,7 @@ class Tracked:
     def __init__(self):
         self.alive = self.most = 0
 
-    def frames(self):
+    def frames(self, limits):
         for index in range(50):
             image = colour_frame(index)
             self.alive += 1
@@ -152,11 +144,11 @@ class Tracked:
     def _forget(self):
         self.alive -= 1
 
-    def declared_length(self):
-        return None
+    def lacking(self, found):
+        return 0
 
 
-def test_memory_is_bounded_by_a_few_frames(tmp_path):
+def test_memory_is_bounded_by_a_few_frames():
     source = Tracked()
-    assert extract({"rgb": source}, tmp_path).frames == 50
+    assert len(extract({"rgb": source})[0]["rgb"]) == 50
     assert source.most <= 3

@@ -5,21 +5,20 @@ from __future__ import annotations
 import cv2
 import numpy as np
 import pytest
-import tensorflow as tf
 from absl import flags
 
 from data_prep import make_tfrecords as script
 from data_prep.flow.encoding import decode_flow, encode_flow
-from data_prep.raw.base import Skipped, Video
-from data_prep.video.extract_video import FrameSettings, extract_video
-from data_prep.video.frames import encode_jpeg, read_image
+from data_prep.flow.settings import GivenFlowSettings
+from data_prep.raw.base import RawVideo
+from data_prep.video.frames import decode_image, encode_jpeg
 from data_prep.video.given_flow import accept_given_flow
+from data_prep.video.record import VideoSettings, make_frames
 from data_prep.video.sources import ImageFolder
-from dmcl_tf.data import records
 from dmcl_tf.errors import InputError
 
 SIZE = 24
-SETTINGS = FrameSettings("custom", SIZE)
+SETTINGS = VideoSettings(("rgb", "flow"), SIZE, flow=GivenFlowSettings())
 
 
 def flow_image(index):
@@ -41,27 +40,24 @@ def make_video(root, frames=12, flows=12, edit=None):
     if edit:
         images[3] = edit(images[3])
     rgb = write_images(root / "rgb", [random.randint(0, 256, (SIZE, SIZE, 3), np.uint8) for _ in range(frames)])
-    return Video("clip", 0, {"rgb": rgb, "flow": write_images(root / "flow", images)})
+    return RawVideo("clip", "wave", {"rgb": rgb, "flow": write_images(root / "flow", images)})
 
 
 @pytest.mark.parametrize("flows", [12, 11])
 def test_as_many_images_as_frames_or_one_fewer(tmp_path, flows):
-    result = extract_video(make_video(tmp_path, flows=flows), frames_dir=tmp_path / "frames", settings=SETTINGS)
-    assert (result.frames, result.warnings) == (12, ())
-    folder = tmp_path / "frames/clip/flow"
-    stored = [path.read_bytes() for path in sorted(folder.iterdir())]
+    frames, warnings = make_frames(make_video(tmp_path, flows=flows), SETTINGS)
+    assert warnings == []
     expected = [encode_jpeg(flow_image(min(index, flows - 1)), 95, full_chroma=True) for index in range(12)]
-    assert stored == expected
-    flow = decode_flow(read_image(folder / "000004.jpg")[..., ::-1], 5)
+    assert frames["flow"] == expected
+    flow = decode_flow(decode_image(frames["flow"][4])[..., ::-1], 5)
     np.testing.assert_allclose(np.median(flow[6:18, 6:18], axis=(0, 1)), [2, -1], atol=0.05)
 
 
 @pytest.mark.parametrize("flows", [10, 13])
 def test_another_number_is_refused(tmp_path, flows):
-    result = extract_video(make_video(tmp_path, flows=flows), frames_dir=tmp_path / "frames", settings=SETTINGS)
-    assert isinstance(result, Skipped)
-    assert f"{flows} flow images for 12 frames of rgb; expected as many, or one fewer" in result.reason
-    assert str(tmp_path / "flow") in result.reason
+    message = f"{tmp_path}/flow: {flows} flow images for 12 frames of rgb; expected as many, or one fewer"
+    with pytest.raises(InputError, match=message):
+        make_frames(make_video(tmp_path, flows=flows), SETTINGS)
 
 
 @pytest.mark.parametrize(
@@ -72,9 +68,9 @@ def test_another_number_is_refused(tmp_path, flows):
     ],
 )
 def test_images_that_are_no_flow_are_left_out_and_named(tmp_path, edit, reason):
-    result = extract_video(make_video(tmp_path, edit=edit), frames_dir=tmp_path / "frames", settings=SETTINGS)
-    assert result.frames == 11
-    assert reason in result.warnings[0]
+    frames, warnings = make_frames(make_video(tmp_path, edit=edit), SETTINGS)
+    assert len(frames["flow"]) == 11
+    assert reason in warnings[0]
 
 
 def test_videos_without_flow_stay_as_they_are(tmp_path):

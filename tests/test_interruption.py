@@ -1,4 +1,4 @@
-"""kill -9 at any moment of any stage, then the same command: the records come out as if nothing had happened."""
+"""Interruptions at any moment, then the same command: the records come out as if nothing had happened."""
 
 from __future__ import annotations
 
@@ -6,57 +6,69 @@ import os
 import shutil
 import signal
 import subprocess
-import sys
 import time
 from pathlib import Path
 
 import numpy as np
+import pytest
+from preparing import ROOT, command, contents
 
-ROOT = Path(__file__).resolve().parents[1]
 SEED = 20210105
-STAGES = ("frames/24/*/rgb/000000.jpg", "frames/24/*5_s01_e00_v02/flow", "records/24/train*")
+SMALL = ("--dataset=nwucla", "--frame_size=24", "--flow_preset=fast", "--workers=2")
 
 
-def command(data_dir, *arguments):
-    small = ("--dataset=nwucla", "--size=24", "--flow_preset=fast", "--videos_per_shard=3", "--workers=2")
-    return [sys.executable, str(ROOT / "data_prep/make_tfrecords.py"), *small, f"--data_dir={data_dir}", *arguments]
-
-
-def contents(folder):
-    return {path.name: path.read_bytes() for path in folder.iterdir()}
-
-
-def start(arguments):
+def start(arguments, **streams):
     return subprocess.Popen(
-        arguments, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
+        arguments, cwd=ROOT, start_new_session=True, **(streams or {"stdout": subprocess.DEVNULL, "stderr": -3})
     )
 
 
-def test_killing_at_every_stage_and_at_random_moments(tmp_path, write_nwucla_tree, request):
-    """Frames are removed on the way; every second time the workers have to notice by themselves that all is over."""
-    undisturbed, data_dir = tmp_path / "undisturbed", tmp_path / "killed"
-    write_nwucla_tree(undisturbed, frames=12)
+def children(process: int) -> list[int]:
+    text = Path(f"/proc/{process}/task/{process}/children").read_text()
+    return [int(child) for child in text.split()]
+
+
+def runs(process: int) -> bool:
+    """Whether a process is there and has not ended; the one that keeps resources of the others may take a moment."""
+    for _ in range(100):
+        try:
+            state = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0]
+        except (FileNotFoundError, ProcessLookupError):
+            return False
+        if state == "Z":  # nobody has asked how it ended
+            return False
+        time.sleep(0.05)
+    return True
+
+
+@pytest.fixture(scope="module")
+def raw(tmp_path_factory, write_nwucla_tree):
+    return write_nwucla_tree(tmp_path_factory.mktemp("raw"), frames=12)
+
+
+@pytest.fixture(scope="module")
+def undisturbed(raw, tmp_path_factory):
+    """The records of an undisturbed run, and how many seconds it takes."""
+    records = tmp_path_factory.mktemp("undisturbed") / "records"
     begin = time.monotonic()
-    subprocess.run(command(undisturbed), cwd=ROOT, check=True, capture_output=True)
-    longest = time.monotonic() - begin
-    data_dir.mkdir()
-    (data_dir / "multiview_action").symlink_to(undisturbed / "multiview_action")
-    arguments = command(data_dir, "--keep_frames=false")
+    arguments = command(*SMALL, f"--data_dir={raw}", f"--records={records}")
+    subprocess.run(arguments, cwd=ROOT, check=True, capture_output=True)
+    return contents(records), time.monotonic() - begin
 
-    for stage in STAGES:
-        process = start(arguments)
-        while process.poll() is None and not any(data_dir.glob(stage)):
-            time.sleep(0.005)
-        process.kill()
-        # the last stage is short: it may have come to its end by itself
-        assert process.wait() == -signal.SIGKILL or stage.startswith("records")
 
+def test_killing_at_random_moments(tmp_path, raw, undisturbed, request):
+    """Every second time the workers have to notice by themselves that all is over."""
+    expected, longest = undisturbed
+    records = tmp_path / "records"
+    arguments = command(*SMALL, f"--data_dir={raw}", f"--records={records}")
     random = np.random.RandomState(SEED)
     kills = 0
     while kills < request.config.getoption("--kills"):
         process = start(arguments)
+        while kills == 0 and process.poll() is None and not any(records.glob("videos/*/*")):
+            time.sleep(0.005)  # the first kill meets work, however slow the start is
         try:
-            process.wait(timeout=random.uniform(0, longest))
+            process.wait(timeout=random.uniform(0, longest if kills else 0.2))
         except subprocess.TimeoutExpired:
             kills += 1
             if kills % 2:
@@ -66,11 +78,32 @@ def test_killing_at_every_stage_and_at_random_moments(tmp_path, write_nwucla_tre
             process.wait()
         else:  # it came to its end before: the records are taken away, so that there is something to kill again
             assert process.returncode == 0
-            assert contents(data_dir / "records/24") == contents(undisturbed / "records/24")
-            shutil.rmtree(data_dir / "records")
+            assert contents(records) == expected
+            shutil.rmtree(records)
             longest *= 0.8
-
     subprocess.run(arguments, cwd=ROOT, check=True, capture_output=True)
-    assert contents(data_dir / "records/24") == contents(undisturbed / "records/24")
-    left = [path for path in data_dir.glob("frames/24/**/*") if path.suffix in (".jpg", ".partial")]
-    assert left == []
+    assert contents(records) == expected
+
+
+@pytest.mark.skipif(not Path("/proc/self").exists(), reason="looks for processes under /proc")
+@pytest.mark.parametrize(
+    ("number", "to_all", "status"),
+    [(signal.SIGTERM, False, 143), (signal.SIGINT, True, 130), (signal.SIGTERM, True, 143)],
+)
+def test_signals_end_in_one_line_and_end_the_workers(tmp_path, raw, number, to_all, status):
+    records = tmp_path / "records"
+    arguments = command(*SMALL, f"--data_dir={raw}", f"--records={records}")
+    process = start(arguments, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    while process.poll() is None and not any(records.glob("videos/*/*.tfrecord")):
+        time.sleep(0.005)
+    workers = children(process.pid)
+    os.killpg(process.pid, number) if to_all else process.send_signal(number)
+    _, errors = process.communicate(timeout=30)
+    assert process.returncode == status, errors
+    assert "Traceback" not in errors
+    assert [line for line in errors.splitlines() if line and "records:" not in line] == [
+        "stopped: the same command continues"
+    ]
+    assert len(workers) >= 2
+    assert not any(runs(worker) for worker in workers)
+    assert not list(records.rglob("*.partial"))

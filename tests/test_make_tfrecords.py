@@ -153,7 +153,7 @@ def test_parts_make_every_record_and_the_whole_makes_what_is_missing(raw, tmp_pa
     assert 0 < len(made[1]) < len(made[2]) < 30
     with lock(tmp_path / "parts", shared=True):  # other parts may be at work
         make(raw, *small, "--part=2/3")
-        with pytest.raises(InputError, match=r"parts is in use by process \d+ on "):
+        with pytest.raises(InputError, match=r"parts is in use by "):
             make(raw, *small)
     whole = make(raw, *small)
     assert contents(whole.directory) == contents(make(raw, "--modalities=rgb", f"--records={tmp_path / 'w'}").directory)

@@ -158,9 +158,7 @@ def test_gradient_of_the_distillation_is_the_difference_of_the_softened_predicti
     logits, labels = random_case(3, 6, 5, seed=3)
     with tf.GradientTape() as tape:
         tape.watch(logits)
-        loss = tf.reduce_sum(
-            dmcl(Outputs(logits), labels, Step(), temperature=5.0, label_weight=0.0, soft_weight=25.0)
-        )
+        loss = tf.reduce_sum(dmcl(Outputs(logits), labels, Step(), temperature=5.0, label_weight=0.0, soft_weight=25.0))
     soft = np.exp(log_softmax(logits.numpy() / 5.0))
     hard = np.exp(log_softmax(logits.numpy()))
     gradient = tape.gradient(loss, logits).numpy()

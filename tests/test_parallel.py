@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -35,14 +36,45 @@ def test_every_item_is_done_once(workers):
     assert sorted(results) == [number * number for number in range(40)]
 
 
-def _die(number: int) -> int:
-    os.kill(os.getpid(), signal.SIGKILL)
+def _die(number: int, deadly: int) -> int:
+    if number == deadly:
+        os.kill(os.getpid(), signal.SIGKILL)
     return number
 
 
-def test_a_process_that_is_killed_from_outside_is_explained():
-    with pytest.raises(InputError, match="dying: a process was killed, perhaps for lack of memory: run the same"):
-        list(run_parallel(_die, range(4), workers=2, description="dying"))
+def test_what_kills_its_process_is_found_and_all_else_is_done():
+    work = partial(_die, deadly=5)
+    results = run_parallel(work, range(12), workers=2, description="work", killed=lambda number: -number)
+    assert sorted(results) == [-5, *(number for number in range(12) if number != 5)]
+
+
+def test_without_a_name_for_it_the_work_ends():
+    with pytest.raises(InputError, match="killed twice at the same work, perhaps for lack of memory: run the same"):
+        list(run_parallel(partial(_die, deadly=0), range(2), workers=2, description="work"))
+
+
+def _die_once(path: str) -> str:
+    if not Path(path).exists():
+        Path(path).touch()
+        os.kill(os.getpid(), signal.SIGKILL)
+    return path
+
+
+def test_what_was_killed_by_chance_is_done_again(tmp_path):
+    paths = [str(tmp_path / name) for name in "ab"]
+    assert sorted(run_parallel(_die_once, paths, workers=2, description="work")) == paths
+
+
+def _fail(number: int) -> int:
+    if number == 3:
+        raise OSError(28, "No space left on device", "file")
+    return number
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_an_error_ends_the_work(workers):
+    with pytest.raises(OSError, match="No space left on device: 'file'"):
+        list(run_parallel(_fail, range(100), workers=workers, description="work"))
 
 
 @pytest.mark.skipif(not Path("/proc/self").exists(), reason="looks for processes under /proc")

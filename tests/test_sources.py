@@ -103,11 +103,10 @@ def test_a_refused_file_is_named(tmp_path, monkeypatch):
     path = write_video(tmp_path / "clip.avi", 2)
     image = write_image(tmp_path / "1.png", colour_frame(0))
 
-    def refuse(self, *_, **__):
-        raise PermissionError(13, "Permission denied", str(self))
+    def refuse(path, *_, **__):
+        raise PermissionError(13, "Permission denied", str(path))
 
-    monkeypatch.setattr(Path, "open", refuse)
-    monkeypatch.setattr(Path, "read_bytes", refuse)
+    monkeypatch.setattr(os, "open", refuse)
     with pytest.raises(InputError, match=r"clip\.avi: Permission denied"):
         list(VideoFile(path).frames())
     (error,) = ImageSequence((image,)).frames()
@@ -131,7 +130,7 @@ def test_folders_are_sorted_by_the_numbers_in_the_names(tmp_path):
 def test_a_folder_without_frames_and_a_file_in_its_place(tmp_path):
     (tmp_path / "file").write_text("x")
     (tmp_path / "empty").mkdir()
-    messages = {"file": "it is a file", "empty": r"no frames \(.jpg, .jpeg, .png\)", "none": "No such file"}
+    messages = {"file": "it is a file", "empty": r"no frames \(.jpg, .jpeg, .png, ", "none": "No such file"}
     for name, message in messages.items():
         folder = ImageFolder(tmp_path / name)
         with pytest.raises(InputError, match=f"{name}: {message}"):
@@ -149,7 +148,7 @@ def test_a_bad_image_takes_its_own_place(tmp_path):
     first, second, third = folder.frames()
     assert isinstance(first, Frame)
     assert str(second) == f"{tmp_path}/1.png: the PNG is cut off or damaged; download it again"
-    assert str(third) == f"{tmp_path}/2.png: neither a JPEG nor a PNG image; download it again"
+    assert str(third).startswith(f"{tmp_path}/2.png: neither a JPEG nor a PNG image, nor TIFF, ")
     assert list(folder.problems()) == [str(third)]  # by the header alone
 
 
@@ -196,11 +195,11 @@ def test_damaged_volumes_are_named(tmp_path, version, damage):
         path.write_bytes(path.read_bytes()[:-3000])
         message = "not a readable MATLAB file"
     elif damage == "variable":
-        path, message = write_volume(path, VOLUME, version=version, variable="A"), "has no variable 'curFrame', but A"
+        path, message = write_volume(path, VOLUME, version=version, variable="A"), "has no variable 'depth', but A"
     else:
         path, message = write_volume(path, VOLUME[None], version=version), "curFrame has the shape"
     with pytest.raises(InputError, match=rf"clip\.mat: {message}") as caught:
-        list(MatVolume(path).frames())
+        list(MatVolume(path, "depth" if damage == "variable" else None).frames())
     assert "\n" not in str(caught.value)
 
 

@@ -45,7 +45,11 @@ def test_flags_reach_the_stages_that_know_them():
     arguments = ["--method=independent", "--scale=compact", "--seed=3", "--workers=1", "--flow_bound=10"]
     arguments += ["--train_views=3,1", "--test_view=2", "--checkpoint=last", "--split=validation", "--lambda=0.5"]
     chosen = pipeline("nwucla", *arguments, "--nodeterministic")
-    assert (chosen.prepare.raw.workers, chosen.prepare.raw.videos.flow.bound, chosen.prepare.raw.videos.size) == (1, 10, 80)
+    assert (chosen.prepare.raw.workers, chosen.prepare.raw.videos.flow.bound, chosen.prepare.raw.videos.size) == (
+        1,
+        10,
+        80,
+    )
     config = chosen.train.config
     assert (config.method, config.scale, config.seed, config.distillation_weight) == ("independent", "compact", 3, 0.5)
     assert config.deterministic is False
@@ -96,7 +100,9 @@ def test_every_data_set_of_the_paper(dataset, arguments, protocol, records):
 def test_both_ways_of_writing_a_flag(sign):
     written = [("--learning_rate", "0.1"), ("--frame_size", "320"), ("--test_view", "1"), ("--train_views", "2,3")]
     written += [("--epochs", "2"), ("--checkpoint", "last"), ("--run_name", "mine")]
-    chosen = pipeline("nwucla", "--deterministic", *[t for name, value in written for t in f"{name}{sign}{value}".split()])
+    chosen = pipeline(
+        "nwucla", "--deterministic", *[t for name, value in written for t in f"{name}{sign}{value}".split()]
+    )
     config = chosen.train.config
     assert (config.learning_rate, config.frame_size, config.epochs, config.deterministic) == (0.1, 320, 2, True)
     assert chosen.prepare.raw.videos.size == 320

@@ -107,12 +107,13 @@ def _run_pool(
                         return (yield from _finish_broken(pending))
                     yield future.result()
                     del pending[future]
-        except BaseException as error:
+        except KeyboardInterrupt:  # the user waits; a cancelled future beside a killed process would be a fault
+            for process in multiprocessing.active_children():
+                process.kill()
+            raise
+        except BaseException:
             for future in pending:
                 future.cancel()
-            if isinstance(error, KeyboardInterrupt):  # the user waits
-                for process in multiprocessing.active_children():
-                    process.kill()
             raise
     return []
 

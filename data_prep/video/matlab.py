@@ -9,11 +9,12 @@ from pathlib import Path
 
 import numpy as np
 
-from data_prep.video.opening import DEFAULT_LIMITS, Limits, check_file, naming
+from data_prep.video.opening import AGAIN, DEFAULT_LIMITS, Limits, check_file, naming, shown
 from dmcl_tf.errors import InputError
 
 _HDF5_HEADERS = (b"MATLAB 7.3 MAT-file", b"\x89HDF\r\n\x1a\n")
 _BYTES = {"double": 8, "single": 4, "logical": 1, **{f"{u}int{8 * n}": n for u in ("", "u") for n in (1, 2, 4, 8)}}
+_BYTE_ORDERS = (b"IM", b"MI")
 _PROBLEM = "not a readable MATLAB file"
 _CACHE = 2**26  # bytes of parts that HDF5 keeps decompressed
 
@@ -57,7 +58,12 @@ def volume_length(path: Path, variable: str | None) -> int:
 
 
 def _is_hdf5(path: Path) -> bool:
-    return check_file(path, 20).startswith(_HDF5_HEADERS)
+    """Whether a file is of format 7.3; raises `InputError` where it is of none that is known here."""
+    head = check_file(path, 128)
+    # SciPy takes anything else for format 4, in which a file of zeros has no end
+    if not head.startswith(_HDF5_HEADERS) and head[126:] not in _BYTE_ORDERS:
+        raise InputError(f"{shown(path)}: {_PROBLEM} (its header is of neither format 5 nor 7.3); {AGAIN}")
+    return head.startswith(_HDF5_HEADERS)
 
 
 @contextmanager
@@ -68,6 +74,8 @@ def _loaded_volume(path: Path, variable: str | None, limits: Limits):
     with naming(path, problem=_PROBLEM):
         limits.check_bytes(math.prod(shape) * _BYTES[kind], f"{name}, unless it is saved with -v7.3,")
         volume = loadmat(str(path), variable_names=[name])[name].reshape(shape)
+        if volume.dtype.kind not in "uif":
+            raise InputError(f"{name} holds {volume.dtype} numbers; expected real ones")
     with naming(path):
         yield volume, False
 

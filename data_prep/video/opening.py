@@ -62,8 +62,8 @@ DEFAULT_LIMITS = Limits()
 
 def shown(path: Path | str) -> str:
     """A path as one line of text that can be printed, whatever its name consists of."""
-    text = os.fspath(path).encode("utf-8", "backslashreplace").decode()
-    return re.sub(r"[\x00-\x1f\x7f]", lambda match: f"\\x{ord(match[0]):02x}", text)
+    # the surrogates are bytes of a file's name that are not UTF-8
+    return re.sub(r"[\x00-\x1f\x7f\ud800-\udfff]", lambda match: f"\\x{ord(match[0]) & 0xFF:02x}", os.fspath(path))
 
 
 @contextmanager
@@ -82,9 +82,9 @@ def naming(path: Path, remedy: str = AGAIN, problem: str = "") -> Iterator[None]
         raise InputError(text if text.startswith(shown(path)) else f"{shown(path)}: {text}") from None
     except MemoryError:
         raise InputError(f"{shown(path)}: there is not enough memory for it; give it a smaller size") from None
-    except OSError as error:
-        raise InputError(f"{shown(path)}: {error.strerror or shown(first_line(error))}; {remedy}") from error
     except Exception as error:
+        if isinstance(error, OSError) and error.strerror:
+            raise InputError(f"{shown(path)}: {error.strerror}; {remedy}") from error
         reason = shown(first_line(error))
         raise InputError(f"{shown(path)}: {f'{problem} ({reason})' if problem else reason}; {remedy}") from error
 
