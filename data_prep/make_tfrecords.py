@@ -232,8 +232,8 @@ def _run(settings: RecordSettings, work: partial, videos: list[RawVideo]) -> Ite
         yield from local(videos)
         return
     yield from local(videos[: disk.SAMPLE])  # by which the disk is judged
-    options = {"options": settings.beam_options, "exchange": settings.records}
-    yield from run_beam(work, videos[disk.SAMPLE :], description="records", **options)
+    rest, exchange = videos[disk.SAMPLE :], settings.records
+    yield from run_beam(work, rest, description="records", options=settings.beam_options, exchange=exchange)
 
 
 def _killed(video: RawVideo) -> Skipped:
@@ -311,7 +311,7 @@ def preparation_flags(values: flags.FlagValues) -> None:
         "local",
         ["local", "beam"],
         "where records are made: in processes on this machine, or as an Apache Beam pipeline, on Dataflow, Flink or "
-        "Spark; its workers must see the same folders; needs requirements-beam.txt",
+        "Spark; its workers must see the same folders; needs pip install '.[beam]'",
         flag_values=values,
     )
     flags.DEFINE_string(

@@ -186,10 +186,18 @@ def _numbers(values: flags.FlagValues, name: str, least: int) -> tuple[int, ...]
     return numbers
 
 
+def show(settings: RandomFeatureSettings) -> None:
+    """Computes and prints the table."""
+    results = random_features(settings)
+    for k in settings.neighbours:
+        if k not in set(results["k"]):
+            print(f"k = {k} is left out: there are {results['train_videos'][0]} training videos")
+    print(f"{table(results)}\nwritten: {settings.output}")
+
+
 def main() -> None:
     """Computes Table 2 for the records that the flags name."""
-    settings = settings_from_flags(flags.FLAGS)
-    print(f"{table(random_features(settings))}\nwritten: {settings.output}")
+    show(settings_from_flags(flags.FLAGS))
 
 
 if __name__ == "__main__":

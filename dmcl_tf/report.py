@@ -5,60 +5,87 @@ of one data set, protocol and scale, and writes
 
   tables.md, tables.csv   the paper's tables, with its numbers beside ours
   claims.md               which of the paper's claims hold here, by which tests
-  plots/                  figures
+  plots/                  figures, drawn anew where the runs have changed
   index.html              all of it on one page, which opens from disk
+
+With --docs=docs/results.md it also writes its tables into that document, where lines such as `<!-- begin: Table 1 -->`
+and `<!-- end -->` ask for them.
 """
 
 from __future__ import annotations
 
-import re
+from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
 from absl import flags
 
 from dmcl_tf.errors import InputError, run_script
-from dmcl_tf.reporting import documents, pictures, plots, style
-from dmcl_tf.reporting.claims import all_claims
-from dmcl_tf.reporting.page import page
-from dmcl_tf.reporting.runs import load_runs
-from dmcl_tf.reporting.tables import all_tables, long_form
-from dmcl_tf.reporting.variants import RunCollection
-from dmcl_tf.runs.folder import write_text
+from dmcl_tf.files import write_text
+from dmcl_tf.reporting import document
+from dmcl_tf.reporting.claims import Claim, all_claims
+from dmcl_tf.reporting.collection import RunCollection
+from dmcl_tf.reporting.figures import write_figures
+from dmcl_tf.reporting.loading import load_runs
+from dmcl_tf.reporting.page import to_html
+from dmcl_tf.reporting.tables import Table, all_tables, long_form
 
 _RANDOM_FEATURES = ("modality", "k", "seed", "batch_norm", "accuracy", "dataset", "width", "crop_size")
 
 
-def report(runs: Path, output: Path, random_features: Path | None = None) -> RunCollection:
-    """Writes the report; returns the runs it is about.
+@dataclass(frozen=True)
+class ReportSettings:
+    """What is reported on, and where.
 
-    Args:
+    Attributes:
         runs: folder of the runs.
         output: folder of the report.
         random_features: what `dmcl_tf.random_features` wrote; None: `random_features.csv` in `output`, if it is there.
+        docs: documents that quote tables of the report.
+    """
+
+    runs: Path
+    output: Path
+    random_features: Path | None = None
+    docs: tuple[Path, ...] = ()
+
+
+def report(settings: ReportSettings) -> RunCollection:
+    """Writes the report and prints what it says; returns the runs it is about.
 
     Raises:
-        InputError: as `load_runs`, or for a file of random features that is none.
+        InputError: as `load_runs`, for a file of random features that is none, or for a document that does not exist
+            or asks for a table that there is not.
     """
-    collection = load_runs(runs)
-    features = None
-    if random_features or (output / "random_features.csv").exists():
-        features = read_random_features(random_features or output / "random_features.csv", collection)
-    tables, claims = all_tables(collection, features), all_claims(collection, features)
-    figures = write_figures(collection, output)
-    write_text(output / "tables.md", documents.tables_document(collection, tables))
+    collection, tables, claims = find(settings)
+    quotable = document.quotable(tables, claims)
+    for path in settings.docs:
+        write_text(path, document.quote(_read(path), quotable, path))
+    captions, output = write_figures(collection, settings.output), settings.output
+    write_text(output / "tables.md", document.tables_document(collection, tables))
     write_text(output / "tables.csv", long_form(collection).to_csv(index=False))
-    write_text(output / "claims.md", documents.claims_document(collection, claims))
-    write_text(output / "index.html", page(collection, tables, claims, figures))
-    print(documents.subject(collection))
-    print(next(table.frame for table in tables if table.title == "All methods").to_string(index=False))
+    write_text(output / "claims.md", document.claims_document(collection, claims))
+    write_text(output / "index.html", to_html(document.page_document(collection, tables, claims, captions)))
+    print(document.subject(collection))
+    if "All methods" in quotable:
+        print(quotable["All methods"].to_string(index=False))
     for claim in claims:
         print(f"\n{claim.number}. {claim.statement}")
         for case in claim.cases:
             print(f"   {case.verdict:13}  {case.label}" + (f" ({case.note})" if case.note else ""))
     for path, reason in collection.unfinished.items():
         print(f"without results: {path}: {reason}")
+    print(f"report: {output / 'index.html'}")
     return collection
+
+
+def find(settings: ReportSettings) -> tuple[RunCollection, list[Table], list[Claim]]:
+    """The runs, and the tables and claims that follow from them; errors as of `report`."""
+    collection, path = load_runs(settings.runs), settings.random_features
+    if path is None and (settings.output / "random_features.csv").exists():
+        path = settings.output / "random_features.csv"
+    features = read_random_features(path, collection) if path else None
+    return collection, all_tables(collection, features), all_claims(collection, features)
 
 
 def read_random_features(path: Path, collection: RunCollection) -> pd.DataFrame:
@@ -85,62 +112,50 @@ def read_random_features(path: Path, collection: RunCollection) -> pd.DataFrame:
     return table
 
 
-def write_figures(collection: RunCollection, output: Path) -> dict[str, str]:
-    """Writes the figures that there is something for; returns captions by path relative to `output`."""
-    band, deviation = "Mean over seeds; band from the lowest to the highest.", "Mean and standard deviation over seeds."
-    makers = {
-        "training_loss": (
-            plots.training_loss,
-            f"Training cross-entropy of each modality (Fig. 3 of the paper). {band}",
-        ),
-        "wins": (plots.wins, f"Share of the training samples at which each modality has the lowest loss. {band}"),
-        "validation_accuracy": (plots.validation_accuracy, f"Accuracy on the validation videos. {band}"),
-        "train_fractions": (
-            plots.fraction_curves,
-            f"Accuracy on the test videos against the share of the training videos. {deviation}",
-        ),
-        "per_class": (
-            pictures.per_class,
-            f"Accuracy of RGB in every class, independent training against DMCL. {deviation}",
-        ),
-    }
-    for variant in (*collection.find("independent"), *collection.find("dmcl")):
-        caption = f"Confusion matrices of {variant.label}, in percent of each true class, all seeds together."
-        name = "confusion_" + re.sub(r"[^a-z0-9.]+", "_", variant.label.lower().replace("'", ""))
-        makers[name] = (lambda _, variant=variant: pictures.confusion(variant), caption)
-    written = {}
-    with style.figure_style():
-        for name, (make, caption) in makers.items():
-            figure = make(collection)
-            if figure:
-                path = Path("plots") / f"{name}.png"
-                style.save(figure, output / path)
-                written[path.as_posix()] = caption
-    return written
+def _read(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise InputError(f"--docs={path}: {error.strerror}; expected a document in Markdown") from None
 
 
-def define_flags(flag_values: flags.FlagValues = flags.FLAGS) -> None:
-    """Defines the script's flags."""
-    flags.DEFINE_string("runs", None, "folder of the runs, such as checkpoints/nwucla", flag_values=flag_values)
-    flags.DEFINE_string("output", None, "folder of the report, such as results/nwucla", flag_values=flag_values)
-    flags.DEFINE_string(
-        "random_features",
-        None,
-        "CSV that dmcl_tf.random_features wrote; default: random_features.csv in --output, if it is there",
-        flag_values=flag_values,
+def report_flags(values: flags.FlagValues) -> None:
+    """What is reported on, and where."""
+    flags.DEFINE_string("runs", None, "folder of the runs, such as checkpoints/nwucla", flag_values=values)
+    flags.DEFINE_string("output", None, "folder of the report, such as results/nwucla", flag_values=values)
+    text = "CSV that dmcl_tf.random_features wrote; default: random_features.csv in --output, if it is there"
+    flags.DEFINE_string("random_features", None, text, flag_values=values)
+    text = "documents in Markdown that quote tables of the report, comma-separated"
+    flags.DEFINE_list("docs", [], text, flag_values=values)
+
+
+FLAG_GROUPS = (report_flags,)
+
+
+def settings_from_flags(values: flags.FlagValues) -> ReportSettings:
+    """The settings of a report.
+
+    Raises:
+        InputError: a folder is not given.
+    """
+    for name in ("runs", "output"):
+        if not values[name].value:
+            raise InputError(f"--{name} is missing: expected a folder, see --help")
+    features = values["random_features"].value
+    return ReportSettings(
+        Path(values["runs"].value),
+        Path(values["output"].value),
+        Path(features) if features else None,
+        tuple(map(Path, values["docs"].value)),
     )
 
 
 def main() -> None:
     """Reports on the runs that the flags name."""
-    for name in ("runs", "output"):
-        if not flags.FLAGS[name].value:
-            raise InputError(f"--{name} is missing: expected a folder, see --help")
-    given = flags.FLAGS.random_features
-    report(Path(flags.FLAGS.runs), Path(flags.FLAGS.output), Path(given) if given else None)
-    print(f"report: {Path(flags.FLAGS.output) / 'index.html'}")
+    report(settings_from_flags(flags.FLAGS))
 
 
 if __name__ == "__main__":
-    define_flags()
+    for group in FLAG_GROUPS:
+        group(flags.FLAGS)
     run_script(main)

@@ -33,7 +33,7 @@ def check_clips(clips: Mapping[str, tf.Tensor], config: Config) -> dict[str, tf.
         expected = (
             f"{modality}: expected clips of shape (N, {frames}, height, width, 3), N ≥ 1 as of {next(iter(clips))}"
         )
-        checks.append(tf.debugging.Assert(fits, [f"{expected}; got", shape]))
+        checks.append(tf.debugging.Assert(fits, [f"{expected}; got", shape], summarize=9))
     with tf.control_dependencies([check for check in checks if check is not None]):  # eager ones are None
         return {m: tf.ensure_shape(tf.identity(clip), (None, frames, None, None, 3)) for m, clip in clips.items()}
 

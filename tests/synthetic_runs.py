@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
 from dmcl_tf.config import Config, resolve
-from dmcl_tf.evaluate import write_results
-from dmcl_tf.runs.folder import Run, RunFolder
-from dmcl_tf.scoring.logits import VideoLogits
+from dmcl_tf.datasets import DATASETS
+from dmcl_tf.runs.folder import Run, RunFolder, Weights
+from dmcl_tf.scoring.results import Evaluated, VideoLogits, summarize, write_results
 
 CLASSES = ("walk", "sit down", "throw")
 VIDEOS = 60
@@ -33,26 +33,27 @@ def write_run(
     dataset: str = "nwucla",
     protocol: Mapping[str, object] | None = None,
     histories: Mapping[str, np.ndarray] | None = None,
-    groups: Mapping[str, str] | None = None,
+    groups: Sequence[str] = (),
     results: bool = True,
     **settings: object,
 ) -> RunFolder:
     """Writes a run of some modalities at compact scale.
 
     Args:
-        directory: of the run.
+        directory: the folder of the run.
         right: by modality, (V,) which test videos it gets right; a wrong one goes to the next class.
         dataset: its name.
-        protocol: of the records.
+        protocol: that made the splits.
         histories: columns of the history that are not flat.
-        groups: of the test videos, by name.
+        groups: the group of each test video; empty where there is but one.
         results: whether it is evaluated.
-        settings: of `Config`.
+        settings: settings of `Config` that are not the defaults.
     """
     settings = {"modalities": tuple(right), "epochs": 8, **settings}
     config = resolve(settings.pop("recipe", "authors"), settings.pop("scale", "compact"), settings)
     folder = RunFolder(directory)
-    folder.create_or_match(Run(dataset, "data/records", CLASSES, config))
+    protocol = protocol or DATASETS["nwucla"].protocol()
+    folder.create_or_match(Run(dataset, "data/records", "drawn", CLASSES, protocol, {}, "", config))
     folder.write_history(make_history(config, histories or {}))
     if not results:
         return folder
@@ -60,18 +61,21 @@ def write_run(
     labels = np.arange(videos) % len(CLASSES)
     predicted = np.stack([np.where(r, labels, (labels + 1) % len(CLASSES)) for r in right.values()])
     logits = 4.0 * np.eye(len(CLASSES))[predicted] * (1 + 0.1 * np.arange(len(predicted)))[:, None, None]
-    made_from = {
-        "split": "test",
-        "protocol": protocol or {"train_views": [1, 2], "test_view": 3},
-        "videos": videos,
-        "clips_per_video": 10,
-        "checkpoint": "best",
-        "epoch": config.epochs - 1,
-        "weights": "00000000",
-        "origin": "drawn",
-        "config": config.to_json(),
-    }
-    write_results(folder, VideoLogits([f"video-{n}" for n in range(videos)], labels, logits), made_from, groups or {})
+    found = VideoLogits([f"video-{n}" for n in range(videos)], labels, logits.astype(np.float32))
+    evaluated = Evaluated(
+        dataset=dataset,
+        origin="drawn",
+        protocol=protocol,
+        split="test",
+        splits="",
+        records="",
+        videos=videos,
+        clips_per_video=10,
+        checkpoint="best",
+        weights=Weights(config.epochs - 1, "00000000"),
+        config=config,
+    )
+    write_results(directory, summarize(evaluated, found, CLASSES, groups), found)
     return folder
 
 

@@ -30,7 +30,7 @@ def draw_many(config, length=40, seed=0):
 
 @pytest.fixture(scope="module")
 def authors_draws():
-    return draw_many(resolve("authors", "paper", {}))
+    return draw_many(resolve("authors", "full", {}))
 
 
 @tf.function
@@ -72,14 +72,14 @@ def test_authors_crop_moves_by_eight_pixels_half_of_the_time(authors_draws):
 
 
 def test_papers_crop_always_moves_by_sixteen_pixels():
-    draws = draw_many(resolve("paper", "paper", {}))
+    draws = draw_many(resolve("paper", "full", {}))
     for offset in (draws.top, draws.left):
         assert set(offset) == set(range(32))
     assert np.mean((draws.top != 16) | (draws.left != 16)) > 0.98
 
 
 def test_crop_stays_inside_the_frame():
-    draws = draw_many(resolve("authors", "paper", {"crop_size": 250, "crop_jitter_probability": 1.0}))
+    draws = draw_many(resolve("authors", "full", {"crop_size": 250, "crop_jitter_probability": 1.0}))
     assert (draws.top.min(), draws.top.max()) == (0, 6)
     assert (draws.left.min(), draws.left.max()) == (0, 6)
 
@@ -94,13 +94,13 @@ def test_flips_and_colours_happen_half_of_the_time_and_independently(authors_dra
 @pytest.mark.parametrize("chance", [0.0, 1.0])
 def test_probabilities_of_none_and_all(chance):
     settings = {"flip_probability": chance, "color_probability": chance, "crop_jitter_probability": chance}
-    draws = draw_many(resolve("authors", "paper", settings))
+    draws = draw_many(resolve("authors", "full", settings))
     assert set(draws.flip) == set(draws.color) == {bool(chance)}
     assert (len(set(draws.top)) > 1) == bool(chance)
 
 
 def test_draws_are_functions_of_the_seed(authors_draws):
-    config = resolve("authors", "paper", {})
+    config = resolve("authors", "full", {})
     again, other = draw_many(config), draw_many(config, seed=1)
     for field, value in authors_draws._asdict().items():
         np.testing.assert_array_equal(getattr(again, field), value)
@@ -108,7 +108,7 @@ def test_draws_are_functions_of_the_seed(authors_draws):
 
 
 def test_clips_of_other_lengths_differ_in_their_frames_only(authors_draws):
-    shorter = draw_many(resolve("authors", "paper", {}), length=20)
+    shorter = draw_many(resolve("authors", "full", {}), length=20)
     np.testing.assert_array_equal(shorter.top, authors_draws.top)
     np.testing.assert_array_equal(shorter.flip, authors_draws.flip)
     assert shorter.frames.max() < 20

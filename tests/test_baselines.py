@@ -1,11 +1,13 @@
-"""The baselines beside DMCL: values computed by hand, gradients, and what the random ones draw."""
+"""The methods beside DMCL: values computed by hand, gradients, and what the random ones draw."""
 
 import numpy as np
 import pytest
 import tensorflow as tf
-from objective_formulas import drawn_labels, softmax
+from method_formulas import drawn_labels, softmax
 
-from dmcl_tf import methods as objectives
+from dmcl_tf import methods
+from dmcl_tf.methods import Outputs, Step, cross_entropy, winner
+from dmcl_tf.methods.distillation import draw_teachers
 
 SEED = tf.constant([5, 11], tf.int64)
 
@@ -17,41 +19,35 @@ DIVERGENCES = [0.383575, 1.725320]  # -log 3 - mean log p
 LABELS = tf.constant([0], tf.int64)
 
 
-def logits_of(predictions):
-    return tf.constant(np.log(predictions), tf.float32)
-
-
-def losses(objective):
-    return objective.loss.numpy()[:, 0]
+def outputs_of(predictions):
+    return Outputs(tf.constant(np.log(predictions), tf.float32))
 
 
 def test_smcl_by_hand():
-    objective = objectives.smcl(logits_of(PREDICTIONS), LABELS)
-    np.testing.assert_allclose(losses(objective), [ENTROPIES[0], 0.0], atol=1e-5)
-    assert objective.teacher.numpy().tolist() == [0]
+    losses = methods.smcl(outputs_of(PREDICTIONS), LABELS, Step())
+    np.testing.assert_allclose(losses[:, 0], [ENTROPIES[0], 0.0], atol=1e-5)
 
 
 def test_smcl_divides_by_the_batch_and_not_by_the_wins():
     """A network that wins one of four samples has a quarter of that sample's loss."""
     logits = tf.constant([[[2.0, 0.0], *[[0.0, 2.0]] * 3], [[0.0, 2.0], *[[2.0, 0.0]] * 3]])
-    objective = objectives.smcl(logits, tf.zeros(4, tf.int64))
+    losses = methods.smcl(Outputs(logits), tf.zeros(4, tf.int64), Step())
     entropy = np.log1p(np.exp(-2.0))
-    np.testing.assert_allclose(tf.reduce_mean(objective.loss, axis=1), [entropy / 4, 3 * entropy / 4], rtol=1e-5)
+    np.testing.assert_allclose(tf.reduce_mean(losses, axis=1), [entropy / 4, 3 * entropy / 4], rtol=1e-5)
 
 
 @pytest.mark.parametrize(
-    ("beta", "chosen", "expected"),
+    ("beta", "expected"),
     [
-        (0.75, 1, [0.75 * DIVERGENCES[0], ENTROPIES[1]]),
-        (0.0, 0, [ENTROPIES[0], 0.0]),
-        (0.05, 0, [ENTROPIES[0], 0.05 * DIVERGENCES[1]]),  # .3739 for the first, .3759 for the second
-        (0.06, 1, [0.06 * DIVERGENCES[0], ENTROPIES[1]]),  # .3912 and .3797
+        (0.75, [0.75 * DIVERGENCES[0], ENTROPIES[1]]),
+        (0.0, [ENTROPIES[0], 0.0]),
+        (0.05, [ENTROPIES[0], 0.05 * DIVERGENCES[1]]),  # .3739 for the first, .3759 for the second
+        (0.06, [0.06 * DIVERGENCES[0], ENTROPIES[1]]),  # .3912 and .3797
     ],
 )
-def test_cmcl_by_hand(beta, chosen, expected):
-    objective = objectives.cmcl(logits_of(PREDICTIONS), LABELS, beta=beta)
-    np.testing.assert_allclose(losses(objective), expected, atol=1e-5)
-    assert objective.teacher.numpy().tolist() == [chosen]
+def test_cmcl_by_hand(beta, expected):
+    losses = methods.cmcl(outputs_of(PREDICTIONS), LABELS, Step(), beta=beta)
+    np.testing.assert_allclose(losses[:, 0], expected, atol=1e-5)
 
 
 def test_cmcl_draws_the_others_to_the_uniform_distribution():
@@ -60,80 +56,77 @@ def test_cmcl_draws_the_others_to_the_uniform_distribution():
         logits = tf.random.stateless_normal((3, 4, classes), (1, 2))
         with tf.GradientTape() as tape:
             tape.watch(logits)
-            objective = objectives.cmcl(logits, tf.zeros(4, tf.int64), beta=0.5)
-        gradient = tape.gradient(objective.loss, logits).numpy()
-        predictions = softmax(logits.numpy())
-        for network, sample in np.ndindex(3, 4):
-            if network != objective.teacher[sample]:
-                expected = 0.5 * (predictions[network, sample] - 1.0 / classes)
-                np.testing.assert_allclose(gradient[network, sample], expected, atol=1e-6)
+            losses = methods.cmcl(Outputs(logits), tf.zeros(4, tf.int64), Step(), beta=0.5)
+        gradient = tape.gradient(losses, logits).numpy()
+        has_sample = np.isclose(losses, cross_entropy(logits, tf.zeros(4, tf.int64)))
+        assert has_sample.sum() == 4
+        expected = 0.5 * (softmax(logits.numpy()) - 1.0 / classes)
+        np.testing.assert_allclose(gradient[~has_sample], expected[~has_sample], atol=1e-6)
 
 
 def test_cmcl_of_very_sure_networks_is_finite_and_still_learns():
     logits = tf.constant([[[200.0, 0.0, 0.0]], [[150.0, 0.0, 0.0]]])
     with tf.GradientTape() as tape:
         tape.watch(logits)
-        objective = objectives.cmcl(logits, LABELS)
+        losses = methods.cmcl(Outputs(logits), LABELS, Step(), beta=0.75)
     # -log 3 + (2 · 200) / 3 and the like: the sample is left to the surer network
-    np.testing.assert_allclose(losses(objective), [0.0, 0.75 * (100.0 - np.log(3.0))], rtol=1e-5)
-    gradient = tape.gradient(objective.loss, logits)
+    np.testing.assert_allclose(losses[:, 0], [0.0, 0.75 * (100.0 - np.log(3.0))], rtol=1e-5)
+    gradient = tape.gradient(losses, logits)
     np.testing.assert_allclose(gradient[1, 0], [0.75 * 2 / 3, -0.25, -0.25], atol=1e-5)
 
 
 def test_mutual_by_hand():
-    objective = objectives.mutual(logits_of(PREDICTIONS), LABELS)
+    losses = methods.mutual(outputs_of(PREDICTIONS), LABELS, Step())
     first, second = PREDICTIONS[:, 0]
     expected = [
         ENTROPIES[0] + np.sum(second * np.log(second / first)),
         ENTROPIES[1] + np.sum(first * np.log(first / second)),
     ]
-    np.testing.assert_allclose(losses(objective), expected, atol=1e-5)
-    assert objective.teacher.numpy().tolist() == [0]
+    np.testing.assert_allclose(losses[:, 0], expected, atol=1e-5)
 
 
 def test_mutual_learning_of_one_network_is_independent_training():
     logits, labels = tf.random.stateless_normal((1, 4, 3), (1, 2)), tf.constant([0, 1, 2, 0])
-    expected = objectives.cross_entropy(logits, labels)
-    np.testing.assert_allclose(objectives.mutual(logits, labels).loss, expected, atol=1e-6)
+    losses = methods.mutual(Outputs(logits), labels, Step())
+    np.testing.assert_allclose(losses, cross_entropy(logits, labels), atol=1e-6)
 
 
-@pytest.mark.parametrize("scaled", [True, False])
-def test_generalized_distillation_by_hand(scaled):
+@pytest.mark.parametrize("scale", [4.0, 1.0])
+def test_generalized_distillation_by_hand(scale):
     """λ = .25, T = 2: the softened prediction (√.64, √.16, √.04) / 1.4, the student's logits not divided by T."""
-    objective = objectives.generalized_distillation(
-        logits_of(PREDICTIONS),
+    teacher_logits = outputs_of([[0.64, 0.16, 0.04]]).logits + 3.0
+    losses = methods.generalized_distillation(
+        outputs_of(PREDICTIONS),
         LABELS,
-        teacher_logits=logits_of([[0.64, 0.16, 0.04]]) + 3.0,
-        loser_ground_truth_weight=0.75,
-        distillation_weight=0.25,
-        scale_by_temperature_squared=scaled,
+        Step(teacher_logits=teacher_logits),
+        temperature=2.0,
+        label_weight=0.75,
+        soft_weight=0.25 * scale,
     )
     soft = np.array([0.8, 0.4, 0.2]) / 1.4
     distillation = [-np.sum(soft * np.log(row)) for row in PREDICTIONS[:, 0]]
-    expected = [0.75 * e + 0.25 * (4.0 if scaled else 1.0) * d for e, d in zip(ENTROPIES, distillation)]
-    np.testing.assert_allclose(losses(objective), expected, rtol=1e-5)
+    expected = [0.75 * e + 0.25 * scale * d for e, d in zip(ENTROPIES, distillation)]
+    np.testing.assert_allclose(losses[:, 0], expected, rtol=1e-5)
 
 
 def test_generalized_distillation_of_a_single_student():
     logits, labels = tf.random.stateless_normal((1, 4, 3), (1, 2)), tf.constant([0, 1, 2, 0])
-    objective = objectives.generalized_distillation(logits, labels, teacher_logits=logits[0], temperature=1.0)
+    step, weights = Step(teacher_logits=logits[0]), {"temperature": 1.0, "label_weight": 0.5, "soft_weight": 0.5}
+    losses = methods.generalized_distillation(Outputs(logits), labels, step, **weights)
     predictions = softmax(logits[0].numpy())
     own_entropy = -np.sum(predictions * np.log(predictions), axis=1)
-    expected = 0.5 * objectives.cross_entropy(logits, labels)[0].numpy() + 0.5 * own_entropy
-    np.testing.assert_allclose(objective.loss[0], expected, rtol=1e-5)
+    np.testing.assert_allclose(losses[0], 0.5 * cross_entropy(logits, labels)[0] + 0.5 * own_entropy, rtol=1e-5)
 
 
 def test_random_teacher_is_dmcl_where_the_winner_is_drawn():
     logits, labels = tf.random.stateless_normal((3, 200, 4), (1, 2)), tf.repeat(tf.range(4), 50)
-    settings = {"temperature": 3.0, "loser_ground_truth_weight": 0.5, "distillation_weight": 0.25}
-    drawn, best = (
-        objectives.random_teacher(logits, labels, seed=SEED, **settings),
-        objectives.dmcl(logits, labels, **settings),
-    )
-    same = drawn.teacher.numpy() == best.teacher.numpy()
+    weights = {"temperature": 3.0, "label_weight": 0.5, "soft_weight": 2.25}
+    drawn = methods.random_teacher(Outputs(logits), labels, Step(SEED), **weights).numpy()
+    best = methods.dmcl(Outputs(logits), labels, Step(), **weights).numpy()
+    same = draw_teachers(SEED, drawn).numpy() == winner(cross_entropy(logits, labels)).numpy()
     assert 30 < same.sum() < 110  # a third of 200
-    np.testing.assert_allclose(drawn.loss.numpy()[:, same], best.loss.numpy()[:, same], rtol=1e-6)
-    assert not np.isclose(drawn.loss.numpy()[:, ~same], best.loss.numpy()[:, ~same]).all(axis=0).any()
+    np.testing.assert_allclose(drawn[:, same], best[:, same], rtol=1e-6)
+    assert not np.isclose(drawn[:, ~same], best[:, ~same]).all(axis=0).any()
 
 
 def assert_uniform(draws, outcomes):
@@ -144,35 +137,35 @@ def assert_uniform(draws, outcomes):
     assert (np.abs(counts - expected) < 5.0 * deviation).all(), counts
 
 
-def draw_teachers(seed, networks, batch=20000):
-    logits = tf.zeros((networks, batch, 2))
-    return objectives.random_teacher(logits, tf.zeros(batch, tf.int64), seed=seed).teacher.numpy()
+def teachers_of(seed, networks, batch=20000):
+    return draw_teachers(seed, tf.zeros((networks, batch))).numpy()
 
 
-def draw_labels(seed, classes, networks=3, batch=10000):
+def labels_of(seed, classes, networks=3, batch=10000):
     # logits that tell the drawn label from the loss, and the last network as the one assigned, which draws none
     logits = tf.tile(tf.range(classes, dtype=tf.float32)[None, None], (networks, batch, 1))
     logits = tf.concat([logits, 50.0 * tf.one_hot(tf.zeros((1, batch), tf.int32), classes)], axis=0)
-    result = objectives.cmcl_stochastic(logits, tf.zeros(batch, tf.int64), seed=seed)
-    assert (result.teacher.numpy() == networks).all()
-    return np.stack([sample["labels"] for sample in drawn_labels(logits, result)], axis=1)[:networks]
+    losses = methods.cmcl_stochastic(Outputs(logits), tf.zeros(batch, tf.int64), Step(seed), beta=0.75)
+    labels, distances = drawn_labels(logits, losses, beta=0.75)
+    assert (distances[:networks] < 1e-4).all()
+    return labels[:networks]
 
 
 @pytest.mark.parametrize("networks", [2, 3, 5])
 def test_random_teachers_are_uniform(networks):
-    assert_uniform(draw_teachers(SEED, networks), networks)
+    assert_uniform(teachers_of(SEED, networks), networks)
 
 
 @pytest.mark.parametrize("classes", [3, 10, 17])
 def test_random_labels_are_uniform_for_any_number_of_classes(classes):
-    labels = draw_labels(SEED, classes)
+    labels = labels_of(SEED, classes)
     for row in labels:
         assert_uniform(row, classes)
     # two networks draw apart: they agree by chance
     assert np.mean(labels[0] == labels[1]) == pytest.approx(1 / classes, abs=0.02)
 
 
-@pytest.mark.parametrize("draw", [draw_teachers, draw_labels])
+@pytest.mark.parametrize("draw", [teachers_of, labels_of])
 def test_draws_are_functions_of_the_seed(draw):
     np.testing.assert_array_equal(draw(SEED, 4), draw(SEED, 4))
     for other in ([5, 12], [6, 11]):

@@ -113,7 +113,7 @@ def test_operations_of_the_convolutions_are_counted():
     from dmcl_tf.config import resolve
     from dmcl_tf.networks.ensemble import make_ensemble
 
-    config = resolve("authors", "paper", {"crop_size": 64, "modalities": ("rgb",), "select_by": "rgb"})
+    config = resolve("authors", "full", {"crop_size": 64, "modalities": ("rgb",), "select_by": "rgb"})
     network = make_ensemble(config, 10).networks["rgb"]
     products = 147 * 64 * 8 * 32**2 + 3 * 64 * 64 * 8 * 32**2
     for stage, (channels, before) in enumerate(((64, 64), (128, 64), (256, 128), (512, 256))):

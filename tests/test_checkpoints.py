@@ -5,7 +5,6 @@ import pytest
 import tensorflow as tf
 from tiny import linear_networks
 
-from dmcl_tf import methods as objectives
 from dmcl_tf.config import Config, resolve
 from dmcl_tf.errors import InputError
 from dmcl_tf.learning.optimizers import make_optimizer
@@ -13,10 +12,10 @@ from dmcl_tf.networks.ensemble import ModalityEnsemble
 from dmcl_tf.runs.checkpoints import Checkpoints
 
 
-def make_ensemble(optimizer="sgd", classes=3, compiled=True):
-    ensemble = ModalityEnsemble(linear_networks(("rgb", "depth"), classes), objectives.dmcl)
+def make_ensemble(optimizer="sgd", classes=3, compiled=True, modalities=("rgb", "depth")):
+    ensemble = ModalityEnsemble(linear_networks(modalities, classes), None)
     if compiled:
-        config = resolve("authors", "paper", {"optimizer": optimizer, "learning_rate": 0.1, "warmup_epochs": 0})
+        config = resolve("authors", "full", {"optimizer": optimizer, "learning_rate": 0.1, "warmup_epochs": 0})
         ensemble.compile(optimizer=make_optimizer(config, 10, ensemble.trainable_variables), jit_compile=False)
     return ensemble
 
@@ -45,15 +44,13 @@ def test_best_and_last_are_kept_apart(tmp_path):
     checkpoints = Checkpoints(tmp_path, ensemble)
     assert checkpoints.restore("last") is None
     assert checkpoints.restore("best") is None
-    assert checkpoints.best_accuracy() == -1.0
-    checkpoints.save_best(2, 62.5)
+    checkpoints.save_best(2)
     best = ensemble.get_weights()
     step(ensemble, 1.0)
     checkpoints.save_last(3)
     last = ensemble.get_weights()
     other = make_ensemble(compiled=False)
     loaded = Checkpoints(tmp_path, other)
-    assert loaded.best_accuracy() == 62.5
     for name, epoch, weights in (("best", 2, best), ("last", 3, last)):
         assert loaded.restore(name) == epoch
         for one, expected in zip(other.get_weights(), weights):
@@ -64,7 +61,9 @@ def test_only_the_newest_of_each_is_kept(tmp_path):
     checkpoints = Checkpoints(tmp_path, make_ensemble())
     for epoch in range(3):
         checkpoints.save_last(epoch)
-    assert sorted(path.name for path in (tmp_path / "last").glob("*.index")) == ["ckpt-2.index"]
+    Checkpoints(tmp_path, make_ensemble()).save_last(3)  # of a run that continues
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["last"]
+    assert sorted(path.name for path in (tmp_path / "last").glob("*.index")) == ["ckpt-3.index"]
 
 
 def test_a_half_written_checkpoint_is_never_found(tmp_path):
@@ -75,11 +74,50 @@ def test_a_half_written_checkpoint_is_never_found(tmp_path):
     assert Checkpoints(tmp_path, make_ensemble()).restore("last") == 0
 
 
-def test_a_damaged_checkpoint_and_one_of_other_networks_are_named(tmp_path):
+def test_the_first_checkpoint_is_there_whole_or_not_at_all(tmp_path, monkeypatch):
+    def save(self, checkpoint_number):
+        (tmp_path / "seen").write_text(self.directory)
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(tf.train.CheckpointManager, "save", save)
+    with pytest.raises(OSError, match="No space left"):
+        Checkpoints(tmp_path, make_ensemble()).save_last(0)
+    assert [path.name for path in tmp_path.iterdir()] == ["seen"]
+    assert (tmp_path / "seen").read_text().endswith(".partial")
+
+
+@pytest.mark.parametrize("changes", [{"classes": 5}, {"modalities": ("rgb", "flow")}], ids=["classes", "modalities"])
+def test_a_checkpoint_of_other_networks_is_named(tmp_path, changes):
     Checkpoints(tmp_path, make_ensemble()).save_last(7)
-    with pytest.raises(InputError, match=r"ckpt-7 cannot be restored.*remove .*last to start afresh") as caught:
-        Checkpoints(tmp_path, make_ensemble(classes=5)).restore("last")
-    assert "\n" not in str(caught.value)
-    (tmp_path / "last" / "ckpt-7.index").write_bytes(b"damaged")
-    with pytest.raises(InputError, match="ckpt-7 cannot be restored"):
+    Checkpoints(tmp_path, make_ensemble()).save_best(7)
+    for name in ("last", "best"):
+        with pytest.raises(InputError, match=rf"{name}/ckpt-7 cannot be restored.*bring back .*/{name}, or") as caught:
+            Checkpoints(tmp_path, make_ensemble(**changes)).restore(name)
+        assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("pattern", ["ckpt-7.index", "ckpt-7.data-*"])
+def test_a_damaged_checkpoint_is_named(tmp_path, pattern):
+    Checkpoints(tmp_path, make_ensemble()).save_last(7)
+    (file,) = (tmp_path / "last").glob(pattern)
+    for content in (b"damaged", file.read_bytes()[: file.stat().st_size // 2], b""):
+        file.write_bytes(content)
+        with pytest.raises(InputError, match="ckpt-7 cannot be restored"):
+            Checkpoints(tmp_path, make_ensemble()).restore("last")
+    file.unlink()
+    with pytest.raises(InputError, match=f"last/checkpoint is damaged .*there is no {pattern.replace('*', '.')}"):
         Checkpoints(tmp_path, make_ensemble()).restore("last")
+
+
+def test_a_crafted_state_deletes_nothing_elsewhere(tmp_path):
+    """TensorFlow's manager deletes the checkpoints that its state calls old."""
+    Checkpoints(tmp_path / "run", make_ensemble()).save_last(7)
+    Checkpoints(tmp_path / "victim", make_ensemble()).save_last(1)
+    state = tmp_path / "run" / "last" / "checkpoint"
+    sound = state.read_text()
+    for path in (tmp_path / "victim" / "last" / "ckpt-1", "../../victim/last/ckpt-1"):
+        state.write_text(f'{sound}all_model_checkpoint_paths: "{path}"\n')
+        for act in (lambda run: run.save_last(8), lambda run: run.restore("last")):
+            with pytest.raises(InputError, match="last/checkpoint is damaged"):
+                act(Checkpoints(tmp_path / "run", make_ensemble()))
+    assert (tmp_path / "victim" / "last" / "ckpt-1.index").exists()

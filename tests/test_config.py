@@ -1,9 +1,10 @@
 """Settings: recipes, scales, their order, and values that cannot be."""
 
 import dataclasses
-import json
+import itertools
 import math
 
+import msgspec
 import pytest
 
 from dmcl_tf import config
@@ -22,7 +23,7 @@ RECIPES = {
         "negate_flow": False,
         "color_probability": 0.5,
         "value_range": "0..255",
-        "shuffle_buffer": 100,
+        "shuffle_buffer": 0,
         "variant": "authors",
         "width": 64,
         "batch_norm_momentum": 0.997,
@@ -53,13 +54,11 @@ RECIPES = {
     },
 }
 SCALES = {
-    "paper": {"frame_size": 256, "crop_size": 224, "width": 64, "epochs": 220},
+    "full": {"frame_size": 256, "crop_size": 224, "width": 64, "epochs": 220},
     "compact": {"frame_size": 80, "crop_size": 64, "width": 16, "batch_size": 16, "schedule": "cosine", "epochs": 60},
 }
 
 
-# what a method cannot do without
-METHODS = {"generalized_distillation": {"loser_ground_truth_weight": 0.5, "distillation_weight": 0.5}}
 TAUGHT = {"method": "generalized_distillation", "teacher_run": "run"}
 
 
@@ -72,9 +71,9 @@ def test_every_recipe_and_scale_has_a_case():
 
 @pytest.mark.parametrize("recipe", RECIPES)
 def test_recipe(recipe):
-    resolved = resolve(recipe, "paper", {})
+    resolved = resolve(recipe, "full", {})
     assert {name: getattr(resolved, name) for name in RECIPES[recipe]} == RECIPES[recipe]
-    assert (resolved.recipe, resolved.scale) == (recipe, "paper")
+    assert (resolved.recipe, resolved.scale) == (recipe, "full")
 
 
 @pytest.mark.parametrize("scale", SCALES)
@@ -92,21 +91,38 @@ def test_scale_goes_before_recipe_and_overrides_before_both():
 
 
 def test_methods_go_before_recipe_and_scale_and_overrides_before_all():
-    assert config.METHODS == METHODS
-    assert set(METHODS) <= set(Config.__dataclass_fields__["method"].metadata["choices"])
-    for recipe, scale in (("authors", "paper"), ("paper", "compact")):
+    halves = {"loser_ground_truth_weight": 0.5, "distillation_weight": 0.5}
+    for recipe, scale in (("authors", "full"), ("paper", "compact")):
         plain, taught = resolve(recipe, scale, {}), resolve(recipe, scale, TAUGHT)
-        assert taught == dataclasses.replace(plain, **TAUGHT, **METHODS["generalized_distillation"])
+        assert taught == dataclasses.replace(plain, **TAUGHT, **halves)
         own = resolve(recipe, scale, {**TAUGHT, "distillation_weight": 2.0})
         assert (own.loser_ground_truth_weight, own.distillation_weight) == (0.5, 2.0)
 
 
-@pytest.mark.parametrize("recipe", RECIPES)
-def test_settings_survive_json(recipe):
-    resolved = resolve(recipe, "compact", {"modalities": ("rgb", "depth"), "temperature": math.pi})
-    assert Config.from_json(json.loads(json.dumps(resolved.to_json()))) == resolved
-    taught = resolve(recipe, "compact", {**TAUGHT, "teacher_modalities": ("depth", "flow"), "train_fraction": 0.25})
-    assert Config.from_json(json.loads(json.dumps(taught.to_json()))) == taught
+@pytest.mark.parametrize(
+    ("recipe", "overrides", "expected"),
+    [
+        ("authors", {}, {"temperature": 2.0, "label_weight": 1.0, "soft_weight": 4.0}),  # 1 and T²
+        ("paper", {}, {"temperature": 2.0, "label_weight": 0.5, "soft_weight": 0.5}),  # 1 - λ and λ
+        ("authors", {"temperature": 5.0}, {"temperature": 5.0, "label_weight": 1.0, "soft_weight": 25.0}),
+        ("authors", {"method": "random_teacher"}, {"temperature": 2.0, "label_weight": 1.0, "soft_weight": 4.0}),
+        ("authors", TAUGHT, {"temperature": 2.0, "label_weight": 0.5, "soft_weight": 2.0}),  # T² as in their code
+        ("paper", TAUGHT, {"temperature": 2.0, "label_weight": 0.5, "soft_weight": 0.5}),  # none as in their paper
+        ("paper", {"method": "cmcl", "beta": 0.5}, {"beta": 0.5}),
+        ("authors", {"method": "independent"}, {}),
+    ],
+)
+def test_weights_of_the_losses(recipe, overrides, expected):
+    assert resolve(recipe, "full", overrides).loss_weights() == pytest.approx(expected)
+
+
+def test_settings_survive_json():
+    taught = {**TAUGHT, "teacher_modalities": ("depth", "flow"), "train_fraction": 0.25}
+    for recipe, changes in itertools.product(
+        RECIPES, ({"modalities": ("rgb", "depth"), "temperature": math.pi}, taught)
+    ):
+        resolved = resolve(recipe, "compact", changes)
+        assert msgspec.json.decode(msgspec.json.encode(resolved), type=Config) == resolved
 
 
 def test_every_setting_says_what_it_is():
@@ -118,7 +134,7 @@ def test_every_setting_says_what_it_is():
 @pytest.mark.parametrize(
     ("overrides", "message"),
     [
-        ({"method": "dmlc"}, "--method=dmlc: expected one of independent, dmcl, smcl, cmcl, cmcl_stochastic, random"),
+        ({"method": "dmlc"}, "--method=dmlc: expected one of independent, dmcl, random_teacher, mutual"),
         ({"method": "dmlc"}, "did you mean dmcl?"),
         ({"optimizer": "sdg"}, "--optimizer=sdg: expected one of sgd, adam, sgdw, lamb; did you mean sgd?"),
         ({"precision": "bfloat"}, "did you mean bfloat16?"),
@@ -149,15 +165,15 @@ def test_every_setting_says_what_it_is():
 )
 def test_impossible_values_are_named(overrides, message):
     with pytest.raises(InputError) as caught:
-        resolve("authors", "paper", overrides)
+        resolve("authors", "full", overrides)
     assert message in str(caught.value)
     assert "\n" not in str(caught.value)
 
 
 def test_unknown_recipe_and_scale_are_named():
     with pytest.raises(InputError, match=r"--recipe=author: expected one of authors, paper; did you mean authors\?"):
-        resolve("author", "paper", {})
-    with pytest.raises(InputError, match=r"--scale=compac: expected one of paper, compact; did you mean compact\?"):
+        resolve("author", "full", {})
+    with pytest.raises(InputError, match=r"--scale=compac: expected one of full, compact; did you mean compact\?"):
         resolve("authors", "compac", {})
 
 

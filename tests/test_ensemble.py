@@ -35,7 +35,7 @@ def make_batch(modalities=MODALITIES, batch=6):
 
 
 def compiled(ensemble, **settings):
-    config = resolve("authors", "paper", {"learning_rate": RATE, "warmup_epochs": 0, **settings})
+    config = resolve("authors", "full", {"learning_rate": RATE, "warmup_epochs": 0, **settings})
     optimizer = make_optimizer(config, 10, ensemble.trainable_variables)
     ensemble.compile(optimizer=optimizer, jit_compile=False)
     return ensemble
@@ -104,7 +104,7 @@ def test_a_step_follows_the_gradient_of_the_mean_loss_and_the_weight_decay(name,
 
 
 def test_weight_decay_of_the_network_acts_on_kernels_only():
-    config = resolve("authors", "paper", {"modalities": ("rgb",), "width": 4, "weight_decay": 0.1})
+    config = resolve("authors", "full", {"modalities": ("rgb",), "width": 4, "weight_decay": 0.1})
     ensemble = make_ensemble(config, 3)
     with tf.GradientTape() as tape:
         loss = ensemble._decay_loss()
@@ -122,7 +122,7 @@ def test_weight_decay_of_the_network_acts_on_kernels_only():
 @pytest.mark.parametrize("optimizer", Config.__dataclass_fields__["optimizer"].metadata["choices"])
 def test_weights_decay_once_with_every_optimizer(optimizer, monkeypatch):
     monkeypatch.setattr(networks, "r2plus1d_18", lambda *_, **__: linear_networks(["rgb"], 2)["rgb"])
-    config = resolve("authors", "paper", {"optimizer": optimizer, "width": 4, "modalities": ("rgb",)})
+    config = resolve("authors", "full", {"optimizer": optimizer, "width": 4, "modalities": ("rgb",)})
     ensemble = make_ensemble(config, 2)
     decoupled = optimizer in ("sgdw", "lamb")
     assert ensemble.weight_decay == (0.0 if decoupled else 1e-4)
@@ -221,7 +221,7 @@ def test_objective_of_a_run_has_its_settings(name):
     given = {"seed": tf.constant([1, 2]), "teacher_logits": logits[0] + logits[1]}
     given = {key: given[key] for key in objectives.step_inputs(function)}
     teacher = {"teacher_run": "somewhere"} if "teacher_logits" in given else {}
-    config = resolve("authors", "paper", {"method": name, **settings, **teacher})
+    config = resolve("authors", "full", {"method": name, **settings, **teacher})
     expected = function(logits, labels, **given, **{s: settings[s] for s in objectives.settings_of(function)})
     np.testing.assert_array_equal(make_objective(config)(logits, labels, **given).loss, expected.loss)
     changes = not np.allclose(function(logits, labels, **given).loss, expected.loss)
@@ -239,17 +239,17 @@ def test_objective_of_a_recipe(recipe):
         "scale_by_temperature_squared": authors,
     }
     expected = objectives.dmcl(logits, labels, **settings)
-    np.testing.assert_array_equal(make_objective(resolve(recipe, "paper", {}))(logits, labels).loss, expected.loss)
+    np.testing.assert_array_equal(make_objective(resolve(recipe, "full", {}))(logits, labels).loss, expected.loss)
     # 1 - λ and λ in both recipes; the scale of its authors' code in one, of their paper in the other
     settings.update(loser_ground_truth_weight=0.5, distillation_weight=0.5)
     expected = objectives.generalized_distillation(logits, labels, teacher_logits=logits[0], **settings)
-    config = resolve(recipe, "paper", {"method": "generalized_distillation", "teacher_run": "somewhere"})
+    config = resolve(recipe, "full", {"method": "generalized_distillation", "teacher_run": "somewhere"})
     actual = make_objective(config)(logits, labels, teacher_logits=logits[0])
     np.testing.assert_array_equal(actual.loss, expected.loss)
 
 
 def test_precision_of_a_run():
-    config = resolve("authors", "paper", {"width": 4, "modalities": ("rgb",), "precision": "bfloat16"})
+    config = resolve("authors", "full", {"width": 4, "modalities": ("rgb",), "precision": "bfloat16"})
     try:
         ensemble = make_ensemble(config, 2)
     finally:

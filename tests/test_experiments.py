@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import json
 import shutil
@@ -10,46 +9,34 @@ import signal
 import subprocess
 import sys
 import time
-from pathlib import Path
 
 import pandas as pd
 import pytest
 from synthetic_runs import right_in, write_run
-from tiny import write_records
-from tiny_run import noisy_frame
 
+from dmcl_tf import evaluate, report, train
 from dmcl_tf.errors import InputError
 from dmcl_tf.runs.folder import RunFolder
-from workflow import experiments, matrix
-from workflow.states import SLIM_FILES
+from workflow import experiments
+from workflow.processes import Failure
+from workflow.states import SLIM_FILES, find_states, slim_path
 
-ROOT = Path(__file__).resolve().parents[1]
 NAME = "authors-compact-seed0"
 
 
 @pytest.fixture(scope="module")
-def root(tmp_path_factory):
-    """A folder with records of a tiny NW-UCLA."""
+def root(tmp_path_factory, write_nwucla_tree):
+    """A folder with a tiny NW-UCLA."""
     root = tmp_path_factory.mktemp("experiments")
-    info = write_records(
-        root / "data/nwucla/records/40",
-        {"train": 2, "test": 4},
-        modalities=("rgb",),
-        classes=2,
-        size=40,
-        lengths=(9,),
-        frame=noisy_frame,
-    )
-    dataclasses.replace(info, dataset="nwucla").save(info.directory)
+    write_nwucla_tree(root / "data/nwucla")
     return root
 
 
 def arguments(root, *more):
-    settings = ["--frame_size=40", "--crop_size=32", "--width=2", "--batch_size=2", "--epochs=2", "--modalities=rgb"]
-    settings += ["--warmup_epochs=0", "--train_fractions=1", "--methods=independent"]
-    settings += ["--checkpoint=last"]  # without validation, which takes time, there is no best one
+    settings = ["--frame_size=32", "--crop_size=24", "--variant=testing", "--batch_size=4", "--epochs=2"]
+    settings += ["--modalities=rgb", "--warmup_epochs=0", "--train_fractions=1", "--methods=independent"]
     folders = [f"--checkpoints={root}/checkpoints", f"--results={root}/results"]
-    return [*settings, *folders, "--seeds=0,1", *more]
+    return [*settings, "--checkpoint=last", "--workers=1", *folders, "--seeds=0,1", *more]
 
 
 def folder(root, seed):
@@ -57,22 +44,27 @@ def folder(root, seed):
     return RunFolder(path)
 
 
+def plan(given):
+    return experiments.make_plan(experiments.parse(given))
+
+
 def states(root, *more):
-    values, selection, given = experiments.parse(arguments(root, *more))
-    runs = matrix.make_matrix(values.dataset, selection, given)
-    return [state.text for state in experiments.find_states(runs, root / "results/runs")]
+    return [state.text for state in find_states(plan(arguments(root, *more)).experiments, root / "results/runs")]
+
+
+def command(root):
+    return [sys.executable, "-m", "workflow", "experiments", *arguments(root)]
 
 
 def stop_after_the_first_epoch(root):
     """Starts the command and stops it when an epoch is complete; returns its exit status and what it said."""
-    command = [sys.executable, "-m", "workflow.experiments", *arguments(root)]
-    process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    process = subprocess.Popen(command(root), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     limit = time.monotonic() + 240
     while not list(root.glob("checkpoints/nwucla/*/*/last/checkpoint")) and process.poll() is None:
         assert time.monotonic() < limit
-        time.sleep(0.05)
+        time.sleep(0.02)
     process.send_signal(signal.SIGTERM)
-    output, errors = process.communicate(timeout=60)
+    output, errors = process.communicate(timeout=120)
     return process.returncode, output, errors
 
 
@@ -84,19 +76,17 @@ def done(root):
         before = states(root)
         stopped = stop_after_the_first_epoch(root)
         between = states(root)
-        command = [sys.executable, "-m", "workflow.experiments", *arguments(root)]
-        continued = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
-        yield before, stopped, between, continued
+        yield before, stopped, between, subprocess.run(command(root), capture_output=True, text=True, check=False)
 
 
 def test_it_can_be_stopped_and_leaves_nothing_running(done, root):
     before, (status, _, errors), between, _ = done
     assert before == ["to do", "to do"]
-    assert status == 130
+    assert status == 143
     assert errors.splitlines()[-1] == "stopped: the same command continues"
     assert "run 1 of 2, independent seed 0" in errors
-    assert f"for a report on what is there: python -m dmcl_tf.report --runs={root}/results/runs" in errors
-    assert between[0] in ("1 of 2 epochs", "to evaluate")
+    assert f"for a report on what is there: bash run.sh report --runs={root}/results/runs" in errors
+    assert between[0] in ("1 of 2 epochs", "to evaluate", "complete")
     assert between[1] == "to do"
     assert str(root) not in subprocess.run(["ps", "-eo", "args"], capture_output=True, text=True, check=True).stdout
 
@@ -107,7 +97,6 @@ def test_the_same_command_continues_and_ends_with_the_report(done, root):
     assert "2 of 2 runs complete: 100%" in continued.stderr
     for seed in (0, 1):
         assert pd.read_csv(folder(root, seed).history_path)["epoch"].tolist() == [0, 1]
-        assert f"run: {folder(root, seed).directory}" in continued.stdout
     assert states(root) == ["complete", "complete"]
     assert (root / "results/index.html").exists()
 
@@ -124,8 +113,10 @@ def test_finished_runs_are_copied_without_their_weights(done, root):
 def test_results_of_other_weights_do_not_count(done, root):
     path = folder(root, 1).directory / "results.json"
     text = path.read_text()
+    content = json.loads(text)
+    content["evaluated"]["weights"]["checksum"] = "00000000"
     try:
-        path.write_text(json.dumps({**json.loads(text), "weights": "00000000"}))
+        path.write_text(json.dumps(content))
         assert states(root) == ["complete", "to evaluate"]
         (folder(root, 1).directory / "predictions.csv").rename(root / "aside")
         path.write_text(text)
@@ -136,102 +127,96 @@ def test_results_of_other_weights_do_not_count(done, root):
     assert states(root) == ["complete", "complete"]
 
 
-def test_a_copy_of_the_same_configuration_counts_where_the_run_is_gone(done, root, monkeypatch, capsys):
+@pytest.fixture
+def ran(monkeypatch):
+    """The functions that stages would run in processes; what they return is what `ran.failure` says of settings."""
+    calls = []
+
+    def call(function, settings):
+        calls.append(function)
+        return next((failure for name, failure in failures.items() if name in str(settings)), None)
+
+    failures: dict[str, Failure] = {}
+    monkeypatch.setattr(experiments, "call", call)
+    return calls, failures
+
+
+def test_a_copy_of_the_same_configuration_counts_where_the_run_is_gone(done, root, ran):
     away = root / "away"
     (root / "checkpoints").rename(away)
-    ran = []
-    monkeypatch.setattr(experiments, "run_command", lambda command: ran.append(command))
     try:
         assert states(root) == ["complete (copy)"] * 2
         assert experiments.main(arguments(root)) == 0
-        assert [command[2] for command in ran] == ["dmcl_tf.report"]
+        assert ran[0] == [report.report]
         assert states(root, "--checkpoint=best") == ["to do"] * 2
-        copy = next((root / "results/runs/independent").glob("*seed1*"))
-        record = json.loads((copy / "config.json").read_text())
-        text = (copy / "config.json").read_text()
-        (copy / "config.json").write_text(json.dumps({**record, "config": {**record["config"], "momentum": 0.8}}))
+        assert states(root, "--train_views=1,3", "--test_view=2") == ["to do"] * 2
+        copy = RunFolder(next((root / "results/runs/independent").glob("*seed1*")))
+        text = copy.config_path.read_text()
+        run = copy.load()
+        copy.config_path.unlink()
+        copy.create_or_match(dataclasses.replace(run, config=dataclasses.replace(run.config, momentum=0.8)))
         assert states(root) == ["complete (copy)", "to do"]
-        (copy / "config.json").write_text(text)
-        (copy / "confusion.csv").rename(root / "aside")
+        copy.config_path.write_text(text)
+        (copy.directory / "confusion.csv").rename(root / "aside")
         assert states(root) == ["complete (copy)", "to do"]
-        (root / "aside").rename(copy / "confusion.csv")
+        (root / "aside").rename(copy.directory / "confusion.csv")
     finally:
         shutil.rmtree(root / "checkpoints", ignore_errors=True)
         away.rename(root / "checkpoints")
 
 
-def test_a_missing_copy_is_made_again(done, root, monkeypatch):
+def test_a_missing_copy_is_made_again(done, root, ran):
     copy = next((root / "results/runs/independent").glob("*seed0*"))
     shutil.rmtree(copy)
-    monkeypatch.setattr(experiments, "run_command", lambda command: None)
-    assert experiments.main(arguments(root)) == 0
+    more = ["--seeds=0,1,2"]  # a run that is left to do
+    ran[1]["seed2"] = Failure("not today", 2)
+    assert experiments.main(arguments(root, *more)) == 1
     assert sorted(path.name for path in copy.iterdir()) == sorted(SLIM_FILES)
 
 
-def test_a_dry_run_shows_states_and_commands_and_runs_nothing(done, root, monkeypatch, capsys):
-    monkeypatch.setattr(experiments, "run_command", None)
+def test_a_dry_run_shows_states_and_runs_nothing(done, root, ran, capsys):
     assert experiments.main(arguments(root, "--seeds=0,7", "--dry_run")) == 0
-    output = capsys.readouterr().out
-    first, second = (line.split() for line in output.splitlines()[1:3])
+    first, second = (line.split() for line in capsys.readouterr().out.splitlines()[1:3])
     assert first[1:5] == ["independent", "seed", "0", "complete"]
     assert second[1:6] == ["independent", "seed", "7", "to", "do"]
-    assert output.count("-m dmcl_tf.train") == output.count("-m dmcl_tf.evaluate") == 2
+    assert ran[0] == []
 
 
-def test_a_run_that_fails_is_listed_and_the_others_go_on(tmp_path, root, monkeypatch, capsys):
+def test_a_run_that_fails_is_listed_and_the_others_go_on(tmp_path, root, ran, monkeypatch, capsys):
     monkeypatch.setenv("DATA_ROOT", str(root / "data"))
-    ran = []
-
-    def run_command(command):
-        ran.append(command)
-        return "the disk is full (exit status 2)" if "--seed=0" in command else None
-
-    monkeypatch.setattr(experiments, "run_command", run_command)
+    calls, failures = ran
+    failures["seed=0"] = Failure("the disk is full", 2)
     folders = [f"--checkpoints={tmp_path}/checkpoints", f"--results={tmp_path}/results"]
     assert experiments.main(arguments(root, *folders)) == 1
-    assert [command[2].split(".")[1] for command in ran] == ["train", "train", "evaluate", "report"]
+    assert calls[1:] == [train.train, train.train, evaluate.show, report.report]
     errors = capsys.readouterr().err.splitlines()
-    assert errors[-2] == "failed: independent seed 0: the disk is full (exit status 2)"
+    assert errors[-2] == "failed: independent seed 0: the disk is full"
     assert errors[-1].startswith("failed: independent seed 1: ")  # it said that it worked, and nothing is there
     assert "to do after training and evaluation" in errors[-1]
 
 
-def test_records_are_prepared_where_they_are_missing_or_asked_for(tmp_path, root, monkeypatch):
-    ran = []
-    monkeypatch.setattr(experiments, "run_command", lambda command: ran.append(command) or "no")
-
-    def prepared(*more):
-        ran.clear()
-        folders = [f"--checkpoints={tmp_path}/checkpoints", f"--results={tmp_path}/results"]
-        with contextlib.suppress(InputError):
-            experiments.main(arguments(root, *folders, *more))
-        return "make_tfrecords.py" in ran[0][1]
-
-    monkeypatch.setenv("DATA_ROOT", str(root / "data"))
-    assert not prepared()
-    assert prepared("--train_views=1,3")
+def test_nothing_is_trained_where_the_records_cannot_be_made(tmp_path, root, ran, monkeypatch):
     monkeypatch.setenv("DATA_ROOT", str(tmp_path / "nothing"))
-    assert prepared()
-    with pytest.raises(InputError, match="the records could not be made: no"):
-        experiments.main(arguments(root))
+    ran[1]["nothing"] = Failure("no raw data", 2)
+    assert experiments.main(arguments(tmp_path)) == 2
+    assert len(ran[0]) == 1
 
 
 def test_a_copy_is_not_enough_for_a_run_that_has_to_teach(tmp_path, monkeypatch):
     monkeypatch.setenv("DATA_ROOT", str(tmp_path / "nothing"))
-    options = ["--seeds=0", "--train_fractions=1", f"--checkpoints={tmp_path}/checkpoints"]
+    options = ["--seeds=0", "--train_fractions=1", f"--checkpoints={tmp_path}/checkpoints", "--checkpoint=best"]
     right = {modality: right_in((0, 30)) for modality in ("rgb", "depth", "flow")}
     write_run(tmp_path / "runs/independent" / NAME, right, method="independent", epochs=60)
 
     def find(methods):
-        values, selection, given = experiments.parse([*options, f"--methods={methods}"])
-        runs = matrix.make_matrix(values.dataset, selection, given)
-        return [state.text for state in experiments.find_states(runs, tmp_path / "runs")], runs[-1]
+        runs = plan([*options, f"--methods={methods}"]).experiments
+        return [state.text for state in find_states(runs, tmp_path / "runs")], runs[-1]
 
     assert find("independent,mutual")[0] == ["complete (copy)", "to do"]
-    states, student = find("generalized_distillation")
-    assert states == ["to do", "to do"]
+    found, student = find("generalized_distillation")
+    assert found == ["to do", "to do"]
     write_run(
-        experiments.slim_path(student, tmp_path / "runs"),
+        slim_path(student, tmp_path / "runs"),
         {"rgb": right["rgb"]},
         **{name: getattr(student.config, name) for name in ("method", "epochs", "teacher_run", "teacher_modalities")},
     )
@@ -239,12 +224,20 @@ def test_a_copy_is_not_enough_for_a_run_that_has_to_teach(tmp_path, monkeypatch)
 
 
 def test_one_report_holds_one_scale(done, root):
-    with pytest.raises(InputError, match=r"is a run at compact scale, these are at paper scale.*another --results"):
-        experiments.main(arguments(root, "--scale=paper"))
+    with pytest.raises(InputError, match=r"is a run at compact scale, these are at full scale.*another --results"):
+        experiments.main(arguments(root, "--scale=full"))
 
 
 def test_help_teaches(capsys):
     assert experiments.main(["--help"]) == 0
     output = capsys.readouterr().out
-    for word in ("--seeds", "--all_seeds", "--train_fractions", "--dry_run", "dmcl_tf.train --help"):
+    for word in ("--seeds", "--all_seeds", "--train_fractions", "--dry_run", "--temperature", "--train_views"):
         assert word in output
+
+
+def test_states_need_no_tensorflow(root):
+    """A dry run answers at once."""
+    script = "import sys; from workflow import experiments; experiments.main(sys.argv[1:])\n"
+    script += "assert 'tensorflow' not in sys.modules"
+    done = subprocess.run([sys.executable, "-c", script, *arguments(root, "--dry_run")], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr

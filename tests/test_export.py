@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import shutil
@@ -10,24 +11,26 @@ import sys
 from pathlib import Path
 
 import cv2
+import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from tiny import MODALITIES
-from tiny_run import make_config, make_run, save_checkpoint, small_networks, smooth_clips, write_noisy_records
+from tiny import MODALITIES, split
+from tiny_run import make_config, make_run, parse_flags, save_checkpoint, smooth_clips, write_noisy_records
 
 from data_prep.video.frames import resize
 from dmcl_tf import export as script
-from dmcl_tf.data import pipeline as input_pipeline
-from dmcl_tf.data import records
+from dmcl_tf import serving
+from dmcl_tf.data import pipeline
+from dmcl_tf.data.records import decode_video, draw_clips, read_record
 from dmcl_tf.errors import InputError, is_wrong_place
+from dmcl_tf.export import ExportSettings, export
+from dmcl_tf.files import atomic_path, lock
 from dmcl_tf.networks.ensemble import make_ensemble
+from dmcl_tf.runs import checkpoints
 from dmcl_tf.runs.checkpoints import restore_ensemble
 from dmcl_tf.runs.folder import RunFolder
 
-__all__ = ["small_networks"]  # acts on every test here
-
-ROOT = Path(__file__).resolve().parents[1]
 SUBSETS = {
     **{modality: (modality,) for modality in MODALITIES},
     "rgb_depth": ("rgb", "depth"),
@@ -35,41 +38,49 @@ SUBSETS = {
     "depth_flow": ("depth", "flow"),
     "rgb_depth_flow": MODALITIES,
 }
-OUTPUTS = ("probabilities", "classes", "scores")
+OUTPUTS = ("classes", "logits", "probabilities", "scores")
 
-# Serves clips of an .npz file by every signature of a SavedModel; knows nothing of how the model was made.
+# Serves clips of .npz files by every signature of a SavedModel; knows nothing of how the model was made.
 SERVER = """
 import sys
 import numpy as np
 import tensorflow as tf
 
-model, clips, outputs = tf.saved_model.load(sys.argv[1]), np.load(sys.argv[2]), {}
-for name, serve in model.signatures.items():
-    inputs = {modality: tf.constant(clips[modality]) for modality in serve.structured_input_signature[1]}
-    for output, value in serve(**inputs).items():
-        outputs[f"{name} {output}"] = value.numpy()
-    outputs[f"{name} inputs"] = sorted(inputs)
+model = tf.saved_model.load(sys.argv[1])
+for file in sys.argv[2:]:
+    clips, outputs = np.load(file), {}
+    for name, serve in model.signatures.items():
+        inputs = {modality: tf.constant(clips[modality]) for modality in serve.structured_input_signature[1]}
+        for output, value in serve(**inputs).items():
+            outputs[f"{name} {output}"] = np.asarray(value.numpy())
+        outputs[f"{name} inputs"] = np.asarray(sorted(inputs))
+    outputs = {name: array.astype("U") if array.dtype == object else array for name, array in outputs.items()}
+    np.savez(file + ".served.npz", **outputs)
 assert not {"dmcl_tf", "data_prep"} & set(sys.modules)
-arrays = {name: np.asarray(value) for name, value in outputs.items()}
-np.savez(sys.argv[3], **{name: array.astype("U") if array.dtype == object else array for name, array in arrays.items()})
 """
 
 
 @pytest.fixture(scope="module")
-def info(tmp_path_factory):
+def records(tmp_path_factory):
     return write_noisy_records(tmp_path_factory.mktemp("records"))
 
 
 @pytest.fixture(scope="module")
-def trained(tmp_path_factory, info):
+def trained(tmp_path_factory, records):
     """A run, not to be changed."""
-    return make_run(tmp_path_factory.mktemp("trained"), info, make_config())
+    return make_run(tmp_path_factory.mktemp("trained"), records, make_config())
 
 
 @pytest.fixture(scope="module")
 def exported(tmp_path_factory, trained):
     """The folder of its first version, not to be changed."""
-    return script.export(trained, tmp_path_factory.mktemp("exported") / "model", "best", ())
+    return export(ExportSettings(trained.directory, tmp_path_factory.mktemp("exported") / "model"))
+
+
+@pytest.fixture(scope="module")
+def signatures(exported):
+    """Its signatures, in this process."""
+    return tf.saved_model.load(str(exported)).signatures
 
 
 @pytest.fixture
@@ -78,58 +89,83 @@ def own(exported, tmp_path):
     return shutil.copytree(exported, tmp_path / "model" / "1")
 
 
-def serve(version, clips, directory):
-    """What another process gets from every signature: signature → output → array."""
-    np.savez(directory / "clips.npz", **clips)
-    files = [str(path) for path in (version, directory / "clips.npz", directory / "outputs.npz")]
-    subprocess.run([sys.executable, "-I", "-c", SERVER, *files], check=True, cwd=directory)
-    outputs = {}
-    for key, value in np.load(directory / "outputs.npz").items():
-        signature, output = key.split()
-        outputs.setdefault(signature, {})[output] = value
-    return outputs
+@pytest.fixture
+def unused_networks(monkeypatch):
+    """Lets nothing be exported again."""
+    monkeypatch.setattr(checkpoints, "restore_ensemble", None)
 
 
-def in_memory(folder, clips, checkpoint="best", precision="float32"):
+@pytest.fixture
+def empty_models(monkeypatch):
+    """Exports versions without their graphs, where only the versions count."""
+
+    def write(directory, *_):
+        directory.mkdir()
+        (directory / "saved_model.pb").write_bytes(b"")
+
+    monkeypatch.setattr(serving, "write_saved_model", write)
+
+
+def serve(version, directory, *batches):
+    """What another process gets from every signature for some batches of clips: signature → output → array of each."""
+    files = []
+    for number, clips in enumerate(batches):
+        files.append(str(directory / f"clips{number}.npz"))
+        np.savez(files[-1], **clips)
+    subprocess.run([sys.executable, "-I", "-c", SERVER, str(version), *files], check=True, cwd=directory)
+    served = []
+    for file in files:
+        served.append({})
+        for key, value in np.load(f"{file}.served.npz").items():
+            signature, output = key.split()
+            served[-1].setdefault(signature, {})[output] = value
+    return served
+
+
+def in_memory(folder, clips, subsets=SUBSETS, precision="float32"):
     """The same from the ensemble itself, signature by signature."""
     run = folder.load()
-    ensemble, _ = restore_ensemble(folder, checkpoint, precision=precision)
+    ensemble, _ = restore_ensemble(folder, "best", precision=precision)
     return {
-        name: script.predict(ensemble, {modality: clips[modality] for modality in subset}, run.config, run.class_names)
-        for name, subset in SUBSETS.items()
+        name: serving.predict(ensemble, {modality: clips[modality] for modality in subset}, run.config, run.class_names)
+        for name, subset in subsets.items()
     }
 
 
 def assert_same_predictions(served, expected):
+    np.testing.assert_allclose(served["logits"], expected["logits"], atol=1e-4, rtol=1e-5)
     np.testing.assert_allclose(served["probabilities"], expected["probabilities"], atol=1e-5)
     np.testing.assert_allclose(served["scores"], expected["scores"], atol=1e-5)
     assert served["classes"].tolist() == [[name.decode() for name in row] for row in expected["classes"].numpy()]
 
 
-@pytest.mark.parametrize("size", [(40, 40), (60, 80)], ids=["stored size", "camera size"])
-def test_every_signature_gives_what_the_ensemble_gives(exported, trained, tmp_path, size):
-    clips = smooth_clips(*size)
-    served = serve(exported, clips, tmp_path)
-    assert set(served) == {*SUBSETS, "serving_default"}
-    expected = in_memory(trained, clips)
-    for name, subset in SUBSETS.items():
-        assert served[name]["inputs"].tolist() == sorted(subset)
-        assert served[name]["probabilities"].shape == (2, 6)
-        assert served[name]["classes"].shape == served[name]["scores"].shape == (2, 5)
-        assert_same_predictions(served[name], expected[name])
-    assert_same_predictions(served["serving_default"], expected["rgb_depth_flow"])
-    certain = [served[name]["probabilities"].max() for name in SUBSETS]
-    assert min(certain) < 0.99  # else anything would look equal
-    assert np.abs(served["rgb"]["probabilities"] - served["depth"]["probabilities"]).max() > 1e-3
+def test_every_signature_gives_what_the_ensemble_gives(exported, trained, tmp_path):
+    """For frames of the stored size and of a camera's."""
+    batches = [smooth_clips(40, 40), smooth_clips(60, 80)]
+    for clips, served in zip(batches, serve(exported, tmp_path, *batches)):
+        assert set(served) == {*SUBSETS, "serving_default"}
+        expected = in_memory(trained, clips)
+        for name, subset in SUBSETS.items():
+            assert set(served[name]) == {*OUTPUTS, "inputs"}
+            assert served[name]["inputs"].tolist() == sorted(subset)
+            assert served[name]["logits"].shape == served[name]["probabilities"].shape == (2, 6)
+            assert served[name]["classes"].shape == served[name]["scores"].shape == (2, 5)
+            assert_same_predictions(served[name], expected[name])
+        assert_same_predictions(served["serving_default"], expected["rgb_depth_flow"])
+        certain = [served[name]["probabilities"].max() for name in SUBSETS]
+        assert min(certain) < 0.99  # else anything would look equal
+        assert np.abs(served["rgb"]["logits"] - served["depth"]["logits"]).max() > 1e-3
 
 
-def test_predictions_are_ordered_and_of_summed_logits(trained):
+def test_predictions_are_ordered_and_of_the_mean_of_logits(trained):
     clips = smooth_clips(40, 40)
     ensemble, _ = restore_ensemble(trained, "best")
     config, class_names = make_config(), trained.load().class_names
-    predicted = script.predict(ensemble, clips, config, class_names)
+    predicted = serving.predict(ensemble, clips, config, class_names)
     logits = ensemble({modality: clips[modality][:, :, 4:36, 4:36].astype(np.float32) for modality in MODALITIES})
-    expected = tf.nn.softmax(tf.add_n([logits[modality] for modality in MODALITIES]) / 3).numpy()
+    mean = tf.add_n([logits[modality] for modality in MODALITIES]) / 3
+    np.testing.assert_allclose(predicted["logits"], mean, atol=1e-5)
+    expected = tf.nn.softmax(mean).numpy()
     np.testing.assert_allclose(predicted["probabilities"], expected, atol=1e-6)
     order = np.argsort(-expected, axis=1)[:, :5]
     np.testing.assert_allclose(predicted["scores"], np.take_along_axis(expected, order, axis=1), atol=1e-6)
@@ -139,13 +175,12 @@ def test_predictions_are_ordered_and_of_summed_logits(trained):
 
 def test_fewer_than_five_classes():
     ensemble = make_ensemble(make_config(modalities=("rgb",), select_by="rgb"), 3)
-    predicted = script.predict(ensemble, {"rgb": smooth_clips(40, 40)["rgb"]}, make_config(), ("a", "b", "c"))
+    predicted = serving.predict(ensemble, {"rgb": smooth_clips(40, 40)["rgb"]}, make_config(), ("a", "b", "c"))
     assert predicted["classes"].shape == predicted["scores"].shape == (2, 3)
 
 
-@pytest.mark.parametrize("signature", ["depth", "rgb_flow"])
-def test_saved_model_cli(exported, trained, tmp_path, signature):
-    clips = smooth_clips(50, 70, clips=1)
+def test_saved_model_cli(exported, trained, tmp_path):
+    clips, signature = smooth_clips(50, 70, clips=1), "rgb_flow"
     np.savez(tmp_path / "clips.npz", **clips)
     inputs = ";".join(f"{modality}={tmp_path}/clips.npz[{modality}]" for modality in SUBSETS[signature])
     tool = [sys.executable, "-m", "tensorflow.python.tools.saved_model_cli", "run", "--dir", str(exported)]
@@ -158,11 +193,39 @@ def test_saved_model_cli(exported, trained, tmp_path, signature):
     assert_same_predictions(served, in_memory(trained, clips)[signature])
 
 
+@pytest.mark.parametrize(
+    "shape",
+    [
+        *((2, 9, 40, 40, 3), (2, 0, 40, 40, 3), (0, 8, 40, 40, 3), (2, 8, 40, 40, 1), (2, 8, 0, 40, 3)),
+        *((8, 40, 40, 3), (2, 8, 40, 40), (1, 2, 8, 40, 40, 3), ()),
+    ],
+)
+def test_clips_of_another_shape_are_refused_by_the_graph(signatures, shape):
+    sound = tf.zeros((max(1, shape[0] if len(shape) == 5 else 2), 8, 40, 40, 3), tf.uint8)
+    for name, wrong in (("depth", "depth"), ("rgb_depth", "depth"), ("serving_default", "flow")):
+        inputs = dict.fromkeys(signatures[name].structured_input_signature[1], sound)
+        inputs[wrong] = tf.zeros(shape, tf.uint8)
+        got = " ".join(map(str, shape))
+        with pytest.raises(
+            tf.errors.InvalidArgumentError,
+            match=rf"{wrong}: expected clips of shape \(N, 8, height, width, 3\).*\[{got}\]",
+        ):
+            signatures[name](**inputs)
+
+
+def test_modalities_of_different_numbers_of_clips_are_refused_by_the_graph(signatures):
+    clips = {"rgb": tf.zeros((1, 8, 40, 40, 3), tf.uint8), "depth": tf.zeros((3, 8, 40, 40, 3), tf.uint8)}
+    with pytest.raises(
+        tf.errors.InvalidArgumentError, match=r"depth: expected .*N ≥ 1 as of rgb; got.*\[3 8 40 40 3\]"
+    ):
+        signatures["rgb_depth"](**clips)
+
+
 @pytest.mark.parametrize("size", [(120, 160), (48, 64), (40, 64), (41, 43), (20, 30), (30, 90), (40, 40)])
 def test_frames_are_resized_as_the_records_are(size):
     clips = np.stack([smooth_clips(*size)["rgb"], np.random.RandomState(0).randint(0, 256, (2, 8, *size, 3))])
     clips = clips.reshape(-1, 8, *size, 3).astype(np.uint8)
-    prepared = script.prepare_clips(tf.constant(clips), make_config()).numpy()
+    prepared = serving.prepare_clips(tf.constant(clips), make_config()).numpy()
     expected = np.stack([[resize(image, 40)[4:36, 4:36] for image in clip] for clip in clips])
     assert prepared.shape == expected.shape
     assert prepared.dtype == np.float32
@@ -180,99 +243,156 @@ def test_frames_are_resized_as_the_records_are(size):
 
 
 @pytest.mark.parametrize("value_range", ["0..255", "-1..1"])
-def test_stored_frames_are_fed_as_in_the_evaluation(info, value_range):
-    config = make_config(value_range=value_range)
-    (batch,) = input_pipeline.evaluation_dataset(info, config, "test", 7).as_numpy_iterator()
-    serialized = next(iter(tf.data.TFRecordDataset(str(info.shard_paths("test")[0]))))
-    context, frames = records.parse_video(serialized, MODALITIES)
-    assert context["video_id"].numpy() == batch["video_id"][0]
-    clips = np.asarray(info.clips["test"][batch["video_id"][0].decode()])
+def test_stored_frames_are_fed_as_in_the_evaluation(records, value_range):
+    config, splits = make_config(value_range=value_range), split(records)
+    (batch,) = pipeline.evaluation_dataset(records, splits, "test", config, 7).as_numpy_iterator()
+    video = splits.test[batch["index"][3]]
+    _, frames = decode_video(read_record(records.path(video)))
     for modality in MODALITIES:
-        images = np.stack([tf.io.decode_jpeg(jpeg, 3).numpy() for jpeg in frames[modality].numpy()])
-        prepared = script.prepare_clips(tf.constant(images[clips]), config)
-        expected = input_pipeline.network_input(batch["clips"][modality][0], value_range)
+        images = np.stack([tf.io.decode_jpeg(jpeg, 3).numpy() for jpeg in frames[modality]])
+        prepared = serving.prepare_clips(tf.constant(images[draw_clips(video.video_id, video.length)]), config)
+        expected = pipeline.network_input(batch["clips"][modality][3], value_range)
         np.testing.assert_array_equal(prepared, expected)
         assert float(tf.reduce_min(prepared)) < 0 or value_range == "0..255"
 
 
-def test_default_modalities_make_another_version(own, trained, tmp_path):
-    second = script.export(trained, own.parent, "best", ("depth", "flow"))
+@pytest.mark.usefixtures("empty_models")
+def test_default_modalities_make_another_version(own, trained):
+    second = export(ExportSettings(trained.directory, own.parent, "best", ("depth", "flow")))
     assert second == own.parent / "2"
-    clips = smooth_clips(40, 40)
-    served = serve(second, clips, tmp_path)
-    assert served["serving_default"]["inputs"].tolist() == ["depth", "flow"]
-    expected = in_memory(trained, clips)["depth_flow"]
-    assert_same_predictions(served["serving_default"], expected)
-    assert sorted(path.name for path in own.parent.iterdir()) == ["1", "2"]
+    assert script.read_exported(second).default_modalities == ("depth", "flow")
+    assert sorted(path.name for path in own.parent.iterdir()) == [".lock", "1", "2"]
 
 
-def test_the_same_export_is_kept(own, trained, info, monkeypatch):
-    monkeypatch.setattr(script, "restore_ensemble", None)  # exporting again would need it
-    assert script.export(trained, own.parent, "best", ()) == own
-    assert script.export(trained, own.parent, "best", MODALITIES) == own
-    record = json.loads((own / "dmcl_tf.json").read_text())
-    assert (record["checkpoint"], record["epoch"]) == ("best", 5)
-    assert record["class_names"] == list(info.class_names)
-    assert record["config"] == make_config().to_json()
+@pytest.mark.usefixtures("unused_networks")
+def test_the_same_export_is_kept(own, trained, records):
+    assert export(ExportSettings(trained.directory, own.parent)) == own
+    assert export(ExportSettings(trained.directory, own.parent, "best", MODALITIES)) == own
+    record = script.read_exported(own)
+    assert (record.checkpoint, record.weights.epoch, record.config) == ("best", 5, make_config())
+    assert record.class_names == records.description.class_names
+    assert record.default_modalities == MODALITIES
 
 
-def test_a_run_trained_again_is_exported_again(own, trained, info, tmp_path):
+@pytest.mark.usefixtures("empty_models")
+def test_a_run_trained_again_is_exported_again(own, trained, records, tmp_path):
     """In the same folder with the same settings and epoch: all but the weights is equal."""
-    folder = RunFolder(tmp_path / "run")
-    shutil.copytree(trained.directory, folder.directory)
+    folder = RunFolder(shutil.copytree(trained.directory, tmp_path / "run"))
+    settings = ExportSettings(folder.directory, own.parent)
     record = own / "dmcl_tf.json"
     content = {**json.loads(record.read_text()), "run_dir": os.path.relpath(folder.directory)}
     record.write_text(json.dumps(content))
-    assert script.export(folder, own.parent, "best", ()) == own
-    save_checkpoint(folder, info, "best", epoch=5, seed=9)
-    assert script.export(folder, own.parent, "best", ()) == own.parent / "2"
+    assert export(settings) == own
+    save_checkpoint(folder, records, "best", epoch=5, seed=9)
+    assert export(settings) == own.parent / "2"
 
 
-def test_versions_count_on_and_leftovers_are_replaced(own, trained):
+@pytest.mark.usefixtures("empty_models")
+def test_versions_count_on_and_what_is_none_does_not_count(own, trained):
     own.rename(own.with_name("9"))
-    (own.parent / "10.partial" / "assets").mkdir(parents=True)
     (own.parent / "notes").mkdir()
+    (own.parent / "²").mkdir()  # a digit, but no number
     (own.parent / "9" / "dmcl_tf.json").write_text("{")  # of unknown making: no reason to keep it
-    tenth = script.export(trained, own.parent, "last", ())
+    with subprocess.Popen(["true"]) as ended:
+        ended.wait()
+    with atomic_path(own.parent / "10") as partial:
+        partial.mkdir()
+    left = partial.name.replace(str(os.getpid()), str(ended.pid))  # of a killed process
+    (own.parent / "10").rename(own.parent / left)
+    assert script.find_versions(own.parent) == [own.parent / "9"]
+    tenth = export(ExportSettings(trained.directory, own.parent, "last"))
     assert tenth == own.parent / "10"
     assert (tenth / "saved_model.pb").exists()
-    assert json.loads((tenth / "dmcl_tf.json").read_text())["epoch"] == 7
-    assert sorted(path.name for path in own.parent.iterdir()) == ["10", "9", "notes"]
+    assert script.read_exported(tenth).weights.epoch == 7
+    assert sorted(path.name for path in own.parent.iterdir()) == [".lock", "10", "9", "notes", "²"]
 
 
-def test_a_run_in_bfloat16_is_served_in_float32(info, tmp_path):
-    folder = make_run(tmp_path / "run", info, make_config(precision="bfloat16"))
-    version = script.export(folder, tmp_path / "model", "best", ())
-    clips = smooth_clips(40, 40)
-    served = serve(version, clips, tmp_path)
-    in_bfloat16 = in_memory(folder, clips, precision=None)
-    for name, expected in in_memory(folder, clips).items():
-        assert served[name]["probabilities"].dtype == np.float32
-        assert_same_predictions(served[name], expected)
+def test_a_half_written_version_is_none(own, trained, monkeypatch):
+    monkeypatch.setattr(serving, "write_saved_model", lambda directory, *_: (directory / "assets").mkdir(parents=True))
+    monkeypatch.setattr(script, "write_json", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+    with pytest.raises(KeyboardInterrupt):
+        export(ExportSettings(trained.directory, own.parent, "last"))
+    assert script.find_versions(own.parent) == [own]
+    assert sorted(path.name for path in own.parent.iterdir()) == [".lock", "1"]
+
+
+@pytest.mark.parametrize(
+    "content",
+    ["", "[]", '{"class_names": "walk"}', '{"config": {"modalities": 3}}'],
+)
+def test_a_damaged_record_is_named(own, content):
+    (own / "dmcl_tf.json").write_text(content)
+    with pytest.raises(InputError, match=rf"{own}/dmcl_tf\.json is not what it should be .*export the run again"):
+        script.read_exported(own)
+
+
+def test_a_run_in_bfloat16_is_served_in_float32_and_by_default_as_asked(records, tmp_path):
+    config = make_config(precision="bfloat16", modalities=("rgb", "depth"))
+    folder = make_run(tmp_path / "run", records, config)
+    version = export(ExportSettings(folder.directory, tmp_path / "model", "best", ("depth",)))
+    signatures, clips = tf.saved_model.load(str(version)).signatures, smooth_clips(40, 40)
+    subsets = {"rgb": ("rgb",), "depth": ("depth",), "rgb_depth": ("rgb", "depth"), "serving_default": ("depth",)}
+    assert set(signatures) == set(subsets)
+    in_bfloat16 = in_memory(folder, clips, subsets, precision=None)
+    for name, expected in in_memory(folder, clips, subsets).items():
+        served = signatures[name](**{modality: tf.constant(clips[modality]) for modality in subsets[name]})
+        assert served["probabilities"].dtype == tf.float32
+        np.testing.assert_allclose(served["probabilities"], expected["probabilities"], atol=1e-5)
         difference = np.abs(expected["probabilities"] - in_bfloat16[name]["probabilities"]).max()
         assert 1e-5 < difference < 0.05
+    keras.mixed_precision.set_global_policy("float32")
+
+
+def test_modalities_whose_subsets_would_be_served_by_one_name():
+    assert list(script.name_signatures(("rgb", "flow"))) == ["rgb", "flow", "rgb_flow"]
+    with pytest.raises(InputError, match="a and b cannot be exported beside a_b, as both would be served as 'a_b'"):
+        script.name_signatures(("a", "b", "a_b"))
+    with pytest.raises(InputError, match="'serving_default'"):
+        script.name_signatures(("rgb", "serving_default"))
+    for name in ("the depth", "tiefe_ü", "_rgb", "a/b", "1"):
+        with pytest.raises(InputError, match=f"the modality '{name}' cannot name an input"):
+            script.name_signatures(("rgb", name))
+
+
+def test_a_run_of_such_modalities_is_refused_before_anything_is_written(trained, tmp_path):
+    folder, run = RunFolder(tmp_path / "run"), trained.load()
+    config = dataclasses.replace(run.config, modalities=("a", "b", "a_b"), select_by="sum")
+    folder.create_or_match(dataclasses.replace(run, config=config))
+    with pytest.raises(InputError, match="train with modalities of other names"):
+        export(ExportSettings(folder.directory, tmp_path / "model"))
+    assert not (tmp_path / "model").exists()
 
 
 def test_default_modalities_that_the_run_has_not(trained, tmp_path):
     with pytest.raises(InputError, match="--default_modalities: the run has no thermal, only rgb, depth, flow"):
-        script.export(trained, tmp_path / "model", "best", ("rgb", "thermal"))
+        export(ExportSettings(trained.directory, tmp_path / "model", "best", ("rgb", "thermal")))
     with pytest.raises(InputError, match="--default_modalities=rgb,rgb: expected different names"):
-        script.export(trained, tmp_path / "model", "best", ("rgb", "rgb"))
+        export(ExportSettings(trained.directory, tmp_path / "model", "best", ("rgb", "rgb")))
     assert not (tmp_path / "model").exists()
 
 
-def test_a_file_in_the_place_of_the_export_folder(trained, tmp_path):
-    (tmp_path / "model").write_text("a file")
-    with pytest.raises(FileExistsError) as caught:
-        script.export(trained, tmp_path / "model", "best", ())
+def test_a_place_that_cannot_be_used(own, trained, tmp_path):
+    (tmp_path / "file").write_text("a file")
+    with pytest.raises(OSError, match="file") as caught:
+        export(ExportSettings(trained.directory, tmp_path / "file"))
     assert is_wrong_place(caught.value)  # which scripts print in one line
+    with lock(own.parent), pytest.raises(InputError, match=f"{own.parent} is in use by process"):
+        export(ExportSettings(trained.directory, own.parent, "last"))
 
 
 def test_no_run_and_no_checkpoint(trained, tmp_path):
-    with pytest.raises(InputError, match=f"{tmp_path}/none/config.json does not exist: expected a run"):
-        script.export(RunFolder(tmp_path / "none"), tmp_path / "model", "best", ())
+    with pytest.raises(InputError, match=rf"{tmp_path}/none/config\.json: No such file.*expected a run"):
+        export(ExportSettings(tmp_path / "none", tmp_path / "model"))
     shutil.copytree(trained.directory, tmp_path / "run")
     shutil.rmtree(tmp_path / "run" / "best")
     with pytest.raises(InputError, match=f"{tmp_path}/run: no best checkpoint; train the run first"):
-        script.export(RunFolder(tmp_path / "run"), tmp_path / "model", "best", ())
+        export(ExportSettings(tmp_path / "run", tmp_path / "model"))
     assert not (tmp_path / "model").exists()
+
+
+def test_flags(trained, tmp_path, monkeypatch):
+    values = parse_flags(script, run_dir="a", export_dir="b", checkpoint="last", default_modalities="rgb,flow")
+    assert script.settings_from_flags(values) == ExportSettings(Path("a"), Path("b"), "last", ("rgb", "flow"))
+    assert script.settings_from_flags(parse_flags(script, run_dir="a")) == ExportSettings(Path("a"))
+    with pytest.raises(InputError, match="--run_dir is missing: expected the folder of a run"):
+        script.settings_from_flags(parse_flags(script))

@@ -2,14 +2,19 @@
 
 import dataclasses
 import itertools
+import shutil
 
 import numpy as np
 import pytest
 import tensorflow as tf
-from tiny import MODALITIES, read_marks, write_records
+from tiny import MODALITIES, encode_jpeg, marked_frame, read_marks, split, write_records
 
 from dmcl_tf.config import resolve
-from dmcl_tf.data import pipeline as input_pipeline
+from dmcl_tf.data import pipeline
+from dmcl_tf.data import records as format_
+from dmcl_tf.data.faults import explain
+from dmcl_tf.data.records import draw_clips
+from dmcl_tf.data.table import Records, checksum, write_table
 from dmcl_tf.errors import InputError
 
 VIDEOS = 7
@@ -17,58 +22,63 @@ LENGTHS = (10, 17, 40)
 
 
 @pytest.fixture(scope="module")
-def info(tmp_path_factory):
-    return write_records(
-        tmp_path_factory.mktemp("records"), {"train": VIDEOS, "validation": 2, "test": 3}, lengths=LENGTHS
-    )
+def records(tmp_path_factory):
+    videos = {"train": VIDEOS, "validation": 2, "test": 3}
+    return write_records(tmp_path_factory.mktemp("records"), videos, lengths=LENGTHS)
+
+
+@pytest.fixture(scope="module")
+def splits(records):
+    return split(records)
 
 
 def make_config(**changes):
     settings = {"frame_size": 48, "crop_size": 32, "batch_size": 2, "epochs": 4, "color_probability": 0.0}
-    return resolve("authors", "paper", {"crop_jitter_probability": 1.0, "crop_jitter": 4 / 48, **settings, **changes})
+    return resolve("authors", "full", {"crop_jitter_probability": 1.0, "crop_jitter": 4 / 48, **settings, **changes})
 
 
-def batches(info, config, count, first_epoch=0):
-    dataset = input_pipeline.training_dataset(info, config, first_epoch)
-    return list(itertools.islice(dataset.as_numpy_iterator(), count))
+def batches(records, config, count, first_epoch=0):
+    """The first batches of a run, each with the names of its videos."""
+    splits = split(records)
+    dataset = pipeline.training_dataset(records, splits, config, first_epoch)
+    first_step = first_epoch * pipeline.steps_per_epoch(splits, config)
+    return [
+        {**batch, "names": [video.video_id for video in pipeline.batch_videos(splits, config, step)]}
+        for step, batch in enumerate(itertools.islice(dataset.as_numpy_iterator(), count), first_step)
+    ]
 
 
 def clips_by_video(batches):
     return {
         name: {modality: clips[i] for modality, clips in batch["clips"].items()}
         for batch in batches
-        for i, name in enumerate(batch["video_id"])
+        for i, name in enumerate(batch["names"])
     }
 
 
 def assert_equal_batches(first, second):
     assert len(first) == len(second)
     for one, other in zip(first, second):
-        np.testing.assert_array_equal(one["video_id"], other["video_id"])
+        assert one["names"] == other["names"]
         np.testing.assert_array_equal(one["label"], other["label"])
         for modality in one["clips"]:
             np.testing.assert_array_equal(one["clips"][modality], other["clips"][modality])
 
 
-def test_shapes_types_and_labels(info):
-    for batch in batches(info, make_config(), 3):
-        assert set(batch["clips"]) == set(MODALITIES)
-        for clips in batch["clips"].values():
-            assert clips.shape == (2, 8, 32, 32, 3)
-            assert clips.dtype == np.float32
-            assert 0.0 <= clips.min() <= clips.max() <= 255.0
-            assert clips.max() > 50.0  # grey levels, not [0, 1]
-        assert batch["label"].dtype == np.int64
-        numbers = [int(name.decode().split("-")[1]) for name in batch["video_id"]]
-        np.testing.assert_array_equal(batch["label"], np.array(numbers) % 3)
-
-
-def test_frames_crop_and_mirroring_are_right_and_shared_by_the_modalities(info):
+def test_frames_crop_and_mirroring_are_right_and_shared_by_the_modalities(records, splits):
     tops, lefts, flips = set(), set(), []
     config = make_config(epochs=8)
-    for batch in batches(info, config, 8 * input_pipeline.steps_per_epoch(info, config)):
-        for i, name in enumerate(batch["video_id"]):
-            length = LENGTHS[int(name.decode().split("-")[1]) % len(LENGTHS)]
+    for batch in batches(records, config, 8 * pipeline.steps_per_epoch(splits, config)):
+        assert set(batch["clips"]) == set(MODALITIES)
+        for clips in batch["clips"].values():
+            assert (clips.shape, clips.dtype) == ((2, 8, 32, 32, 3), np.float32)
+            assert clips.min() >= 0.0
+            assert 50.0 < clips.max() <= 255.0  # grey levels, not [0, 1]
+        numbers = [int(name.split("-")[1]) for name in batch["names"]]
+        assert batch["label"].dtype == np.int64
+        np.testing.assert_array_equal(batch["label"], np.array(numbers) % 3)
+        for i, number in enumerate(numbers):
+            length = LENGTHS[number % len(LENGTHS)]
             marks = {modality: read_marks(clips[i]) for modality, clips in batch["clips"].items()}
             assert marks["rgb"] == marks["depth"] == marks["flow"]
             indices, top, left, mirrored = marks["rgb"]
@@ -85,26 +95,27 @@ def test_frames_crop_and_mirroring_are_right_and_shared_by_the_modalities(info):
     assert 0.25 < np.mean(flips) < 0.75
 
 
-def test_without_augmentation_the_crop_is_central(info):
+def test_without_augmentation_the_crop_is_central(records):
     config = make_config(crop_jitter_probability=0.0, flip_probability=0.0)
-    for clips in clips_by_video(batches(info, config, 6)).values():
+    for clips in clips_by_video(batches(records, config, 6)).values():
         assert read_marks(clips["depth"])[1:] == (8, 8, False)
 
 
-def test_only_rgb_changes_its_colours(info):
-    plain, colored = (clips_by_video(batches(info, make_config(color_probability=p), 3)) for p in (0.0, 1.0))
-    assert set(plain) == set(colored)
+def test_only_rgb_changes_its_colours(records):
+    plain, *colored = (clips_by_video(batches(records, make_config(color_probability=p), 3)) for p in (0.0, 1.0, 1.0))
+    assert set(plain) == set(colored[0])
     for name, clips in plain.items():
         for modality in ("depth", "flow"):
-            np.testing.assert_array_equal(clips[modality], colored[name][modality])
-        assert np.abs(clips["rgb"] - colored[name]["rgb"]).max() > 1.0
-        assert colored[name]["rgb"].min() >= 0.0
-        assert colored[name]["rgb"].max() <= 255.0
+            np.testing.assert_array_equal(clips[modality], colored[0][name][modality])
+        distorted = colored[0][name]["rgb"]
+        np.testing.assert_array_equal(distorted, colored[1][name]["rgb"])
+        assert np.abs(clips["rgb"] - distorted).max() > 1.0
+        assert 0.0 <= distorted.min() < distorted.max() <= 255.0
 
 
-def test_mirrored_flow_is_negated_only_on_demand(info):
+def test_mirrored_flow_is_negated_only_on_demand(records):
     settings = {"modalities": ("depth", "flow"), "epochs": 4}
-    plain, negated = (batches(info, make_config(negate_flow=value, **settings), 12) for value in (False, True))
+    plain, negated = (batches(records, make_config(negate_flow=value, **settings), 12) for value in (False, True))
     mirrored = []
     for one, other in zip(plain, negated):
         np.testing.assert_array_equal(one["clips"]["depth"], other["clips"]["depth"])
@@ -118,81 +129,112 @@ def test_mirrored_flow_is_negated_only_on_demand(info):
 
 
 @pytest.mark.parametrize(("flow", "fits"), [({"encoding": "uv"}, True), ({"encoding": "hsv"}, False), ({}, True)])
-def test_only_flow_with_a_channel_u_can_be_negated(info, flow, fits):
-    info = dataclasses.replace(info, flow=flow or None)
-    input_pipeline.check_negation(info, make_config())
+def test_only_flow_with_a_channel_u_can_be_negated(records, flow, fits):
+    description = dataclasses.replace(records.description, flow=flow or None)
+    pipeline.check_negation(description, make_config())
     if fits:
-        input_pipeline.check_negation(info, make_config(negate_flow=True))
+        pipeline.check_negation(description, make_config(negate_flow=True))
     else:
-        with pytest.raises(InputError, match="encoded as hsv, so --negate_flow cannot"):
-            input_pipeline.training_dataset(info, make_config(negate_flow=True))
+        with pytest.raises(InputError, match="encoded as hsv, whose u cannot be negated"):
+            pipeline.check_negation(description, make_config(negate_flow=True))
 
 
-def test_values_from_minus_one_to_one(info):
+def test_values_from_minus_one_to_one(records):
     plain, scaled = (
-        batches(info, make_config(value_range=value, modalities=("rgb",)), 3) for value in ("0..255", "-1..1")
+        batches(records, make_config(value_range=value, modalities=("rgb",)), 3) for value in ("0..255", "-1..1")
     )
     for one, other in zip(plain, scaled):
         np.testing.assert_allclose(other["clips"]["rgb"], one["clips"]["rgb"] / 127.5 - 1.0, atol=1e-6)
     levels = tf.constant([0, 255], tf.uint8)
-    np.testing.assert_allclose(input_pipeline.network_input(levels, "-1..1"), [-1.0, 1.0])
-    np.testing.assert_allclose(input_pipeline.network_input(levels, "0..255"), [0.0, 255.0])
+    np.testing.assert_allclose(pipeline.network_input(levels, "-1..1"), [-1.0, 1.0])
+    np.testing.assert_allclose(pipeline.network_input(levels, "0..255"), [0.0, 255.0])
 
 
-def test_an_epoch_shows_every_video_at_most_once_and_drops_the_rest(info):
-    config = make_config(modalities=("depth",))
-    assert input_pipeline.steps_per_epoch(info, config) == 3
-    every = batches(info, config, 100)
-    assert len(every) == 3 * config.epochs
-    for epoch in range(config.epochs):
-        names = [name for batch in every[3 * epoch : 3 * epoch + 3] for name in batch["video_id"]]
-        assert len(set(names)) == 6
-    assert {name.decode() for batch in every for name in batch["video_id"]} == {f"train-{k}" for k in range(VIDEOS)}
+def order(videos, epoch, **settings):
+    return list(pipeline.epoch_order(videos, make_config(**settings), epoch).as_numpy_iterator())
 
 
-def test_batches_are_functions_of_seed_and_epoch(info):
-    config = make_config(color_probability=0.5, modalities=("rgb",))
-    uninterrupted = batches(info, config, 12)
-    assert_equal_batches(uninterrupted, batches(info, config, 12))
+def test_an_epoch_shuffles_the_whole_list():
+    orders = [order(1000, epoch) for epoch in range(3)]
+    for shuffled in orders:
+        assert sorted(shuffled) == list(range(1000))
+        # a video may come from anywhere: neighbours in the list are a third of it apart
+        assert np.mean(np.abs(np.diff(shuffled))) == pytest.approx(333, abs=40)
+    assert abs(np.corrcoef(orders[0], orders[1])[0, 1]) < 0.15
+    assert order(1000, 0) == orders[0] != order(1000, 0, seed=1)
+
+
+def test_the_authors_shuffle_once_and_then_within_a_buffer():
+    once = np.random.RandomState(0).permutation(200)
+    places = np.argsort(once)  # where each video was in the list that is shuffled once
+    orders = [order(200, epoch, shuffle_buffer=20) for epoch in range(2)]
+    for shuffled in orders:
+        assert sorted(shuffled) == list(range(200))
+        early = places[shuffled] - np.arange(200)
+        assert early.max() <= 20  # nothing comes before it is in the buffer
+        assert early.min() < -20
+    assert orders[0] != orders[1]
+    assert order(200, 0, shuffle_buffer=20) == orders[0]
+    assert order(200, 0, shuffle_buffer=1) == once.tolist()
+
+
+@pytest.mark.parametrize("shuffle_buffer", [0, 4])
+def test_batches_are_functions_of_seed_and_epoch(records, splits, shuffle_buffer):
+    config = make_config(modalities=("depth",), shuffle_buffer=shuffle_buffer)
+    assert pipeline.steps_per_epoch(splits, config) == 3
+    uninterrupted = batches(records, config, 100)
+    assert len(uninterrupted) == 3 * config.epochs
+    assert_equal_batches(uninterrupted, batches(records, config, 12))
     for epoch in (1, 3):  # a run that continues sees what it would have seen
-        assert_equal_batches(uninterrupted[3 * epoch :], batches(info, config, 12, first_epoch=epoch))
-    orders = [[tuple(batch["video_id"]) for batch in uninterrupted[3 * epoch : 3 * epoch + 3]] for epoch in range(4)]
-    assert len({tuple(order) for order in orders}) > 1
-    first, second = (clips_by_video(uninterrupted[3 * epoch : 3 * epoch + 3]) for epoch in (0, 1))
+        assert_equal_batches(uninterrupted[3 * epoch :], batches(records, config, 12, first_epoch=epoch))
+    epochs = [clips_by_video(uninterrupted[3 * epoch : 3 * epoch + 3]) for epoch in range(4)]
+    assert {len(clips) for clips in epochs} == {6}  # every video at most once; the incomplete batch is left out
+    assert set().union(*epochs) == {f"train-{k}" for k in range(VIDEOS)}
+    first, second, *_ = epochs
     shared = set(first) & set(second)
     assert shared
-    assert all(not np.array_equal(first[name]["rgb"], second[name]["rgb"]) for name in shared)
-    other_seed = clips_by_video(batches(info, dataclasses.replace(config, seed=1), 3))
+    assert all(not np.array_equal(first[name]["depth"], second[name]["depth"]) for name in shared)
+    other_seed = clips_by_video(batches(records, dataclasses.replace(config, seed=1), 3))
     shared = set(first) & set(other_seed)
-    assert any(not np.array_equal(first[name]["rgb"], other_seed[name]["rgb"]) for name in shared)
+    assert any(not np.array_equal(first[name]["depth"], other_seed[name]["depth"]) for name in shared)
 
 
-def test_some_of_the_modalities(info):
-    (batch,) = batches(info, make_config(modalities=("flow", "rgb")), 1)
-    assert set(batch["clips"]) == {"flow", "rgb"}
+def test_a_share_of_the_training_videos(records, splits):
+    """Which videos are drawn, tests of the splits say; every epoch shows these and no others."""
+    config = make_config(modalities=("rgb",), train_fraction=0.5, seed=3)
+    chosen = {video.video_id for video in pipeline.training_videos(splits, config)}
+    assert len(chosen) == 2 + 1 + 1  # of 3, 2 and 2
+    steps = pipeline.steps_per_epoch(splits, config)
+    shown = batches(records, config, 100)
+    assert len(shown) == config.epochs * steps == 8
+    for epoch in range(config.epochs):
+        assert set(clips_by_video(shown[epoch * steps : (epoch + 1) * steps])) == chosen
+    with pytest.raises(InputError, match=r"4 training videos of --train_fraction=0\.5 are fewer than --batch_size=5"):
+        pipeline.steps_per_epoch(splits, make_config(train_fraction=0.5, batch_size=5))
 
 
-def test_a_batch_larger_than_the_data_is_refused(info):
-    config = make_config(batch_size=VIDEOS)
-    assert input_pipeline.steps_per_epoch(info, config) == 1
-    with pytest.raises(InputError, match=r"7 training videos are fewer than --batch_size=8; choose a smaller batch"):
-        input_pipeline.steps_per_epoch(info, make_config(batch_size=VIDEOS + 1))
+def test_a_batch_larger_than_the_data_is_refused(splits):
+    assert pipeline.steps_per_epoch(splits, make_config(batch_size=VIDEOS)) == 1
+    with pytest.raises(InputError, match=r"7 training videos are fewer than --batch_size=8: choose a smaller batch"):
+        pipeline.steps_per_epoch(splits, make_config(batch_size=VIDEOS + 1))
 
 
-@pytest.mark.parametrize(("split", "videos"), [("validation", 2), ("test", 3)])
-def test_evaluation_yields_the_fixed_clips_cropped_centrally(info, split, videos):
-    found = {}
-    for batch in input_pipeline.evaluation_dataset(info, make_config(), split, batch_size=2).as_numpy_iterator():
-        for i, name in enumerate(batch["video_id"]):
-            found[name.decode()] = batch["label"][i], {m: clips[i] for m, clips in batch["clips"].items()}
-    assert set(found) == {f"{split}-{k}" for k in range(videos)}
-    for name, (label, modalities) in found.items():
-        assert label == int(name.split("-")[1]) % 3
-        for clips in modalities.values():
-            assert clips.shape == (3, 8, 32, 32, 3)
-            assert clips.dtype == np.uint8
-            marks = [read_marks(clip) for clip in clips]
-            assert [indices for indices, *_ in marks] == info.clips[split][name]
+@pytest.mark.parametrize(("name", "videos"), [("validation", 2), ("test", 3)])
+def test_evaluation_yields_the_fixed_clips_cropped_centrally(records, splits, name, videos):
+    dataset = pipeline.evaluation_dataset(records, splits, name, make_config(), batch_size=2)
+    found = list(dataset.as_numpy_iterator())
+    assert [len(batch["label"]) for batch in found] == [2] * (videos // 2) + [1] * (videos % 2)
+    indices = np.concatenate([batch["index"] for batch in found])
+    assert indices.dtype == np.int64
+    np.testing.assert_array_equal(indices, np.arange(videos))
+    np.testing.assert_array_equal(np.concatenate([batch["label"] for batch in found]), np.arange(videos) % 3)
+    for modality in MODALITIES:
+        clips = np.concatenate([batch["clips"][modality] for batch in found])
+        assert (clips.shape, clips.dtype) == ((videos, 10, 8, 32, 32, 3), np.uint8)
+        for video, of_video in zip(getattr(splits, name), clips):
+            marks = [read_marks(clip) for clip in of_video]
+            expected = draw_clips(video.video_id, video.length)
+            np.testing.assert_array_equal([indices for indices, *_ in marks], expected)
             assert {(top, left, mirrored) for _, top, left, mirrored in marks} == {(8, 8, False)}
 
 
@@ -200,25 +242,73 @@ def test_grey_frames_fill_three_channels(tmp_path):
     def frame(modality, k, index):
         return np.full((48, 48, 1 if modality == "depth" else 3), 10 * index, np.uint8)
 
-    info = write_records(tmp_path, {"train": 1}, lengths=(8,), shards=1, frame=frame)
-    (batch,) = batches(info, make_config(batch_size=1), 1)
+    records = write_records(tmp_path, {"train": 1}, lengths=(8,), classes=1, frame=frame)
+    (batch,) = batches(records, make_config(batch_size=1), 1)
     expected = np.broadcast_to(10.0 * np.arange(8)[:, None, None, None], (8, 32, 32, 3))
     for modality in ("rgb", "depth"):
         np.testing.assert_allclose(batch["clips"][modality][0], expected, atol=1.0)
 
 
-def test_records_of_clips_of_another_length_are_refused(info):
-    config = make_config(clip_frames=6)
-    with pytest.raises(InputError, match=r"clips have 8 frames, but --clip_frames=6 is asked for"):
-        input_pipeline.evaluation_dataset(info, config, "test", 1)
+def test_videos_shorter_than_a_clip_are_refused(splits):
+    pipeline.check_lengths(splits, make_config(clip_frames=10))
+    with pytest.raises(InputError, match=r"--clip_frames=11: train-0 has 10 frames; choose shorter clips"):
+        pipeline.check_lengths(splits, make_config(clip_frames=11))
 
 
-def test_video_ids_travel_as_numbers():
-    names = ["a01_s01_e00_v01", "große Übung", ""]
-    batch = input_pipeline.encode_video_ids({"video_id": tf.constant(names), "label": tf.constant([1, 2, 3])})
-    codes = batch["video_id"].numpy()
-    assert codes.dtype == np.int32
-    assert len(codes) == 3
-    assert input_pipeline.decode_video_ids(codes) == names
-    assert input_pipeline.decode_video_ids(codes.reshape(-1)) == names
-    np.testing.assert_array_equal(batch["label"], [1, 2, 3])
+def damage(records, directory, video_id, change):
+    """A copy of some records in which `change(frames)` changed one, with its table."""
+    shutil.copytree(records.directory, directory)
+    path = format_.record_path(directory, video_id)
+    about, frames = format_.decode_video(format_.read_record(path))
+    change(frames)
+    parts = {modality: images for modality, images in frames.items() if images}
+    about = dataclasses.replace(about, length=len(next(iter(parts.values()))))
+    serialized = format_.encode_video(about, parts)
+    format_.write_record(path, serialized)
+    entry = {"bytes": path.stat().st_size, "checksum": checksum(serialized)}
+    videos = [dataclasses.replace(v, **entry) if v.video_id == video_id else v for v in records.videos]
+    write_table(Records(directory, records.description, tuple(videos)), {})
+    return Records.load(directory)
+
+
+def spoil(frames):
+    frames["depth"][3] = frames["depth"][3][:200]
+
+
+def shorten(frames):
+    for images in frames.values():
+        del images[5:]
+
+
+DAMAGES = {
+    "a modality is missing": (lambda frames: frames["flow"].clear(), r"it has 0 frames of flow instead of 17"),
+    "a JPEG is cut off": (spoil, "frame 3 of depth is no sound JPEG"),
+    "frames are missing": (shorten, "it has 5 frames of rgb instead of 17"),
+    "a frame is smaller": (
+        lambda frames: frames["rgb"].__setitem__(0, encode_jpeg(marked_frame(0, 24))),
+        "frame 0 of rgb has 24×24 pixels instead of 48×48",
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", DAMAGES)
+def test_a_record_that_is_whole_but_wrong_is_named(records, tmp_path, kind):
+    change, message = DAMAGES[kind]
+    broken = damage(records, tmp_path / "records", "train-4", change)
+    splits, path = split(broken), format_.record_path(broken.directory, "train-4")
+    with pytest.raises(tf.errors.OpError) as caught:
+        list(pipeline.training_dataset(broken, splits, make_config(crop_jitter=0.3)))
+    explained = explain(broken, splits.train, caught.value)
+    assert isinstance(explained, InputError)
+    assert str(explained).startswith(f"{path}: {message}; delete it and run")
+
+
+def test_a_record_that_is_not_what_the_table_says_is_named(records, tmp_path):
+    shutil.copytree(records.directory, tmp_path / "records")
+    copy = Records.load(tmp_path / "records")
+    path, error = format_.record_path(copy.directory, "train-2"), tf.errors.DataLossError(None, None, "lost")
+    path.write_bytes(path.read_bytes()[:-9])
+    assert f"{path} is damaged: delete it" in str(explain(copy, split(copy).train, error))
+    path.unlink()
+    assert f"{path}: No such file" in str(explain(copy, split(copy).train, error))
+    assert explain(copy, split(copy).test, error) is error  # these are sound: it must mean something else

@@ -1,20 +1,18 @@
-"""Which runs a matrix has, in which order, under which names, and by which commands."""
+"""Which runs a matrix has, in which order, under which names, and with which settings."""
 
 from __future__ import annotations
 
-import sys
+from pathlib import Path
 
 import pytest
 
-from dmcl_tf import train
-from dmcl_tf.config import Config
+from dmcl_tf.config import METHODS
 from dmcl_tf.errors import InputError
 from workflow import experiments, matrix, stages
 
 
 def make(*arguments, dataset="nwucla"):
-    values, selection, given = experiments.parse([f"--dataset={dataset}", *arguments])
-    return matrix.make_matrix(values.dataset, selection, given)
+    return experiments.make_plan(experiments.parse([f"--dataset={dataset}", *arguments])).experiments
 
 
 @pytest.fixture(autouse=True)
@@ -42,8 +40,8 @@ def test_all_methods_of_a_seed_come_before_the_next_seed():
 
 def test_the_default_matrix_has_every_method_once_and_the_published_ones_with_every_seed():
     runs = make("--train_fractions=1")
-    assert {run.config.method for run in runs if run.config.seed == 0} == set(matrix.METHODS)
-    entries = [entry for entry in matrix.PUBLISHED.split(",") if entry.partition(":")[0] in matrix.METHODS]
+    assert {run.config.method for run in runs if run.config.seed == 0} == set(METHODS)
+    entries = [entry for entry in matrix.PUBLISHED.split(",") if entry.partition(":")[0] in METHODS]
     for seed in (1, 2):
         assert sorted(r.label for r in runs if r.config.seed == seed) == sorted(f"{e} seed {seed}" for e in entries)
     assert runs[0].config.method == "independent"
@@ -89,25 +87,20 @@ def test_the_teacher_has_the_recipe_of_the_student():
     )
 
 
-def test_commands_are_those_of_the_stages():
+def test_settings_are_those_of_the_stages():
     (run,) = make("--methods=dmcl:paper", "--seeds=3", "--train_fractions=1", "--epochs=7", "--checkpoint=last")
-    expected = ["--method=dmcl", "--recipe=paper", "--scale=compact", "--seed=3", "--epochs=7", "--checkpoint=last"]
-    expected += ["--run_name=paper-compact-seed3-epochs_7"]
-    flags = stages.stage_flags("nwucla", expected)
-    for stage in ("train", "evaluate"):
-        assert run.commands[stage][: 1 + len(stages.STAGES[stage][1])] == [sys.executable, *stages.STAGES[stage][1]]
-        assert sorted(run.commands[stage]) == sorted(stages.command(stage, flags[stage]))
-    parsed = stages.parse("train", run.commands["train"][3:])[0]
-    assert train.config_from_flags(parsed) == run.config
-    assert str(run.folder.directory) == "checkpoints/nwucla/dmcl/paper-compact-seed3-epochs_7"
-    assert (run.checkpoint, str(run.records)) == ("last", "data/nwucla/records/80")
+    arguments = ["--method=dmcl", "--recipe=paper", "--scale=compact", "--seed=3", "--epochs=7", "--checkpoint=last"]
+    pipeline = stages.make_pipeline(stages.parse("nwucla", [*arguments, "--run_name=paper-compact-seed3-epochs_7"]))
+    assert (run.train, run.evaluate) == (pipeline.train, pipeline.evaluate)
+    assert run.folder.directory == Path("checkpoints/nwucla/dmcl/paper-compact-seed3-epochs_7")
+    assert (run.evaluate.checkpoint, run.train.records) == ("last", Path("data/nwucla/records/80"))
 
 
 @pytest.mark.parametrize(
     ("arguments", "name"),
     [
         ([], "authors-compact-seed0"),
-        (["--scale=paper"], "authors-paper-seed0"),
+        (["--scale=full"], "authors-full-seed0"),
         (["--recipe=paper"], "paper-compact-seed0"),
         (["--epochs=60"], "authors-compact-seed0"),  # as it is
         (["--lambda=0.5"], "authors-compact-seed0-loser_ground_truth_weight_0.5-distillation_weight_0.5"),
@@ -156,11 +149,11 @@ def test_the_same_run_is_there_once():
         (["--method=dmcl"], "--method: the matrix sets it for each run"),
         (["--run_name=mine"], "--run_name: the matrix sets it for each run"),
         (["--split=validation"], "--split: the matrix sets it for each run"),
-        (["--methds=dmcl"], "unknown argument '--methds=dmcl'; did you mean --methods"),
-        (["--dry_rum"], "unknown argument '--dry_rum'; did you mean --dry_run"),
+        (["--methds=dmcl"], "Unknown command line flag 'methds'. Did you mean: method"),
+        (["--dry_rum"], "Unknown command line flag 'dry_rum'. Did you mean: dry_run"),
         (["--temperature=-1"], "--temperature=-1.0: expected a positive number"),
         (["--dataset=nwcla"], "'nwcla': expected a data set.*did you mean nwucla"),
-        (["train"], "unknown argument 'train'"),
+        (["train"], "unexpected argument 'train'"),
     ],
 )
 def test_bad_input(arguments, message):
@@ -169,6 +162,13 @@ def test_bad_input(arguments, message):
 
 
 def test_methods_are_those_of_the_configuration():
-    assert Config.__dataclass_fields__["method"].metadata["choices"] == matrix.METHODS
-    assert matrix.BASELINE in matrix.METHODS
-    assert set(matrix.default_methods()) - {"dmcl:paper"} == set(matrix.METHODS)
+    assert matrix.BASELINE in METHODS
+    assert set(matrix.default_methods()) - {"dmcl:paper"} == set(METHODS)
+
+
+def test_modalities_of_own_videos_are_the_usual_ones(tmp_path):
+    (tmp_path / "videos.csv").write_text("video_id,label,split,ir\na,x,train,a.avi\nb,y,train,a.avi\n")
+    (run,) = make(
+        "--methods=independent", "--seeds=0", "--train_fractions=1", f"--videos={tmp_path}/videos.csv", dataset="custom"
+    )
+    assert (run.config.modalities, run.folder.directory.name) == (("ir",), "authors-compact-seed0")

@@ -1,6 +1,5 @@
 """The networks: equal to the authors' own, with exactly their parameters; the published one by its formula."""
 
-import inspect
 from pathlib import Path
 
 import keras
@@ -9,7 +8,8 @@ import pytest
 import tensorflow as tf
 
 from dmcl_tf.config import Config
-from dmcl_tf.networks import r2plus1d as networks
+from dmcl_tf.networks import NETWORKS, r2plus1d
+from dmcl_tf.networks.tf1 import load_tf1_variables
 
 GOLDEN = np.load(Path(__file__).parent / "golden" / "network_width8.npz")
 
@@ -20,13 +20,9 @@ def golden_variables():
 
 @pytest.fixture(scope="module")
 def golden_network():
-    network = networks.r2plus1d_18(10, width=8)
-    networks.load_tf1_variables(network, golden_variables())
+    network = r2plus1d.authors(10, width=8)
+    load_tf1_variables(network, golden_variables())
     return network
-
-
-def with_features(network):
-    return keras.Model(network.input, [network.get_layer("features").output, network.output])
 
 
 def relative_error(actual, expected):
@@ -34,21 +30,21 @@ def relative_error(actual, expected):
 
 
 def test_authors_network_at_inference(golden_network):
-    features, logits = with_features(golden_network)(GOLDEN["input"], training=False)
-    assert relative_error(features, GOLDEN["inference/features"]) < 1e-4
-    assert relative_error(logits, GOLDEN["inference/logits"]) < 1e-4
+    outputs = golden_network(GOLDEN["input"], training=False)
+    assert relative_error(outputs["features"], GOLDEN["inference/features"]) < 1e-4
+    assert relative_error(outputs["logits"], GOLDEN["inference/logits"]) < 1e-4
 
 
 def test_authors_network_in_training(golden_network):
-    model = with_features(golden_network)
-    weights = model.get_weights()
+    weights = golden_network.get_weights()
     with tf.GradientTape() as tape:
-        features, logits = model(GOLDEN["input"], training=True)
-        loss = tf.reduce_mean(tf.nn.sparse_softmax_cross_entropy_with_logits(GOLDEN["labels"], logits))
+        outputs = golden_network(GOLDEN["input"], training=True)
+        entropies = tf.nn.sparse_softmax_cross_entropy_with_logits(GOLDEN["labels"], outputs["logits"])
+        loss = tf.reduce_mean(entropies)
     gradients = tape.gradient(loss, golden_network.trainable_variables)
-    model.set_weights(weights)  # the moving statistics have moved
-    assert relative_error(features, GOLDEN["training/features"]) < 1e-4
-    assert relative_error(logits, GOLDEN["training/logits"]) < 1e-4
+    golden_network.set_weights(weights)  # the moving statistics have moved
+    assert relative_error(outputs["features"], GOLDEN["training/features"]) < 1e-4
+    assert relative_error(outputs["logits"], GOLDEN["training/logits"]) < 1e-4
     assert float(loss) == pytest.approx(float(GOLDEN["training/loss"]), rel=1e-4)
     # Keras lists its variables in the order of the layers, the file in that of the authors' creation: compare by name
     norms = {}
@@ -67,14 +63,16 @@ def test_authors_network_in_training(golden_network):
     assert norms == pytest.approx(expected, rel=1e-3)
 
 
-@pytest.mark.parametrize(
-    ("classes", "total"), [(10, 15_401_418), (30, 15_411_678), (60, 15_427_068), (120, 15_457_848)]
-)
-def test_parameters_of_the_authors_network(classes, total):
-    network = networks.r2plus1d_18(classes)
-    assert network.count_params() == total
-    if classes == 10:
-        assert sum(int(np.prod(weight.shape)) for weight in network.trainable_weights) == 15_383_882
+def test_parameters_of_the_authors_network():
+    network = r2plus1d.authors(10)
+    assert network.count_params() == 15_401_418
+    assert sum(int(np.prod(weight.shape)) for weight in network.trainable_weights) == 15_383_882
+    # of 30, 60 and 120 classes; only the last layer grows
+    last = network.get_layer("logits").count_params()
+    for classes, total in ((30, 15_411_678), (60, 15_427_068), (120, 15_457_848)):
+        assert network.count_params() - last + last // 10 * classes == total
+    layer = network.get_layer("normalization_3")
+    assert (layer.momentum, layer.epsilon) == (0.997, 1e-5)
 
 
 def tran2018_parameters(classes):
@@ -100,76 +98,60 @@ def tran2018_parameters(classes):
 
 
 def test_parameters_of_the_published_network():
-    network = networks.r2plus1d_18(400, variant="tran2018")
+    network = r2plus1d.tran2018(400)
     assert network.count_params() == tran2018_parameters(400)
     assert network.count_params() == pytest.approx(33.4e6, rel=0.01)  # R3D-18, whose kernels are matched
     stem = network.get_layer("convolution_0")
     assert tuple(stem.kernel.shape) == (1, 7, 7, 3, 45)
 
 
-# variant → (number of convolutions, height and width at the input of the pooling, of 48 pixels)
-VARIANTS = {"authors": (38, 2), "tran2018": (37, 3)}
+# variant → (number of convolutions, shape at the input of the pooling for clips of 8×48×48)
+VARIANTS = {"authors": (38, (1, 2, 2, 32)), "tran2018": (37, (1, 3, 3, 32)), "testing": (2, (4, 12, 12, 8))}
 
 
-def test_every_variant_has_a_case():
-    choices = next(field for field in Config.__dataclass_fields__.values() if field.name == "variant")
-    assert set(VARIANTS) == set(choices.metadata["choices"])
-    assert inspect.signature(networks.r2plus1d_18).parameters["variant"].default in VARIANTS
+def test_every_variant_has_a_network_and_a_case():
+    choices = Config.__dataclass_fields__["variant"].metadata["choices"]
+    assert set(VARIANTS) == set(NETWORKS) == set(choices)
 
 
 @pytest.mark.parametrize("variant", VARIANTS)
 def test_shapes_and_types_of_a_variant(variant):
-    convolutions, pooled = VARIANTS[variant]
-    network = networks.r2plus1d_18(7, width=4, variant=variant, name="rgb")
+    convolutions, last_shape = VARIANTS[variant]
+    network = NETWORKS[variant](7, width=4, batch_norm_momentum=0.9, name="rgb")
     assert network.name == "rgb"
     assert sum(layer.name.startswith("convolution_") for layer in network.layers) == convolutions
-    probe = keras.Model(
-        network.input, [network.get_layer("features").input, network.get_layer("features").output, network.output]
-    )
+    normalizations = [layer for layer in network.layers if layer.name.startswith("normalization_")]
+    assert {layer.momentum for layer in normalizations} == {0.9}
+    probe = keras.Model(network.input, [network.get_layer("features").input, *network.output.values()])
     last, features, logits = probe(tf.random.stateless_uniform((2, 8, 48, 48, 3), (1, 2), maxval=255.0))
-    assert last.shape == (2, 1, pooled, pooled, 32)
+    assert last.shape == (2, *last_shape)
     np.testing.assert_allclose(features, tf.reduce_mean(last, axis=(1, 2, 3)), rtol=1e-5)
-    assert features.shape == (2, 32)
+    assert features.shape == (2, last_shape[-1])
     assert logits.shape == (2, 7)
     assert features.dtype == logits.dtype == tf.float32
     # clips of another length and of odd, oblong frames
-    assert network(tf.zeros((1, 9, 37, 45, 3))).shape == (1, 7)
+    assert network(tf.zeros((1, 9, 37, 45, 3)))["logits"].shape == (1, 7)
 
 
 def test_features_and_logits_stay_float32_in_bfloat16():
     keras.mixed_precision.set_global_policy("mixed_bfloat16")
     try:
-        network = networks.r2plus1d_18(3, width=4)
+        network = r2plus1d.authors(3, width=4)
     finally:
         keras.mixed_precision.set_global_policy("float32")
     inputs = tf.random.stateless_uniform((1, 8, 32, 32, 3), (1, 2), maxval=255.0)
-    probe = keras.Model(network.input, [network.get_layer("convolution_5").output, *with_features(network).outputs])
+    probe = keras.Model(network.input, [network.get_layer("convolution_5").output, *network.output.values()])
     assert [output.dtype for output in probe(inputs)] == [tf.bfloat16, tf.float32, tf.float32]
     assert {tf.as_dtype(weight.dtype) for weight in network.weights} == {tf.float32}
 
 
-def test_batch_normalisation_has_the_asked_momentum_and_the_authors_epsilon():
-    layers = [
-        layer
-        for layer in networks.r2plus1d_18(2, width=4, batch_norm_momentum=0.9).layers
-        if layer.name.startswith("normalization_")
-    ]
-    assert {(layer.momentum, layer.epsilon) for layer in layers} == {(0.9, 1e-5)}
-    default = networks.r2plus1d_18(2, width=4).get_layer("normalization_3")
-    assert default.momentum == 0.997
-
-
-def test_an_unknown_variant_is_refused():
-    with pytest.raises(ValueError, match=r"'resnet'.*authors or tran2018"):
-        networks.r2plus1d_18(10, variant="resnet")
-
-
 def test_tf1_variables_are_found_under_any_prefix(golden_network):
     renamed = {f"tower/resnet_rgb/{name.partition('/')[2]}:0": array for name, array in golden_variables().items()}
-    network = networks.r2plus1d_18(10, width=8)
-    networks.load_tf1_variables(network, renamed)
-    for loaded, expected in zip(network.get_weights(), golden_network.get_weights()):
-        np.testing.assert_array_equal(loaded, expected)
+    expected = golden_network.get_weights()
+    golden_network.set_weights([np.full_like(weight, 7.0) for weight in expected])
+    load_tf1_variables(golden_network, renamed)
+    for loaded, weight in zip(golden_network.get_weights(), expected):
+        np.testing.assert_array_equal(loaded, weight)
 
 
 def test_a_missing_superfluous_or_misshapen_tf1_variable_is_named(golden_network):
@@ -177,10 +159,10 @@ def test_a_missing_superfluous_or_misshapen_tf1_variable_is_named(golden_network
     kernel = "net/conv3d_3/kernel"
     missing = {name: array for name, array in variables.items() if name != kernel}
     with pytest.raises(ValueError, match="no variable for convolution_3/kernel"):
-        networks.load_tf1_variables(golden_network, missing)
+        load_tf1_variables(golden_network, missing)
     with pytest.raises(ValueError, match="net/conv3d_38/kernel has no place"):
-        networks.load_tf1_variables(golden_network, {**variables, "net/conv3d_38/kernel": variables[kernel]})
+        load_tf1_variables(golden_network, {**variables, "net/conv3d_38/kernel": variables[kernel]})
     with pytest.raises(ValueError, match=r"net/conv3d_3/kernel has shape \(3, 1, 1, 8, 8\).*\(1, 3, 3, 8, 8\)"):
-        networks.load_tf1_variables(golden_network, {**variables, kernel: variables["net/conv3d_4/kernel"]})
+        load_tf1_variables(golden_network, {**variables, kernel: variables["net/conv3d_4/kernel"]})
     with pytest.raises(ValueError, match=r"no variable for|has no place|has shape"):
-        networks.load_tf1_variables(networks.r2plus1d_18(10, width=8, variant="tran2018"), variables)
+        load_tf1_variables(NETWORKS["testing"](10), variables)

@@ -8,36 +8,34 @@ import keras
 import numpy as np
 import pandas as pd
 import pytest
-from absl import flags
-from tiny import write_records
-from tiny_run import SETTINGS, noisy_frame, small_networks
+import tensorflow as tf
+from tiny import split, write_records
+from tiny_run import SETTINGS, noisy_frame, parse_flags
 
 from dmcl_tf import random_features
 from dmcl_tf.config import resolve
-from dmcl_tf.data import pipeline as input_pipeline
-from dmcl_tf.data import records
-from dmcl_tf.data.records import DatasetInfo
+from dmcl_tf.data.records import decode_video, draw_clips, read_record
+from dmcl_tf.data.table import Records, Video
 from dmcl_tf.datasets import paper
+from dmcl_tf.datasets.splits import Splits
 from dmcl_tf.errors import InputError
 from dmcl_tf.networks.ensemble import make_ensemble
-
-__all__ = ["small_networks"]  # acts on every test here
+from dmcl_tf.scoring import features
 
 VIDEOS = {"train": 7, "validation": 1, "test": 5}
 MODALITIES = ("rgb", "depth")
-CONFIG = resolve("authors", "paper", {**SETTINGS, "modalities": MODALITIES, "batch_size": 3, "value_range": "-1..1"})
-CONFIG_RGB = dataclasses.replace(CONFIG, modalities=("rgb",), select_by="rgb")
+CONFIG = resolve("authors", "full", {**SETTINGS, "modalities": MODALITIES, "batch_size": 3, "value_range": "-1..1"})
 
 
 @pytest.fixture(scope="module")
-def info(tmp_path_factory):
+def records(tmp_path_factory):
     settings = {"modalities": MODALITIES, "size": 40, "lengths": (8, 11), "frame": noisy_frame}
     return write_records(tmp_path_factory.mktemp("records"), VIDEOS, **settings)
 
 
 @pytest.fixture(scope="module")
 def networks():
-    return [random_features.initial_weights(CONFIG, seed, 3) for seed in (0, 4)]
+    return [features.initial_weights(CONFIG, seed, 3) for seed in (0, 4)]
 
 
 def test_networks_are_those_with_which_a_training_begins(networks):
@@ -50,64 +48,54 @@ def test_networks_are_those_with_which_a_training_begins(networks):
     assert not np.array_equal(networks[0]["rgb"][0], networks[0]["depth"][0])
 
 
-def test_training_videos_get_clips_by_the_rule_of_test_videos(info):
-    prepared = random_features.with_training_clips(info)
-    assert prepared.clips["test"] == info.clips["test"]
-    assert set(prepared.clips["train"]) == {f"train-{k}" for k in range(7)}
-    for k in range(7):
-        expected = records.draw_clips(f"train-{k}", (8, 11)[k % 2], clips=3)
-        np.testing.assert_array_equal(prepared.clips["train"][f"train-{k}"], expected)
+def features_by_hand(records, network, modality, name, training):
+    """Mean over clips in batches of three videos, whose clips are drawn as those of any evaluated video."""
+    result, videos = [], getattr(split(records), name)
+    for start in range(0, len(videos), CONFIG.batch_size):
+        batch = []
+        for video in videos[start : start + CONFIG.batch_size]:
+            _, frames = decode_video(read_record(records.path(video)))
+            images = np.stack([tf.io.decode_jpeg(jpeg, 3)[4:36, 4:36] for jpeg in frames[modality]])
+            batch.append(images[draw_clips(video.video_id, video.length)] / np.float32(127.5) - 1)
+        clips = np.stack(batch, axis=1)  # (K, B, …)
+        result.append(np.mean([network(clip, training=training)["features"] for clip in clips], axis=0))
+    return np.concatenate(result)
 
 
-def features_by_hand(info, network, modality, split, training):
-    """Mean over clips, video by video in the order of the batches that `extract` takes."""
-    keras.utils.set_random_seed(1)
-    model = keras.Model(network.input, network.get_layer("features").output)
-    dataset = input_pipeline.evaluation_dataset(info, CONFIG, split, CONFIG.batch_size, shuffle_buffer=512)
-    features, labels = [], []
-    for batch in dataset:
-        clips = batch["clips"][modality].numpy() / 127.5 - 1.0
-        features.append(np.mean([model(clips[:, k], training=training) for k in range(clips.shape[1])], axis=0))
-        labels += batch["label"].numpy().tolist()
-    return np.concatenate(features), labels
-
-
-@pytest.mark.parametrize(("way", "training"), [("inference", False), ("batch statistics", True)])
-def test_features_of_a_split(info, networks, way, training):
-    keras.utils.set_random_seed(1)
-    features, labels = random_features.extract(info, CONFIG, "test", networks)
-    assert set(features) == {(w, m) for w in random_features.BATCH_NORM for m in MODALITIES}
-    assert sorted(labels) == [0, 0, 1, 1, 2]
+def test_features_of_both_splits(records, networks):
     ensemble = make_ensemble(dataclasses.replace(CONFIG, batch_norm_momentum=1.0), 3)
-    for row, weights in enumerate(networks):
-        for modality, network in ensemble.networks.items():
-            network.set_weights(weights[modality])
-            expected, order = features_by_hand(info, network, modality, "test", training)
-            assert order == labels.tolist()
-            actual = features[way, modality]
-            assert actual.shape == (2, 5, 8)
-            np.testing.assert_allclose(actual[row], expected, rtol=1e-4, atol=1e-5)
-    other = features["inference" if training else "batch statistics", "rgb"]
-    assert not np.allclose(features[way, "rgb"], other, rtol=1e-2)
+    for name, videos in (("train", 7), ("test", 5)):
+        found = features.extract(records, split(records), name, CONFIG, networks)
+        assert set(found) == {(way, modality) for way in features.BATCH_NORM for modality in MODALITIES}
+        for (way, modality), values in found.items():
+            assert values.shape == (2, videos, 8)
+            for row, weights in enumerate(networks):
+                ensemble.networks[modality].set_weights(weights[modality])
+                training = features.BATCH_NORM[way]
+                expected = features_by_hand(records, ensemble.networks[modality], modality, name, training)
+                np.testing.assert_allclose(values[row], expected, rtol=1e-4, atol=1e-5)
+        assert not np.allclose(found["inference", "rgb"], found["batch statistics", "rgb"], rtol=1e-2)
 
 
-def test_moving_statistics_stay_as_they_are(info, networks):
+def test_moving_statistics_stay_as_they_are(records, networks):
     """The second of two equal networks sees what the first saw, whatever was computed in between."""
-    (first, _), (second, _) = (random_features.extract(info, CONFIG, "test", [networks[0]] * 2) for _ in range(2))
-    for features in (first, second):
-        for key, values in features.items():
-            np.testing.assert_allclose(values[0], values[1], rtol=1e-5, err_msg=str(key))
+    found = features.extract(records, split(records), "test", CONFIG, [networks[0]] * 2)
+    for key, values in found.items():
+        np.testing.assert_allclose(values[0], values[1], rtol=1e-5, err_msg=str(key))
 
 
-def test_test_videos_of_different_classes_share_a_batch(tmp_path):
-    """Their records are sorted by class."""
-    labels = [0] * 8 + [1] * 8
-    info = write_records(tmp_path, {"test": 16}, modalities=("rgb",), lengths=(8,), size=40, shards=1, classes=16)
-    dataset = input_pipeline.evaluation_dataset(info, CONFIG_RGB, "test", 4, shuffle_buffer=512)
-    batches = [[labels[label] for label in batch["label"].numpy()] for batch in dataset]
-    assert sum(len(set(batch)) == 2 for batch in batches) >= 3
-    plain = input_pipeline.evaluation_dataset(info, CONFIG_RGB, "test", 4)
-    assert [batch["label"].numpy().tolist() for batch in plain] == np.arange(16).reshape(4, 4).tolist()
+def test_videos_of_different_classes_share_a_batch():
+    """By name, those of one class may follow each other, and a batch of one class has no usual statistics."""
+    videos = [Video(f"a{k // 8}-{k}", f"class {k // 8}", 9, 9, 1, "", "") for k in range(16)]
+    splits = Splits(tuple(videos), (), tuple(videos[::-1]), ("class 0", "class 1"))
+    shuffled = random_features._shuffled(splits)
+    for name in ("train", "test"):
+        videos = getattr(shuffled, name)
+        assert sorted(videos, key=lambda video: video.video_id) == sorted(
+            splits.train, key=lambda video: video.video_id
+        )
+        assert sum(len(set(batch)) == 2 for batch in splits.labels(videos).reshape(4, 4)) >= 3
+    assert random_features._shuffled(splits) == shuffled
 
 
 def test_k_nearest_neighbours_by_hand():
@@ -121,28 +109,22 @@ def test_k_nearest_neighbours_by_hand():
     assert random_features.knn_accuracy(examples, classes, queries, labels, 5) == pytest.approx(100 / 3)
 
 
-def parse(*arguments):
-    flag_values = flags.FlagValues()
-    random_features.define_flags(flag_values)
-    flag_values(["random_features", *arguments])
-    return flag_values
-
-
 @pytest.fixture
-def run_main(info, tmp_path, monkeypatch):
-    """`run_main(flag, …)` runs the script; the CSV goes to `tmp_path / "out.csv"`."""
-    settings = ["--modalities=rgb,depth", "--frame_size=40", "--crop_size=32", "--batch_size=3"]
-    places = [f"--records={info.directory}", f"--output={tmp_path / 'out.csv'}"]
+def read_settings(records, tmp_path):
+    """`read_settings(flag, …)` reads the flags; the CSV goes to `tmp_path / "out.csv"`."""
 
-    def run(*arguments):
-        monkeypatch.setattr(flags, "FLAGS", parse(*places, *settings, *arguments))
-        random_features.main()
+    def read(*arguments):
+        settings = {"modalities": "rgb,depth", "frame_size": 40, "crop_size": 32, "batch_size": 3, "variant": "testing"}
+        values = {"records": records.directory, "output": tmp_path / "out.csv", **settings}
+        given = [f"--{name}={value}" for name, value in values.items()]
+        return random_features.settings_from_flags(parse_flags(random_features, *given, *arguments))
 
-    return run
+    return read
 
 
-def test_the_script_writes_every_accuracy_and_prints_the_table(run_main, tmp_path, capsys, info):
-    run_main("--seeds=0,3", "--neighbours=1,5,50")
+def test_every_accuracy_is_written_and_the_table_printed(read_settings, tmp_path, capsys):
+    settings = read_settings("--seeds=0,3", "--neighbours=1,5,50")
+    random_features.show(settings)
     out = capsys.readouterr().out
     assert "k = 50 is left out: there are 7 training videos" in out
     assert f"written: {tmp_path / 'out.csv'}" in out
@@ -157,14 +139,12 @@ def test_the_script_writes_every_accuracy_and_prints_the_table(run_main, tmp_pat
     values = mean["accuracy"].tolist()
     assert f"{np.mean(values):.2f} ± {np.std(values, ddof=1):.2f}" in out
     assert "paper" not in out  # another data set
-    run_main("--seeds=0,3", "--neighbours=1,5,50")
+    random_features.random_features(settings)
     pd.testing.assert_frame_equal(pd.read_csv(tmp_path / "out.csv"), results)
 
 
 def test_the_table_has_the_papers_numbers_of_the_same_data_set():
-    rows = [
-        (seed, way, m, k) for seed in (0, 1) for way in random_features.BATCH_NORM for m in MODALITIES for k in (1, 7)
-    ]
+    rows = [(seed, way, m, k) for seed in (0, 1) for way in features.BATCH_NORM for m in MODALITIES for k in (1, 7)]
     results = pd.DataFrame(rows, columns=["seed", "batch_norm", "modality", "k"])
     results = results.assign(accuracy=10.0 * results["seed"], dataset="nwucla", train_videos=9, test_videos=4)
     printed = random_features.table(results)
@@ -178,33 +158,34 @@ def test_the_table_has_the_papers_numbers_of_the_same_data_set():
 @pytest.mark.parametrize(
     ("flag", "message"),
     [
-        ("--records=", "--records is missing: expected a folder of TFRecords"),
         ("--seeds=0,x", "--seeds=0,x: expected whole numbers separated by commas"),
         ("--seeds=", "--seeds=: expected different numbers of 0 or more"),
         ("--seeds=1,1", "--seeds=1,1: expected different numbers of 0 or more"),
         ("--neighbours=0,5", "--neighbours=0,5: expected different numbers of 1 or more"),
         ("--neighbours=50,120", "--neighbours=50,120: expected one of at most 7"),
         ("--frame_size=48", "records of rgb,depth at 40 pixels, but rgb,depth at 48 pixels are asked for"),
-        ("--clip_frames=4", "clips have 8 frames, but --clip_frames=4 is asked for"),
+        ("--clip_frames=12", "--clip_frames=12: train-6 has 8 frames"),
         ("--scale=kompact", "did you mean compact?"),
+        ("--dataset=nwucla", "holds records of custom, not of nwucla: choose another --dataset or --records"),
     ],
 )
-def test_bad_input_is_named(run_main, tmp_path, flag, message):
+def test_bad_input_is_named(read_settings, tmp_path, flag, message):
     with pytest.raises(InputError) as caught:
-        run_main(flag)
+        random_features.random_features(read_settings(flag))
     assert message in str(caught.value)
     assert not (tmp_path / "out.csv").exists()
 
 
-def test_a_corrupt_shard_and_an_empty_split_are_named(run_main, info, tmp_path):
-    shutil.copytree(info.directory, tmp_path / "records")
-    copy = DatasetInfo.load(tmp_path / "records")
-    shard = copy.shard_paths("test")[0]
-    content = bytearray(shard.read_bytes())
-    content[len(content) // 2] ^= 1
-    shard.write_bytes(content)
-    with pytest.raises(InputError, match=rf"{shard.name} is corrupt: delete it"):
-        run_main(f"--records={tmp_path / 'records'}", "--seeds=0", "--neighbours=1")
-    empty = dataclasses.replace(copy, shards={**copy.shards, "test": ()}).save(tmp_path / "records")
+def test_a_damaged_record_and_an_empty_split_are_named(read_settings, records, tmp_path):
+    settings = read_settings("--seeds=0", "--neighbours=1")
+    copy = Records.load(shutil.copytree(records.directory, tmp_path / "records"))
+    path = copy.path(copy.by_id["test-2"])
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2 :] = bytes(len(content) - len(content) // 2)
+    path.write_bytes(content)
+    with pytest.raises(InputError, match=f"{path} is damaged: delete it"):
+        random_features.random_features(dataclasses.replace(settings, records=copy.directory))
+    table = copy.directory / "videos.csv"
+    table.write_text("".join(line for line in table.read_text().splitlines(keepends=True) if "test-" not in line))
     with pytest.raises(InputError, match="no videos in the test split"):
-        run_main(f"--records={empty.directory}", "--seeds=0", "--neighbours=1")
+        random_features.random_features(dataclasses.replace(settings, records=copy.directory))

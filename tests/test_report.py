@@ -2,18 +2,32 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
+import shutil
+import subprocess
+import sys
+from dataclasses import replace
 from html.parser import HTMLParser
+from pathlib import Path
 
 import cv2
 import pandas as pd
 import pytest
+from absl import flags
 from synthetic_runs import right_in, write_run
 from test_report_claims import random_features
 
 from dmcl_tf import report
 from dmcl_tf.errors import InputError
-from dmcl_tf.reporting.documents import markdown
+from dmcl_tf.files import read_json
+from dmcl_tf.flag_groups import define
+from dmcl_tf.report import ReportSettings
+from dmcl_tf.reporting import document, figures
+from dmcl_tf.reporting.document import markdown
+from dmcl_tf.reporting.loading import load_runs
+from dmcl_tf.reporting.page import to_html
+from dmcl_tf.reporting.tables import long_form
 
 PLOTS = {
     "training_loss",
@@ -39,7 +53,8 @@ def written(tmp_path_factory):
     features = random_features({"inference": 24, "batch statistics": 11})
     (root / "results").mkdir()
     features.to_csv(root / "results/random_features.csv", index=False)
-    report.report(root / "runs", root / "results")
+    with (root / "printed.txt").open("w", encoding="utf-8") as printed, contextlib.redirect_stdout(printed):
+        report.report(ReportSettings(root / "runs", root / "results"))
     return root
 
 
@@ -83,7 +98,7 @@ def test_the_page_is_whole_and_refers_only_to_files_that_are_there(written):
 
 
 def test_no_figure_is_blank(written):
-    paths = list((written / "results/plots").iterdir())
+    paths = list((written / "results/plots").glob("*.png"))
     assert {path.stem for path in paths} == PLOTS
     for path in paths:
         image = cv2.imread(str(path))
@@ -99,7 +114,7 @@ def test_the_documents(written):
     claims = (written / "results/claims.md").read_text(encoding="utf-8")
     assert len(re.findall(r"^## \d\. ", claims, re.MULTILINE)) == 7
     assert "**DMCL, authors' recipe − Independent, authors' recipe: holds**" in claims
-    assert "- *does not hold* where no seed shows it" in claims
+    assert "- It *does not hold* where no seed shows it" in claims
     long = pd.read_csv(written / "results/tables.csv")
     assert len(long) == 4 * 10  # variants × reported accuracies
     assert not list(written.rglob("*.partial"))
@@ -107,15 +122,86 @@ def test_the_documents(written):
 
 def test_the_same_runs_give_the_same_report(written, tmp_path):
     features = written / "results/random_features.csv"
-    report.report(written / "runs", tmp_path, features)
+    report.report(ReportSettings(written / "runs", tmp_path, features))
     for path in tmp_path.rglob("*.*"):
         assert path.read_bytes() == (written / "results" / path.relative_to(tmp_path)).read_bytes(), path.name
 
 
-def test_what_is_printed(written, tmp_path, capsys):
-    report.report(written / "runs", tmp_path)
-    output = capsys.readouterr().out
-    assert "nwucla · drawn · train views 1 and 2, test view 3 · compact scale · 60 test videos × 10 clips" in output
+def test_figures_are_drawn_again_only_where_runs_or_figures_changed(written, tmp_path, monkeypatch):
+    monkeypatch.setattr(figures, "_draw", lambda collection, output: {"plots/wins.png": "drawn again"})
+    shutil.copytree(written / "results", tmp_path, dirs_exist_ok=True)
+    captions = figures.write_figures(load_runs(written / "runs"), tmp_path)
+    assert {Path(path).stem for path in captions} == PLOTS
+    (tmp_path / "plots/per_class.png").unlink()
+    assert figures.write_figures(load_runs(written / "runs"), tmp_path) == {"plots/wins.png": "drawn again"}
+    shutil.copytree(written / "runs", tmp_path / "runs")
+    path = next((tmp_path / "runs/dmcl").glob("*/history.csv"))
+    path.write_text(path.read_text().replace("0.5", "0.6"))
+    shutil.copytree(written / "results/plots", tmp_path / "plots", dirs_exist_ok=True)
+    assert figures.write_figures(load_runs(tmp_path / "runs"), tmp_path) == {"plots/wins.png": "drawn again"}
+
+
+def test_documents_quote_tables(written, tmp_path):
+    path = tmp_path / "results.md"
+    path.write_text(
+        "# Mine\n<!-- begin: Table 1 -->\nstale\n<!-- end -->\nwords\n<!-- begin: Claims -->\n<!-- end -->\n"
+    )
+    shutil.copytree(written / "results", tmp_path / "results")
+    settings = ReportSettings(written / "runs", tmp_path / "results", docs=(path,))
+    report.report(settings)
+    text = path.read_text(encoding="utf-8")
+    assert text.startswith("# Mine\n<!-- begin: Table 1 -->\n\n| Method |")
+    assert "|\n\n<!-- end -->\nwords\n<!-- begin: Claims -->\n\n| Claim |" in text
+    assert "| DMCL, authors' recipe | 3 | 80.00 ± 1.67 | 93.64 |" in text
+    assert "stale" not in text
+    report.report(settings)
+    assert path.read_text(encoding="utf-8") == text
+    path.write_text("<!-- begin: Table 9 -->\n<!-- end -->\n")
+    with pytest.raises(InputError, match=r"results.md: there is no table 'Table 9'; expected one of Claims, Table 1"):
+        report.report(settings)
+    with pytest.raises(InputError, match=r"--docs=none.md: No such file"):
+        report.report(replace(settings, docs=(Path("none.md"),)))
+
+
+COMMITTED = Path("results/nwucla")
+
+
+def test_the_committed_report_is_that_of_the_committed_runs(monkeypatch):
+    """The tables in docs/results.md, too: python -m dmcl_tf.report with --docs=docs/results.md writes them."""
+    monkeypatch.chdir(Path(__file__).parents[1])
+    collection, tables, claims = report.find(ReportSettings(COMMITTED / "runs", COMMITTED))
+    assert document.tables_document(collection, tables) == (COMMITTED / "tables.md").read_text(encoding="utf-8")
+    assert document.claims_document(collection, claims) == (COMMITTED / "claims.md").read_text(encoding="utf-8")
+    assert long_form(collection).to_csv(index=False) == (COMMITTED / "tables.csv").read_text(encoding="utf-8")
+    captions = read_json(COMMITTED / "plots/drawn.json", figures.Drawn, "").captions
+    assert all((COMMITTED / path).exists() for path in captions)
+    page = document.page_document(collection, tables, claims, captions)
+    assert to_html(page) == (COMMITTED / "index.html").read_text(encoding="utf-8")
+    text = Path("docs/results.md").read_text(encoding="utf-8")
+    assert document.quote(text, document.quotable(tables, claims), "docs/results.md") == text
+    assert text.count("<!-- begin: ") >= 5
+
+
+def test_reporting_loads_neither_tensorflow_nor_what_only_figures_and_tests_need():
+    code = "import sys, dmcl_tf.report; print(*{'tensorflow', 'matplotlib', 'scipy'} & set(sys.modules))"
+    assert subprocess.check_output([sys.executable, "-c", code], cwd=Path(__file__).parents[1], text=True) == "\n"
+
+
+def test_settings_from_flags():
+    values = flags.FlagValues()
+    define(report.FLAG_GROUPS, values)
+    values(["report", "--runs=a", "--output=b", "--docs=c.md,d.md"])
+    assert report.settings_from_flags(values) == ReportSettings(
+        Path("a"), Path("b"), None, (Path("c.md"), Path("d.md"))
+    )
+    values.output = None
+    with pytest.raises(InputError, match="--output is missing"):
+        report.settings_from_flags(values)
+
+
+def test_what_is_printed(written):
+    output = (written / "printed.txt").read_text(encoding="utf-8")
+    assert "NW-UCLA · drawn · train views 1 and 2, test view 3 · compact scale · 60 test videos × 10 clips" in output
     assert "1. DMCL's RGB network beats the independently trained one.\n   holds " in output
     assert f"without results: {written}/runs/mutual/0: no results.json; 8 of 8 epochs are trained" in output
 
@@ -124,7 +210,7 @@ def test_one_run_with_the_least_of_files(tmp_path):
     folder = write_run(tmp_path / "runs/0", {"depth": right_in((0, 30))}, method="independent")
     for name in ("history.csv", "predictions.csv", "confusion.csv"):
         (folder.directory / name).unlink()
-    report.report(tmp_path / "runs", tmp_path / "results")
+    report.report(ReportSettings(tmp_path / "runs", tmp_path / "results"))
     assert not (tmp_path / "results/plots").exists()
     assert "<img" not in (tmp_path / "results/index.html").read_text(encoding="utf-8")
     assert "holds" not in [cell.strip() for cell in (tmp_path / "results/claims.md").read_text().split("|")]
@@ -142,12 +228,18 @@ def test_random_features_that_do_not_belong_there(written, tmp_path, change, mes
     path = tmp_path / "features.csv"
     change(random_features({"inference": 24, "batch statistics": 11})).to_csv(path, index=False)
     with pytest.raises(InputError, match=message):
-        report.report(written / "runs", tmp_path, path)
+        report.report(ReportSettings(written / "runs", tmp_path, path))
+
+
+def test_runs_on_fewer_videos_alone(tmp_path):
+    write_run(tmp_path / "runs/0", {"rgb": right_in((0, 30))}, method="dmcl", train_fraction=0.5)
+    report.report(ReportSettings(tmp_path / "runs", tmp_path / "results"))
+    assert "50 % of the videos" in (tmp_path / "results/tables.md").read_text(encoding="utf-8")
 
 
 def test_random_features_that_are_asked_for_must_be_there(written, tmp_path):
     with pytest.raises(InputError, match=r"none.csv does not exist: make it with python -m dmcl_tf.random_features"):
-        report.report(written / "runs", tmp_path, tmp_path / "none.csv")
+        report.report(ReportSettings(written / "runs", tmp_path, tmp_path / "none.csv"))
 
 
 def test_markdown_escapes_what_would_be_a_column():

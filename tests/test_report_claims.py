@@ -8,7 +8,7 @@ import pytest
 from synthetic_runs import VIDEOS, right_in, write_run
 
 from dmcl_tf.reporting import claims, tables
-from dmcl_tf.reporting.runs import load_runs
+from dmcl_tf.reporting.loading import load_runs
 from dmcl_tf.reporting.verdicts import DOES_NOT_HOLD, HOLDS, UNDECIDED
 
 EPOCHS = 8
@@ -24,6 +24,10 @@ def write(root, method, seed, rights, **changes):
     write_run(root / name, rights, method=method, seed=seed, **changes)
 
 
+def _tested(claim):
+    return claims.tested([claim])[0]
+
+
 def verdicts(claim):
     return [case.verdict for case in claim.cases]
 
@@ -33,17 +37,17 @@ def test_claim_1_of_three_seeds(tmp_path):
         write(tmp_path, "independent", seed, right(30, 40, 40))
         write(tmp_path, "dmcl", seed, right(47 + seed, 40, 40))
         write(tmp_path, "dmcl", seed, right(30, 40, 40), recipe="paper")  # ties in every seed
-    claim = claims.better_rgb(load_runs(tmp_path))
+    claim = _tested(claims.better_rgb(load_runs(tmp_path)))
     better, same = claim.cases
     assert better.label == "DMCL, authors' recipe − Independent, authors' recipe"
     assert better.verdict == HOLDS
     (comparison,) = better.comparisons
-    assert list(comparison.differences.values()) == pytest.approx([17 / 0.6, 18 / 0.6, 19 / 0.6])
-    assert comparison.mean == pytest.approx(30)
+    assert list(comparison.difference.by_seed.values()) == pytest.approx([17 / 0.6, 18 / 0.6, 19 / 0.6])
+    assert comparison.difference.values.mean() == pytest.approx(30)
     assert comparison.over_seeds.low == pytest.approx(30 - 4.302653 / 0.6 / np.sqrt(3))
     assert comparison.over_videos.low == pytest.approx(30 - 1.96 * np.sqrt(0.3 * 0.7 / 60) * 100, abs=2)
     assert same.verdict == DOES_NOT_HOLD
-    assert set(same.comparisons[0].differences.values()) == {0.0}
+    assert set(same.comparisons[0].difference.by_seed.values()) == {0.0}
 
 
 def test_claim_1_with_too_few_seeds_or_without_predictions(tmp_path):
@@ -54,10 +58,10 @@ def test_claim_1_with_too_few_seeds_or_without_predictions(tmp_path):
     for seed in (1, 2, 7):  # two in common
         write(tmp_path / "two", "dmcl", seed, right(48, 40, 40))
     (tmp_path / "bare/dmcl-1/predictions.csv").unlink()
-    (case,) = claims.better_rgb(load_runs(tmp_path / "two")).cases
+    (case,) = _tested(claims.better_rgb(load_runs(tmp_path / "two"))).cases
     assert case.verdict == UNDECIDED
     assert case.comparisons[0].reason == "2 seeds, at least 3 are needed"
-    (case,) = claims.better_rgb(load_runs(tmp_path / "bare")).cases
+    (case,) = _tested(claims.better_rgb(load_runs(tmp_path / "bare"))).cases
     assert case.verdict == UNDECIDED
     assert "predictions.csv is missing" in case.comparisons[0].reason
 
@@ -79,13 +83,13 @@ def test_claim_2_collapse(tmp_path):
         write(tmp_path, "smcl", seed, right(6, 8, 45 if seed else 44), histories={**won, "flow_wins": 0.96 * early})
         # its sum is as good as that of independent training: the loudest network, flow, is
         write(tmp_path, "cmcl", seed, right(6, 50, 50), histories=won)
-    smcl, cmcl = claims.collapse(load_runs(tmp_path)).cases
+    smcl, cmcl = _tested(claims.collapse(load_runs(tmp_path))).cases
     assert smcl.label == "Independent, authors' recipe − SMCL, authors' recipe"
     rgb, total, wins = smcl.comparisons
     assert rgb.verdict == HOLDS
-    assert rgb.mean == pytest.approx(44 / 0.6)
-    assert (wins.quantity, wins.verdict) == ("% of samples won by flow", HOLDS)
-    assert list(wins.differences.values()) == pytest.approx([96] * 3)
+    assert rgb.difference.values.mean() == pytest.approx(44 / 0.6)
+    assert (wins.difference.quantity, wins.verdict) == ("% of samples won by flow", HOLDS)
+    assert list(wins.difference.by_seed.values()) == pytest.approx([96] * 3)
     assert smcl.verdict == total.verdict
     assert [comparison.verdict for comparison in cmcl.comparisons] == [HOLDS, DOES_NOT_HOLD, HOLDS]
     assert cmcl.verdict == DOES_NOT_HOLD
@@ -95,9 +99,9 @@ def test_claim_2_asks_for_more_than_a_drop(tmp_path):
     for seed in range(3):
         write(tmp_path, "independent", seed, right(50, 50, 50))
         write(tmp_path, "smcl", seed, right(48, 48, 48))
-    (case, _) = claims.collapse(load_runs(tmp_path)).cases
+    (case, _) = _tested(claims.collapse(load_runs(tmp_path))).cases
     rgb, _, wins = case.comparisons
-    assert rgb.differences[0] == pytest.approx(2 / 0.6)  # above 0, not above 5
+    assert rgb.difference.by_seed[0] == pytest.approx(2 / 0.6)  # above 0, not above 5
     assert (rgb.verdict, rgb.reason) == (UNDECIDED, "above 5 in 0 of 3 seeds; the interval over videos includes 5")
     assert wins.verdict == DOES_NOT_HOLD
 
@@ -113,12 +117,12 @@ def test_claim_3_flow_is_first(tmp_path):
         write(tmp_path / "yes", "independent", seed, right(30, 40, 40), histories=histories)
         histories["depth_cross_entropy"] = 1.2
         write(tmp_path / "no", "independent", seed, right(30, 40, 40), histories=histories)
-    (case,) = claims.flow_is_first(load_runs(tmp_path / "yes")).cases
+    (case,) = _tested(claims.flow_is_first(load_runs(tmp_path / "yes"))).cases
     rgb, depth = case.comparisons
-    assert rgb.differences == pytest.approx({seed: 0.45 + 0.01 * seed for seed in range(3)})
-    assert depth.differences == pytest.approx(dict.fromkeys(range(3), 0.4))
+    assert rgb.difference.by_seed == pytest.approx({seed: 0.45 + 0.01 * seed for seed in range(3)})
+    assert depth.difference.by_seed == pytest.approx(dict.fromkeys(range(3), 0.4))
     assert (case.verdict, rgb.over_videos) == (HOLDS, None)
-    (case,) = claims.flow_is_first(load_runs(tmp_path / "no")).cases
+    (case,) = _tested(claims.flow_is_first(load_runs(tmp_path / "no"))).cases
     assert [comparison.verdict for comparison in case.comparisons] == [HOLDS, DOES_NOT_HOLD]
     assert case.verdict == DOES_NOT_HOLD
 
@@ -136,12 +140,12 @@ def random_features(flow, spread=0.1):
 
 
 def test_claim_4_random_features():
-    claim = claims.random_flow_features(random_features({"inference": 24, "batch statistics": 11}))
+    claim = _tested(claims.random_flow_features(random_features({"inference": 24, "batch statistics": 11})))
     labels = {case.label: case for case in claim.cases}
     assert labels["batch normalisation: inference"].verdict == HOLDS
     depth = labels["batch normalisation: batch statistics"].comparisons[0]
-    assert depth.quantity == "flow − depth"
-    assert depth.differences == pytest.approx(dict.fromkeys(range(5), -1))
+    assert depth.difference.quantity == "flow − depth"
+    assert depth.difference.by_seed == pytest.approx(dict.fromkeys(range(5), -1))
     assert labels["batch normalisation: batch statistics"].verdict == DOES_NOT_HOLD
 
 
@@ -149,8 +153,8 @@ def test_claim_5_needs_every_modality(tmp_path):
     for seed in range(3):
         write(tmp_path, "dmcl", seed, right(50, 50, 50))
         write(tmp_path, "random_teacher", seed, right(30, 50, 30))
-    (case,) = claims.better_teacher(load_runs(tmp_path)).cases
-    assert [comparison.quantity for comparison in case.comparisons] == ["RGB", "depth", "flow"]
+    (case,) = _tested(claims.better_teacher(load_runs(tmp_path))).cases
+    assert [comparison.difference.quantity for comparison in case.comparisons] == ["RGB", "depth", "flow"]
     assert [comparison.verdict for comparison in case.comparisons] == [HOLDS, DOES_NOT_HOLD, HOLDS]
     assert case.verdict == DOES_NOT_HOLD
 
@@ -161,10 +165,10 @@ def test_claim_6_the_gap(tmp_path):
         write(tmp_path, "independent", seed, apart)
         write(tmp_path, "dmcl", seed, right(40, 40, 40))  # Φ = Σ
     collection = load_runs(tmp_path)
-    (case,) = claims.smaller_gap(collection).cases
+    (case,) = _tested(claims.smaller_gap(collection)).cases
     run = collection.find("independent")[0].runs[0]
     assert case.verdict == HOLDS
-    assert case.comparisons[0].mean == pytest.approx(run.accuracy("oracle") - run.accuracy("sum"))
+    assert case.comparisons[0].difference.values.mean() == pytest.approx(run.accuracy("oracle") - run.accuracy("sum"))
 
 
 def test_claim_7_the_gain_with_fewer_videos(tmp_path):
@@ -172,18 +176,18 @@ def test_claim_7_the_gain_with_fewer_videos(tmp_path):
         for fraction, independent, dmcl in ((1.0, 50, 52), (0.5, 40, 42), (0.25, 20, 40)):
             write(tmp_path, "independent", seed, right(independent, 40, 40), train_fraction=fraction)
             write(tmp_path, "dmcl", seed, right(dmcl, 40, 40), train_fraction=fraction)
-    quarter, half = claims.larger_gain(load_runs(tmp_path)).cases
+    quarter, half = _tested(claims.larger_gain(load_runs(tmp_path))).cases
     assert quarter.label.startswith("25 % of the videos against all: DMCL")
-    assert quarter.comparisons[0].mean == pytest.approx(18 / 0.6)
+    assert quarter.comparisons[0].difference.values.mean() == pytest.approx(18 / 0.6)
     assert (quarter.verdict, half.verdict) == (HOLDS, UNDECIDED)
-    assert half.comparisons[0].mean == pytest.approx(0)
+    assert half.comparisons[0].difference.values.mean() == pytest.approx(0)
 
 
 def test_the_comparison_is_with_the_closest_variant(tmp_path):
     for recipe in ("authors", "paper"):
         write(tmp_path, "independent", 0, right(30, 40, 40), recipe=recipe)
         write(tmp_path, "dmcl", 0, right(30, 40, 40), recipe=recipe)
-    labels = [case.label for case in claims.better_rgb(load_runs(tmp_path)).cases]
+    labels = [case.label for case in _tested(claims.better_rgb(load_runs(tmp_path))).cases]
     assert labels == [
         "DMCL, authors' recipe − Independent, authors' recipe",
         "DMCL, paper's recipe − Independent, paper's recipe",
@@ -225,7 +229,7 @@ def test_tables_have_means_deviations_runs_and_the_papers_numbers(tmp_path):
 
 
 def test_groups_of_test_videos(tmp_path):
-    groups = {f"video-{n}": "view 3" if n < 40 else "view 4" for n in range(VIDEOS)}
+    groups = ["view 3" if n < 40 else "view 4" for n in range(VIDEOS)]
     for seed, rgb in enumerate((30, 34)):
         write_run(tmp_path / str(seed), right(rgb, 30, 30), method="dmcl", seed=seed, groups=groups)
     found = by_title(load_runs(tmp_path))["Groups of test videos"]

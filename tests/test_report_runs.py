@@ -2,37 +2,35 @@
 
 from __future__ import annotations
 
-import json
-
 import numpy as np
 import pandas as pd
 import pytest
 from synthetic_runs import VIDEOS, right_in, write_run
 
 from dmcl_tf.errors import InputError
-from dmcl_tf.reporting.runs import load_runs
+from dmcl_tf.reporting.loading import load_runs
 
 RIGHT = {"rgb": right_in((0, 30)), "depth": right_in((20, 50)), "flow": right_in((0, 45))}
 
 
 def labels(directory):
-    return [variant.label for variant in load_runs(directory).variants]
+    return [group.label for group in load_runs(directory).groups]
 
 
-def test_runs_that_differ_in_the_seed_alone_are_one_variant(tmp_path):
+def test_runs_that_differ_in_the_seed_alone_are_one_group(tmp_path):
     for seed in (2, 0, 1):
         write_run(tmp_path / f"dmcl/{seed}", RIGHT, method="dmcl", seed=seed)
         write_run(tmp_path / f"paper/{seed}", RIGHT, method="dmcl", recipe="paper", seed=seed)
     write_run(tmp_path / "independent/0", RIGHT, method="independent")
     write_run(tmp_path / "half/0", RIGHT, method="dmcl", train_fraction=0.5)
     collection = load_runs(tmp_path)
-    assert [(variant.label, list(variant.runs)) for variant in collection.variants] == [
+    assert [(group.label, list(group.runs)) for group in collection.groups] == [
         ("Independent, authors' recipe", [0]),
         ("DMCL, authors' recipe", [0, 1, 2]),
         ("DMCL, authors' recipe, 50 % of the videos", [0]),
         ("DMCL, paper's recipe", [0, 1, 2]),
     ]
-    assert [variant.config.recipe for variant in collection.find("dmcl")] == ["authors", "paper"]
+    assert [group.config.recipe for group in collection.find("dmcl")] == ["authors", "paper"]
     ((whole, half),) = collection.by_fraction()
     assert (whole.config.train_fraction, half.config.train_fraction) == (1, 0.5)
 
@@ -48,7 +46,7 @@ def test_labels_name_the_settings_that_differ(tmp_path):
     ]
 
 
-def test_students_of_a_teacher_are_one_variant_whatever_their_teachers_seed(tmp_path):
+def test_students_of_a_teacher_are_one_group_whatever_their_teachers_seed(tmp_path):
     for seed in (0, 1):
         write_run(
             tmp_path / str(seed),
@@ -69,7 +67,7 @@ def test_which_videos_are_right(tmp_path):
         np.testing.assert_array_equal(run.correct[modality], right)
     np.testing.assert_array_equal(run.correct["oracle"], right_in((0, 50)))
     assert 100 * run.correct["sum"].mean() == pytest.approx(run.accuracy("sum"))
-    assert run.accuracy("rgb+flow") == run.results["accuracy"]["subsets"]["rgb+flow"]
+    assert run.accuracy("rgb+flow") == run.results.accuracy["rgb+flow"]
     assert np.isnan(run.accuracy("infrared"))
     assert {name: matrix.sum() for name, matrix in run.confusion.items()} == dict.fromkeys((*RIGHT, "sum"), VIDEOS)
 
@@ -78,8 +76,7 @@ def test_runs_without_results_are_kept_apart(tmp_path):
     write_run(tmp_path / "done", RIGHT)
     write_run(tmp_path / "begun", RIGHT, results=False, seed=1)
     stale = write_run(tmp_path / "stale", RIGHT, seed=2).directory / "results.json"
-    record = json.loads(stale.read_text())
-    stale.write_text(json.dumps({**record, "config": {**record["config"], "momentum": 0.5}}))
+    stale.write_text(stale.read_text().replace('"momentum": 0.9', '"momentum": 0.5'))
     (write_run(tmp_path / "damaged", RIGHT, seed=3).directory / "results.json").write_text("{")
     collection = load_runs(tmp_path)
     assert [run.directory.name for run in collection.runs] == ["done"]
@@ -103,7 +100,7 @@ def test_files_that_may_be_missing(tmp_path):
     ("change", "what"),
     [
         ({"dataset": "demo"}, "data sets (nwucla, demo)"),
-        ({"scale": "paper"}, "scales (compact, paper)"),
+        ({"scale": "full"}, "scales (compact, full)"),
         ({"protocol": {"train_views": [1, 3], "test_view": 2}}, "protocols"),
         ({"right": {m: right[:30] for m, right in RIGHT.items()}}, "numbers of test videos (60, 30)"),
     ],
@@ -146,17 +143,14 @@ def test_predictions_that_are_not_of_the_results_are_refused(tmp_path):
     table = pd.read_csv(path)
     table["label"] = (table["label"] + 1) % 3
     table.to_csv(path, index=False)
-    with pytest.raises(InputError, match=r"flow is right in 25.00 % of .* but in 75.00 % by results.json"):
-        load_runs(tmp_path)
-    table.drop(columns="rgb:walk").to_csv(path, index=False)
-    with pytest.raises(InputError, match=r"predictions.csv: it has no column 'rgb:walk'"):
+    with pytest.raises(InputError, match=r"predictions.csv: its accuracies are not those of results.json"):
         load_runs(tmp_path)
 
 
 def test_an_unknown_method_is_named_with_its_run(tmp_path):
     path = write_run(tmp_path / "run", RIGHT).config_path
     path.write_text(path.read_text().replace('"method": "dmcl"', '"method": "dmlc"'))
-    with pytest.raises(InputError, match=r"run/config.json: --method=dmlc: expected one of .*; did you mean dmcl"):
+    with pytest.raises(InputError, match=r"run/config.json is .*--method=dmlc: expected one of .*; did you mean dmcl"):
         load_runs(tmp_path)
 
 

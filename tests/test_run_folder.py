@@ -1,34 +1,52 @@
-"""A run folder knows its configuration and keeps every digit of its history."""
+"""A run folder knows its configuration, keeps every digit of its history, and says how far the run is."""
 
 import dataclasses
 import json
+import zlib
 
 import numpy as np
 import pandas as pd
 import pytest
+from tiny import write_records
+from tiny_run import describe_run
 
 from dmcl_tf.config import resolve
 from dmcl_tf.errors import InputError
-from dmcl_tf.runs.folder import Run, RunFolder, write_text
+from dmcl_tf.files import write_text
+from dmcl_tf.runs.folder import Run, RunFolder, Weights, run_path
+from dmcl_tf.runs.progress import best_score, done_epochs, identify_checkpoint
 
 
 @pytest.fixture
 def folder(tmp_path):
-    return RunFolder(tmp_path / "checkpoints" / "tiny" / "dmcl" / "run")
+    return RunFolder(tmp_path / "checkpoints" / "nwucla" / "dmcl" / "run")
 
 
-def make_run(records="data/records", **changes):
-    return Run("tiny", records, ("walk", "sit"), resolve("authors", "compact", changes))
+def make_run(**changes):
+    values = {
+        "dataset": "nwucla",
+        "records": "data/records",
+        "origin": "",
+        "class_names": ("walk", "sit"),
+        "protocol": {"train_views": [1, 2], "test_view": 3},
+        "videos": {"train": 30, "test": 20},
+        "splits": "01234567",
+        "config": resolve("authors", "compact", {}),
+    }
+    return Run(**{**values, **changes})
+
+
+def make_config(**changes):
+    return resolve("authors", "compact", changes)
 
 
 def test_a_run_survives(folder):
-    run = make_run(seed=3, decay_epochs=(1, 2))
+    config = make_config(seed=3, decay_epochs=(1, 2))
+    run = make_run(config=config, depth={"near": 0.5}, teacher=Weights(4, "ab"))
     folder.create_or_match(run)
     assert folder.load() == run
     written = json.loads(folder.config_path.read_text())
-    expected = {"dataset", "records", "protocol", "videos", "class_names", "config", "teacher", "depth"}
-    expected |= {"git_commit", "python", "versions"}
-    assert set(written) == expected
+    assert set(written) == {"run", "git_commit", "python", "versions"}
     assert written["versions"]["numpy"] == np.__version__
     assert [path.name for path in folder.directory.iterdir()] == ["config.json"]
 
@@ -43,9 +61,17 @@ def test_the_same_configuration_is_accepted_and_the_file_left_alone(folder):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"temperature": 5.0}, "temperature: 2.0 there, 5.0 now"),
-        ({"modalities": ("rgb",)}, r"modalities: \['rgb', 'depth', 'flow'\] there, \['rgb'\] now"),
-        ({"seed": 1, "epochs": 3}, "epochs: 60 there, 3 now; seed: 0 there, 1 now"),
+        ({"config": make_config(temperature=5.0)}, "temperature: 2.0 there, 5.0 now"),
+        (
+            {"config": make_config(modalities=("rgb",))},
+            r"modalities: \('rgb', 'depth', 'flow'\) there, \('rgb',\) now",
+        ),
+        ({"config": make_config(seed=1, epochs=3)}, "epochs: 60 there, 3 now; seed: 0 there, 1 now"),
+        ({"records": "data/two"}, "records: data/records there, data/two now"),
+        ({"protocol": {"train_views": [1, 3], "test_view": 2}}, r"\(protocol: .* there, .* now\)"),
+        ({"videos": {"train": 10, "test": 20}}, r"\(videos: .* there, .* now\)"),
+        ({"splits": "89abcdef"}, "splits: 01234567 there, 89abcdef now"),
+        ({"teacher": Weights(1, "ab")}, r"teacher: None there, \{'epoch': 1, 'checksum': 'ab'\} now"),
     ],
 )
 def test_another_configuration_is_refused_by_the_name_of_its_settings(folder, changes, message):
@@ -56,41 +82,52 @@ def test_another_configuration_is_refused_by_the_name_of_its_settings(folder, ch
     assert "--run_name" in str(caught.value)
 
 
-def test_other_records_are_refused(folder):
-    folder.create_or_match(make_run("data/one"))
-    with pytest.raises(InputError, match=r"records: data/one there, data/two now"):
-        folder.create_or_match(make_run("data/two"))
+@pytest.mark.parametrize(
+    "content",
+    [
+        None,
+        '{"config": ',
+        "[]",
+        '{"config": {"epochs": 3}}',
+        '{"run": {"dataset": "../../evil"}}',
+        "\udcff",
+        "[" * 10000,
+    ],
+    ids=["missing", "cut off", "list", "old", "crafted", "not UTF-8", "deep"],
+)
+def test_a_folder_without_or_with_a_damaged_configuration_is_named(folder, content):
+    if content is not None:
+        folder.directory.mkdir(parents=True)
+        folder.config_path.write_text(content, errors="surrogateescape")
+    with pytest.raises(InputError, match=r"config\.json.*: expected a run of this version|config\.json.*; expected"):
+        folder.load()
 
 
-def test_records_of_another_split_in_the_same_folder_are_refused(folder):
-    split = {"protocol": {"train_views": [1, 2], "test_view": 3}, "videos": {"train": 30, "test": 20}}
-    run = dataclasses.replace(make_run(), **split)
-    folder.create_or_match(run)
-    folder.create_or_match(run)
-    for changes in ({"protocol": {"train_views": [1, 3], "test_view": 2}}, {"videos": {"train": 10, "test": 20}}):
-        (name,) = changes
-        with pytest.raises(InputError, match=rf"another configuration \({name}: .* there, .* now\)"):
-            folder.create_or_match(dataclasses.replace(run, **changes))
-
-
-def test_a_run_of_a_version_that_did_not_record_the_split_continues(folder):
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("dataset", "../../evil"),
+        ("dataset", 3),
+        ("class_names", "walk"),
+        ("config", {"epochs": "many"}),
+        ("splits", None),
+    ],
+)
+def test_values_of_wrong_type_are_named(folder, name, value):
     folder.create_or_match(make_run())
     record = json.loads(folder.config_path.read_text())
-    del record["protocol"], record["videos"]
-    write_text(folder.config_path, json.dumps(record))
-    folder.create_or_match(dataclasses.replace(make_run(), protocol={"test_view": 3}, videos={"train": 30}))
-    assert folder.load().protocol is None
+    record["run"][name] = value
+    folder.config_path.write_text(json.dumps(record))
+    with pytest.raises(InputError, match=r"config\.json is not what it should be \(.*\): expected a run"):
+        folder.load()
 
 
-def test_a_folder_without_or_with_a_damaged_configuration_is_named(folder):
-    with pytest.raises(InputError, match=r"config\.json does not exist: expected a run"):
-        folder.load()
-    write_text(folder.config_path, '{"config": ')
-    with pytest.raises(InputError, match=r"config\.json is not JSON"):
-        folder.load()
-    write_text(folder.config_path, '{"config": {"epochs": 3}}')
-    with pytest.raises(InputError, match=r"config\.json: .*expected the settings of a run of this version"):
-        folder.load()
+def test_a_run_name_is_no_path():
+    config = make_config()
+    assert run_path("nwucla", config, None).parts == ("nwucla", "dmcl", "authors-compact-seed0")
+    for name in ("../other", "a/b", ".hidden"):
+        with pytest.raises(InputError, match="--run_name"):
+            run_path("nwucla", config, name)
 
 
 def test_history_keeps_every_digit(folder):
@@ -105,9 +142,156 @@ def test_history_keeps_every_digit(folder):
     assert folder.history_path.read_bytes() == once
 
 
-def test_a_file_appears_only_when_it_is_complete(tmp_path):
-    path = tmp_path / "results.json"
-    write_text(path, "old")
-    with pytest.raises(UnicodeEncodeError):
-        write_text(path, "new \ud800")
-    assert path.read_text() == "old"
+@pytest.mark.parametrize(
+    "content", ["", "loss\n1.0\n", "epoch,loss\n0,abc\n", "epoch,loss\nx,1.0\n", "epoch,loss\n,1\n"]
+)
+def test_a_history_that_is_none(folder, content):
+    write_text(folder.history_path, content)
+    with pytest.raises(InputError, match=r"history\.csv is no history of a run .*: restore it, or remove"):
+        folder.read_history()
+
+
+CONFIG = make_config(epochs=4, select_by="sum")
+
+
+def write_files(folder, *, rows=0, last=None, best=None, scores=()):
+    """A run's files with a history of some epochs, and checkpoints of others as TensorFlow calls them."""
+    history = pd.DataFrame({"epoch": range(rows), "validation_sum": [*scores, *[None] * (rows - len(scores))]})
+    if rows:
+        folder.write_history(history.astype({"validation_sum": float}))
+    for name, epoch in (("last", last), ("best", best)):
+        if epoch is not None:
+            (folder.directory / name).mkdir(parents=True)
+            (folder.directory / name / f"ckpt-{epoch}.index").write_bytes(b"index")
+            (folder.directory / name / f"ckpt-{epoch}.data-00000-of-00001").write_bytes(b"data")
+            (folder.directory / name / "checkpoint").write_text(
+                f'model_checkpoint_path: "ckpt-{epoch}"\nall_model_checkpoint_paths: "ckpt-{epoch}"\n'
+                "all_model_checkpoint_timestamps: 1764000000.123\nlast_preserved_timestamp: 1.764e+09\n"
+            )
+
+
+@pytest.mark.parametrize(
+    ("files", "done"),
+    [
+        ({}, 0),
+        ({"best": 0}, 0),  # killed in the first epoch after its best checkpoint
+        ({"best": 0, "rows": 1, "scores": [50]}, 0),  # and after its history
+        ({"best": 0, "rows": 1, "scores": [50], "last": 0}, 1),
+        ({"best": 1, "rows": 1, "scores": [50], "last": 0}, 1),  # killed in the second after its best checkpoint
+        ({"best": 1, "rows": 2, "scores": [50, 60], "last": 0}, 1),
+        ({"best": 0, "rows": 3, "scores": [60, None, 50], "last": 2}, 3),
+        ({"best": 2, "rows": 4, "scores": [50, 60, 70, 65], "last": 3}, 4),  # finished
+        ({"rows": 2, "last": 1}, 2),  # there are no validation videos
+        ({"rows": 4, "last": 3, "best": 3}, 4),
+    ],
+)
+def test_epochs_that_are_complete(folder, files, done):
+    write_files(folder, **files)
+    assert done_epochs(folder, CONFIG) == done
+
+
+@pytest.mark.parametrize(
+    ("files", "message"),
+    [
+        ({"rows": 4, "best": 2, "scores": [1, 2, 3, 0]}, "no last checkpoint, but history.csv has 4 epochs"),
+        ({"rows": 2, "best": 1, "scores": [1, 2]}, "no last checkpoint, but history.csv has 2 epochs"),
+        ({"last": 3, "best": 2}, "a last checkpoint of epoch 4, but history.csv has no epochs"),
+        ({"last": 2, "best": 2, "rows": 2, "scores": [1, 2]}, "of epoch 3, but history.csv has 2 epochs"),
+        ({"last": 0, "best": 2, "rows": 4, "scores": [1, 2, 3, 0]}, "of epoch 1, but history.csv has 4 epochs"),
+        ({"last": 1, "rows": 2, "scores": [1, 2]}, "of epoch 2, but there is no best checkpoint"),
+        ({"last": 3, "rows": 4}, "of epoch 4, but there is no best checkpoint"),
+        ({"last": 1, "best": 3, "rows": 2, "scores": [1, 2]}, "but the best checkpoint is of epoch 4"),
+        ({"best": 3}, "no last checkpoint, but the best checkpoint is of epoch 4"),
+    ],
+)
+def test_files_that_do_not_belong_together_are_refused(folder, files, message):
+    write_files(folder, **files)
+    with pytest.raises(
+        InputError, match=f"{folder.directory}: the files of this run .*: there is .*{message}; restore"
+    ):
+        done_epochs(folder, CONFIG)
+
+
+def test_a_history_with_gaps_is_refused(folder):
+    write_files(folder, last=2, best=0)
+    folder.write_history(pd.DataFrame({"epoch": [0, 2, 1], "validation_sum": [1.0, 1.0, 1.0]}))
+    with pytest.raises(InputError, match=r"history\.csv has others than the epochs 1, 2, 3"):
+        done_epochs(folder, CONFIG)
+
+
+@pytest.mark.parametrize(
+    "state",
+    [
+        None,
+        "",
+        "model_checkpoint",
+        'model_checkpoint_path: "ckpt-',
+        'all_model_checkpoint_paths: "ckpt-3"\n',
+        'model_checkpoint_path: "ckpt-2"\n',
+        'model_checkpoint_path: "../../../other/last/ckpt-3"\n',
+        'model_checkpoint_path: "/other/last/ckpt-3"\n',
+        'model_checkpoint_path: "ckpt-3"\nall_model_checkpoint_paths: "/other/ckpt-1"\n',
+        b"\xff\xfe",
+    ],
+)
+def test_a_finished_run_without_a_sound_state_is_never_trained_again(folder, state):
+    """The file `checkpoint` is missing, cut off, misspelt, of another checkpoint, or points elsewhere."""
+    write_files(folder, rows=4, last=3, best=2, scores=[1, 2, 3, 0])
+    path = folder.directory / "last" / "checkpoint"
+    if state is None:
+        path.unlink()
+    else:
+        path.write_bytes(state if isinstance(state, bytes) else state.encode())
+    for ask in (lambda: done_epochs(folder, CONFIG), lambda: identify_checkpoint(folder, "last")):
+        with pytest.raises(InputError, match=f"{path} is damaged .*: restore {path.parent}, or remove"):
+            ask()
+    path.rename(path.with_name("chekpoint")) if path.exists() else None
+    with pytest.raises(InputError, match=f"{path} is damaged .it is missing, but ckpt-3.data-00000-of-00001 is there"):
+        done_epochs(folder, CONFIG)
+
+
+def test_a_checkpoint_is_known_by_its_epoch_and_weights(folder):
+    write_files(folder, rows=4, last=3, best=2, scores=[1, 2, 3, 0])
+    assert identify_checkpoint(folder, "best") == Weights(2, _crc(b"index"))
+    (folder.directory / "best" / "ckpt-2.index").write_bytes(b"other")
+    assert identify_checkpoint(folder, "best") == Weights(2, _crc(b"other"))
+    with pytest.raises(InputError, match=f"{folder.directory / 'x'}: no last checkpoint; train the run first"):
+        identify_checkpoint(RunFolder(folder.directory / "x"), "last")
+
+
+def _crc(content):
+    return f"{zlib.crc32(content):08x}"
+
+
+def test_the_best_score_is_that_of_the_history():
+    history = pd.DataFrame(
+        {"epoch": range(3), "validation_sum": [50.0, np.nan, 40.0], "validation_oracle": [1, 2, 3.0]}
+    )
+    assert best_score(history, CONFIG) == 50.0
+    assert best_score(history[1:2], CONFIG) == -1.0
+    assert best_score(history, dataclasses.replace(CONFIG, select_by="oracle")) == 3.0
+    assert best_score(pd.DataFrame(), CONFIG) == -1.0
+
+
+def test_splits_are_those_of_the_run_on_any_copy_of_its_records(tmp_path):
+    settings = {"modalities": ("rgb",), "lengths": (9,), "size": 16}
+    records = write_records(tmp_path / "records", {"train": 3, "test": 2}, **settings)
+    run = describe_run(records, make_config())
+    folder = RunFolder(tmp_path / "run")
+    folder.create_or_match(run)
+    assert [video.video_id for video in folder.splits(records).test] == ["test-0", "test-1"]
+    more = write_records(tmp_path / "more", {"train": 3, "test": 3}, **settings)
+    with pytest.raises(InputError, match=r"more: other videos or splits \(.*3 test\) than .*/run was .*2 test\); give"):
+        folder.splits(more)
+    fewer = write_records(tmp_path / "fewer", {"train": 3, "test": 2}, classes=2, **settings)
+    with pytest.raises(InputError, match=r"fewer: its classes are not those of .*/run; give its own --records"):
+        folder.splits(fewer)
+    for dataset, protocol in (
+        ("nwucla", {"test_view": "x"}),
+        ("nwucla", {"train_views": 3}),
+        ("custom", {"colour": 1}),
+    ):
+        other = RunFolder(tmp_path / f"{dataset}-{len(str(protocol))}")
+        other.create_or_match(dataclasses.replace(run, dataset=dataset, protocol=protocol))
+        with pytest.raises(InputError):
+            other.splits(records)

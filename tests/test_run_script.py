@@ -160,5 +160,5 @@ def test_an_unknown_command(checkout, tmp_path):
     done = run(checkout, "nwcla", PYTHON=python)
     assert done.returncode == 2
     error = done.stderr.strip().splitlines()[-1]
-    assert error.startswith("error: 'nwcla': expected a data set, one of demo, nwucla")
+    assert error.startswith("error: 'nwcla': expected a data set or a command, one of demo, nwucla")
     assert "did you mean nwucla" in error

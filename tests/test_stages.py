@@ -28,7 +28,7 @@ def pipeline(dataset, *arguments):
 def test_folders_are_handed_from_stage_to_stage():
     chosen = pipeline("nwucla")
     records, run = Path("data/nwucla/records/256"), Path("checkpoints/nwucla/dmcl/authors-full-seed0")
-    assert (chosen.prepare.dataset, chosen.prepare.data_dir) == ("nwucla", Path("data/nwucla"))
+    assert (chosen.prepare.raw.dataset, chosen.prepare.raw.data_dir) == ("nwucla", Path("data/nwucla"))
     assert chosen.prepare.records == chosen.train.records == chosen.evaluate.records == records
     assert chosen.train.directory == chosen.evaluate.run_dir == chosen.export.run_dir == run
     assert chosen.train.protocol == DATASETS["nwucla"].protocol()
@@ -37,7 +37,7 @@ def test_folders_are_handed_from_stage_to_stage():
 def test_the_data_root_is_taken_from_the_environment(monkeypatch):
     monkeypatch.setenv("DATA_ROOT", "/elsewhere")
     chosen = pipeline("nwucla", "--scale=compact")
-    assert chosen.prepare.data_dir == Path("/elsewhere/nwucla")
+    assert chosen.prepare.raw.data_dir == Path("/elsewhere/nwucla")
     assert chosen.prepare.records == chosen.train.records == Path("/elsewhere/nwucla/records/80")
 
 
@@ -45,7 +45,11 @@ def test_flags_reach_the_stages_that_know_them():
     arguments = ["--method=independent", "--scale=compact", "--seed=3", "--workers=1", "--flow_bound=10"]
     arguments += ["--train_views=3,1", "--test_view=2", "--checkpoint=last", "--split=validation", "--lambda=0.5"]
     chosen = pipeline("nwucla", *arguments, "--nodeterministic")
-    assert (chosen.prepare.workers, chosen.prepare.video.flow.bound, chosen.prepare.video.size) == (1, 10, 80)
+    assert (chosen.prepare.raw.workers, chosen.prepare.raw.videos.flow.bound, chosen.prepare.raw.videos.size) == (
+        1,
+        10,
+        80,
+    )
     config = chosen.train.config
     assert (config.method, config.scale, config.seed, config.distillation_weight) == ("independent", "compact", 3, 0.5)
     assert config.deterministic is False
@@ -96,10 +100,12 @@ def test_every_data_set_of_the_paper(dataset, arguments, protocol, records):
 def test_both_ways_of_writing_a_flag(sign):
     written = [("--learning_rate", "0.1"), ("--frame_size", "320"), ("--test_view", "1"), ("--train_views", "2,3")]
     written += [("--epochs", "2"), ("--checkpoint", "last"), ("--run_name", "mine")]
-    chosen = pipeline("nwucla", "--deterministic", *[t for name, value in written for t in f"{name}{sign}{value}".split()])
+    chosen = pipeline(
+        "nwucla", "--deterministic", *[t for name, value in written for t in f"{name}{sign}{value}".split()]
+    )
     config = chosen.train.config
     assert (config.learning_rate, config.frame_size, config.epochs, config.deterministic) == (0.1, 320, 2, True)
-    assert chosen.prepare.video.size == 320
+    assert chosen.prepare.raw.videos.size == 320
     assert chosen.export.run_dir == Path("checkpoints/nwucla/dmcl/mine")
 
 
@@ -121,11 +127,11 @@ def test_the_demo_is_short_and_its_settings_can_be_overridden():
     config = pipeline("demo").train.config
     assert (config.scale, config.frame_size) == ("compact", 64)
     assert config.epochs * 150 / config.batch_size < 1000  # steps, of its 150 training videos
-    assert pipeline("demo").prepare.video.size == 64
+    assert pipeline("demo").prepare.raw.videos.size == 64
     overridden = pipeline("demo", "--epochs=2", "--scale=full", "--frame_size=256")
     config = overridden.train.config
     assert (config.scale, config.frame_size, config.epochs) == ("full", 256, 2)
-    assert overridden.prepare.video.size == 256
+    assert overridden.prepare.raw.videos.size == 256
 
 
 @pytest.mark.parametrize(

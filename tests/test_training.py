@@ -44,7 +44,7 @@ def info(tmp_path_factory):
 def make_config(**changes):
     settings = {"modalities": MODALITIES, "frame_size": 48, "crop_size": 32, "batch_size": 2, "value_range": "-1..1"}
     settings.update({"epochs": 5, "warmup_epochs": 1, "validate_every": 2, "learning_rate": 0.05})
-    return resolve("authors", "paper", {**settings, **changes})
+    return resolve("authors", "full", {**settings, **changes})
 
 
 def linear_ensemble(config, classes):
@@ -266,7 +266,7 @@ def command(info, checkpoints, *more):
     settings = {
         field.name: getattr(make_config(), field.name)
         for field in dataclasses.fields(Config)
-        if getattr(make_config(), field.name) != getattr(resolve("authors", "paper", {}), field.name)
+        if getattr(make_config(), field.name) != getattr(resolve("authors", "full", {}), field.name)
     }
     settings.update(epochs=EPOCHS, width=4, modalities="rgb")
     flags = [f"--{name}={value}" for name, value in settings.items()]

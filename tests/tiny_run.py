@@ -31,9 +31,9 @@ def noisy_frame(modality: str, video: int, index: int) -> np.ndarray:
 
 def write_noisy_records(directory: Path, **changes) -> Records:
     """Records that fit `SETTINGS`: some videos to evaluate on; `changes` as for `tiny.write_records`."""
-    videos = {"train": 6, "validation": 2, "test": 7}
     settings = {"size": SETTINGS["frame_size"], "lengths": (12, 20), "classes": 6, "frame": noisy_frame}
-    return tiny.write_records(directory, videos, **{**settings, **changes})
+    settings["videos"] = {"train": 6, "validation": 2, "test": 7}
+    return tiny.write_records(directory, **{**settings, **changes})
 
 
 def make_config(**changes) -> Config:

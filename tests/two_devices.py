@@ -20,7 +20,7 @@ from dmcl_tf.networks.layers import BatchNormalization, Convolution
 from dmcl_tf.scoring.logits import Evaluator
 
 SETTINGS = {"modalities": ("rgb", "depth"), "frame_size": 48, "crop_size": 32, "warmup_epochs": 0}
-CONFIG = resolve("authors", "paper", {**SETTINGS, "learning_rate": 0.01, "weight_decay": 0.1, "batch_size": 4})
+CONFIG = resolve("authors", "full", {**SETTINGS, "learning_rate": 0.01, "weight_decay": 0.1, "batch_size": 4})
 
 
 def without_batch_statistics(config):

@@ -183,8 +183,8 @@ def make_plan(values: flags.FlagValues) -> Plan:
         InputError: for an impossible value.
     """
     selection, dataset = make_selection(values), find_dataset(values["dataset"].value)
-    pipeline = stages.make_pipeline(values)
-    given = {name: value for name, value in given_config(values).items() if name != "teacher_modalities"}
+    values["teacher_modalities"].value = None  # they are of the runs that have a teacher, and part of the selection
+    pipeline, given = stages.make_pipeline(values), given_config(values)
     usual = dict(dataset.defaults)
     if "modalities" not in given:
         usual["modalities"] = pipeline.prepare.modalities

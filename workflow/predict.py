@@ -16,12 +16,12 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 from absl import flags
-from data_prep.video.record import FrameEncoder, VideoSettings
 
 from data_prep.raw.base import RawVideo
 from data_prep.video.alignment import AlignedReader
 from data_prep.video.depth import DepthSettings
 from data_prep.video.given_flow import accept_given_flow
+from data_prep.video.record import FrameEncoder, VideoSettings
 from data_prep.video.sources import open_source
 from dmcl_tf.data.records import MINIMUM_FRAMES, draw_clips
 from dmcl_tf.errors import InputError

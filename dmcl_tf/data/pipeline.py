@@ -180,7 +180,7 @@ def _training_clips(path: tf.Tensor, config: Config, drawn: augmentation.Augment
             column = tf.cond(drawn.flip, partial(_negate_horizontal, column), partial(tf.identity, column))
         column = tf.cond(drawn.flip, partial(tf.reverse, column, [1]), partial(tf.identity, column))
         clip = tf.reshape(column, [config.clip_frames, size, size, 3])
-        if modality == "rgb":
+        if modality == "rgb" and config.color_probability > 0:
             clip = tf.cond(
                 drawn.color,
                 partial(augmentation.distort_colors, clip, drawn.color_seed),

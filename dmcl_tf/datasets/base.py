@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from dmcl_tf.data.table import Video
 from dmcl_tf.errors import InputError
 
-Protocol = Mapping[str, object]  # the settings of a protocol by name, JSON values
+Protocol = Mapping[str, Any]  # the settings of a protocol by name, JSON values
 
 
 @dataclass(frozen=True)

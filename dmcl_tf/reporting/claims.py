@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 
 import pandas as pd
 
+from dmcl_tf.reporting.collection import METHOD_NAMES, RunCollection, RunGroup
 from dmcl_tf.reporting.measures import (
     EARLY,
     LATE,
@@ -17,29 +19,30 @@ from dmcl_tf.reporting.measures import (
     largest_share,
     name_of,
 )
-from dmcl_tf.reporting.variants import METHOD_NAMES, RunCollection, Variant
-from dmcl_tf.reporting.verdicts import UNDECIDED, Comparison, combine, compare
+from dmcl_tf.reporting.verdicts import UNDECIDED, Comparison, Difference, combine, compare
 
 FAR = 5.0  # percentage points that "far below" means here; the paper's smallest such drop on NW-UCLA is 9
 
 
 @dataclass(frozen=True)
 class Case:
-    """A claim about one pair of variants.
+    """A claim about one pair of groups of runs.
 
     Attributes:
-        label: of the variants.
-        comparisons: all that must hold.
+        label: the names of the two.
+        differences: all that must exceed their thresholds.
         note: what is missing, if anything.
+        comparisons: the differences with their tests, once they are made.
     """
 
     label: str
-    comparisons: tuple[Comparison, ...]
+    differences: Sequence[Difference] = ()
     note: str = ""
+    comparisons: Sequence[Comparison] = ()
 
     @property
     def verdict(self) -> str:
-        """Of all comparisons together."""
+        """The verdict on all comparisons together."""
         return UNDECIDED if self.note else combine([comparison.verdict for comparison in self.comparisons])
 
 
@@ -48,10 +51,10 @@ class Claim:
     """A claim of the paper.
 
     Attributes:
-        number: in the order of the report.
-        statement: in words.
+        number: its place in the report.
+        statement: what the paper says.
         how: how it is measured here.
-        unit: of the differences.
+        unit: the unit of its differences.
         cases: at least one.
     """
 
@@ -59,7 +62,7 @@ class Claim:
     statement: str
     how: str
     unit: str
-    cases: tuple[Case, ...]
+    cases: Sequence[Case]
 
 
 def all_claims(collection: RunCollection, random_features: pd.DataFrame | None) -> list[Claim]:
@@ -69,112 +72,113 @@ def all_claims(collection: RunCollection, random_features: pd.DataFrame | None) 
         collection: the runs.
         random_features: what `dmcl_tf.random_features` wrote: columns modality, k, seed, batch_norm, accuracy.
     """
-    return [
-        better_rgb(collection),
-        collapse(collection),
-        flow_is_first(collection),
-        random_flow_features(random_features),
-        better_teacher(collection),
-        smaller_gap(collection),
-        larger_gain(collection),
-    ]
+    claims = [better_rgb, collapse, flow_is_first, better_teacher, smaller_gap, larger_gain]
+    found = [*(claim(collection) for claim in claims), random_flow_features(random_features)]
+    return tested(sorted(found, key=lambda claim: claim.number))
+
+
+def tested(claims: Sequence[Claim]) -> list[Claim]:
+    """Tests the differences of all claims at once, so that test videos are drawn but once."""
+    comparisons = iter(compare([d for claim in claims for case in claim.cases for d in case.differences]))
+
+    def with_comparisons(case: Case) -> Case:
+        return replace(case, comparisons=[next(comparisons) for _ in case.differences])
+
+    return [replace(claim, cases=[with_comparisons(case) for case in claim.cases]) for claim in claims]
 
 
 def better_rgb(collection: RunCollection) -> Claim:
     """Claim 1: Tables 1 and 3, Sec. 4.3."""
     cases = _against(collection, "dmcl", "independent", lambda a, b: [difference("rgb", a, b)])
-    how = "Accuracy of the RGB network on the test videos, DMCL minus independent training."
+    how = "What is compared is the accuracy of the RGB network on the test videos, DMCL minus independent training."
     return Claim(1, "DMCL's RGB network beats the independently trained one.", how, "points", cases)
 
 
 def collapse(collection: RunCollection) -> Claim:
     """Claim 2: Table 1, Sec. 4.3."""
 
-    def comparisons(variant: Variant, baseline: Variant) -> list[Comparison]:
-        drops = [difference(name, baseline, variant, threshold=FAR) for name in ("rgb", "sum")]
-        return [*drops, largest_share(variant)]
+    def differences(group: RunGroup, baseline: RunGroup) -> list[Difference]:
+        return [*(difference(name, baseline, group, threshold=FAR) for name in ("rgb", "sum")), largest_share(group)]
 
-    cases = [
-        case
-        for method in ("smcl", "cmcl", "cmcl_stochastic")
-        for case in _against(collection, method, "independent", comparisons, order=-1)
-        if method != "cmcl_stochastic" or collection.find(method)
-    ]
+    methods = ["smcl", "cmcl", *(["cmcl_stochastic"] if collection.find("cmcl_stochastic") else [])]
+    cases = [c for method in methods for c in _against(collection, method, "independent", differences, order=-1)]
     statement = (
         "SMCL and CMCL collapse on multimodal data: RGB and Σ are far below independent training, and one modality "
         "wins nearly all samples."
     )
     how = (
-        f"Accuracy of RGB and Σ, independent minus the method, must exceed {FAR:g} points; of the training samples in "
-        f"the last {100 * LATE:g} % of the epochs one modality must win more than {NEARLY_ALL:g} %."
+        f"The accuracies of RGB and Σ, independent training minus the method, must exceed {FAR:g} points. Of the "
+        f"training samples in the last {100 * LATE:g} % of the epochs, one modality must win over {NEARLY_ALL:g} %."
     )
-    return Claim(2, statement, how, "points", tuple(cases))
+    return Claim(2, statement, how, "points", cases)
 
 
 def flow_is_first(collection: RunCollection) -> Claim:
     """Claim 3: Fig. 3, Sec. 4.3."""
     cases = []
-    for variant in collection.find("independent"):
-        others = [modality for modality in variant.config.modalities if modality != "flow"]
-        missing = _lacking(variant, "flow")
-        comparisons = [] if missing else [early_difference(other, "flow", variant) for other in others]
-        cases.append(Case(variant.label, tuple(comparisons), missing))
-    statement = "Flow's training loss is the lowest in the first epochs."
+    for group in collection.find("independent"):
+        others = [modality for modality in group.config.modalities if modality != "flow"]
+        missing = _lacking(group, "flow")
+        cases.append(
+            Case(group.label, [] if missing else [early_difference(o, "flow", group) for o in others], missing)
+        )
     how = (
-        f"Training cross-entropy of independently trained networks, mean over the first {100 * EARLY:g} % of the "
-        "epochs, the other modality minus flow. Training has no test videos, so there is no bootstrap."
+        "What is compared is the training cross-entropy of independently trained networks, averaged over the first "
+        f"{100 * EARLY:g} % of the epochs, the other modality minus flow. Training has no test videos, so there is no "
+        "bootstrap."
     )
-    return Claim(3, statement, how, "nats", tuple(cases) or _no_runs("independent"))
+    statement = "Flow's training loss is the lowest in the first epochs."
+    return Claim(3, statement, how, "nats", cases or _no_runs("independent"))
 
 
 def random_flow_features(table: pd.DataFrame | None) -> Claim:
     """Claim 4: Table 2."""
     statement = "Random flow features classify better by k-NN than random RGB or depth features."
     how = (
-        "k-NN accuracy of features of untrained networks, flow minus the other modality, mean over all k, paired by "
-        "initialisation. The file holds no predictions, so there is no bootstrap over videos."
+        "What is compared is the k-NN accuracy of features of untrained networks, averaged over all k, flow minus the "
+        "other modality; networks are paired by their initialisation. The file holds no predictions, so there is no "
+        "bootstrap over videos."
     )
     if table is None:
         note = "there are no accuracies of random features; make them with python -m dmcl_tf.random_features"
-        return Claim(4, statement, how, "points", (Case("random features", (), note),))
+        return Claim(4, statement, how, "points", [Case("random features", note=note)])
     cases = []
     for mode, rows in table.groupby("batch_norm"):
         means = rows.groupby(["seed", "modality"])["accuracy"].mean().unstack()
-        others = [modality for modality in means if modality != "flow"]
-        if "flow" not in means or not others:
-            cases.append(Case(_mode(mode), (), "flow and another modality are needed"))
-            continue
-        pairs = [(other, (means["flow"] - means[other]).dropna()) for other in others]
-        comparisons = [compare(f"flow − {name_of(other)}", values.to_dict(), None) for other, values in pairs]
-        cases.append(Case(_mode(mode), tuple(comparisons)))
-    return Claim(4, statement, how, "points", tuple(cases))
+        others = [modality for modality in means if modality != "flow"] if "flow" in means else []
+        found = [
+            Difference(f"flow − {name_of(other)}", (means["flow"] - means[other]).dropna().to_dict(), None)
+            for other in others
+        ]
+        cases.append(Case(f"batch normalisation: {mode}", found, "" if found else "flow and another are needed"))
+    return Claim(4, statement, how, "points", cases)
 
 
 def better_teacher(collection: RunCollection) -> Claim:
     """Claim 5: Table 3, Sec. 4.3."""
 
-    def comparisons(variant: Variant, other: Variant) -> list[Comparison]:
-        return [difference(modality, variant, other) for modality in variant.config.modalities]
+    def differences(group: RunGroup, other: RunGroup) -> list[Difference]:
+        return [difference(modality, group, other) for modality in group.config.modalities]
 
     statement = "A random teacher is worse than the winner as teacher, in every modality."
-    how = "Accuracy of each network on the test videos, DMCL minus random teacher."
-    return Claim(5, statement, how, "points", _against(collection, "dmcl", "random_teacher", comparisons))
+    how = "What is compared is the accuracy of each network on the test videos, DMCL minus random teacher."
+    return Claim(5, statement, how, "points", _against(collection, "dmcl", "random_teacher", differences))
 
 
 def smaller_gap(collection: RunCollection) -> Claim:
     """Claim 6: Table 1, Sec. 4.3."""
     cases = _against(collection, "dmcl", "independent", lambda a, b: [difference("gap", b, a)])
-    how = "Oracle accuracy minus accuracy of the sum, independent training minus DMCL."
+    how = "What is compared is the oracle accuracy minus the accuracy of the sum, independent training minus DMCL."
     return Claim(6, "The gap Φ − Σ is smaller for DMCL than for independent training.", how, "points", cases)
 
 
 def larger_gain(collection: RunCollection) -> Claim:
     """Claim 7: Sec. 4.3, on Table 5."""
-    by_method: dict[str, list[dict[float, Variant]]] = {"dmcl": [], "independent": []}
-    for group in collection.by_fraction():
-        members = {variant.config.train_fraction: variant for variant in group}
-        if group[0].config.method in by_method and 1 in members:
-            by_method[group[0].config.method].append(members)
+    by_method: dict[str, list[dict[float, RunGroup]]] = {"dmcl": [], "independent": []}
+    for groups in collection.by_fraction():
+        members = {group.config.train_fraction: group for group in groups}
+        if groups[0].config.method in by_method and 1 in members:
+            by_method[groups[0].config.method].append(members)
     cases = []
     for dmcl in by_method["dmcl"] if by_method["independent"] else []:
         baseline = closest([members[1] for members in by_method["independent"]], dmcl[1])
@@ -182,35 +186,37 @@ def larger_gain(collection: RunCollection) -> Claim:
         for fraction in sorted(set(dmcl) & set(independent) - {1}):
             signed = [(1, dmcl[fraction]), (-1, independent[fraction]), (-1, dmcl[1]), (1, independent[1])]
             label = f"{100 * fraction:g} % of the videos against all: {dmcl[1].label} − {baseline.label}"
-            cases.append(Case(label, (contrast("rgb", signed),)))
-    how = "Accuracy of RGB, DMCL minus independent training: that with fewer training videos minus that with all."
-    none = (Case("DMCL", (), "runs of dmcl and of independent on all and on fewer videos are needed"),)
-    return Claim(
-        7, "The gain of DMCL's RGB network grows as training data shrink.", how, "points", tuple(cases) or none
+            cases.append(Case(label, [contrast("rgb", signed)]))
+    how = (
+        "What is compared is the gain in the accuracy of RGB, DMCL minus independent training: the gain with fewer "
+        "training videos minus the gain with all."
     )
+    none = [Case("DMCL", note="runs of dmcl and of independent on all and on fewer videos are needed")]
+    statement = "The gain of DMCL's RGB network grows as training data shrink."
+    return Claim(7, statement, how, "points", cases or none)
 
 
-def _against(collection: RunCollection, method: str, other: str, comparisons, order: int = 1) -> tuple[Case, ...]:
-    """A case for each variant of a method, compared with the closest one of another method."""
+def _against(
+    collection: RunCollection,
+    method: str,
+    other: str,
+    differences: Callable[[RunGroup, RunGroup], Sequence[Difference]],
+    order: int = 1,
+) -> list[Case]:
+    """A case for each group of a method, compared with the closest one of another method."""
     others, cases = collection.find(other), []
-    if not others:
-        return _no_runs(other)
-    for variant in collection.find(method):
-        baseline = closest(others, variant)
-        label = " − ".join([variant.label, baseline.label][::order])
-        missing = _lacking(variant, "rgb") or _lacking(baseline, *variant.config.modalities)
-        cases.append(Case(label, () if missing else tuple(comparisons(variant, baseline)), missing))
-    return tuple(cases) or _no_runs(method)
+    for group in collection.find(method) if others else []:
+        baseline = closest(others, group)
+        label = " − ".join([group.label, baseline.label][::order])
+        missing = _lacking(group, "rgb") or _lacking(baseline, *group.config.modalities)
+        cases.append(Case(label, [] if missing else differences(group, baseline), missing))
+    return cases or _no_runs(method if others else other)
 
 
-def _no_runs(method: str) -> tuple[Case, ...]:
-    return (Case(METHOD_NAMES.get(method, method), (), f"there is no finished run of {method} on all videos"),)
+def _no_runs(method: str) -> list[Case]:
+    return [Case(METHOD_NAMES[method], note=f"there is no finished run of {method} on all videos")]
 
 
-def _lacking(variant: Variant, *modalities: str) -> str:
-    missing = [modality for modality in modalities if modality not in variant.config.modalities]
-    return f"{variant.label} has no {' and no '.join(missing)}" if missing else ""
-
-
-def _mode(mode: object) -> str:
-    return f"batch normalisation: {mode}"
+def _lacking(group: RunGroup, *modalities: str) -> str:
+    missing = [modality for modality in modalities if modality not in group.config.modalities]
+    return f"{group.label} has no {' and no '.join(missing)}" if missing else ""

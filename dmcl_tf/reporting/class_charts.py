@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
+from dmcl_tf.reporting.collection import RunCollection, RunGroup
 from dmcl_tf.reporting.measures import closest
 from dmcl_tf.reporting.style import look, new_figure
 from dmcl_tf.reporting.tables import COLUMN_NAMES
-from dmcl_tf.reporting.variants import RunCollection, Variant
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -21,22 +21,22 @@ _MOST_BARS = 30  # classes that bars can show
 
 def per_class(collection: RunCollection, modality: str = "rgb") -> Figure | None:
     """Accuracy of one modality in every class, independent training against DMCL; the lines are standard deviations."""
-    baselines = [variant for variant in collection.find("independent") if modality in variant.config.modalities]
-    dmcl = [variant for variant in collection.find("dmcl") if modality in variant.config.modalities]
+    baselines = [group for group in collection.find("independent") if modality in group.config.modalities]
+    dmcl = [group for group in collection.find("dmcl") if modality in group.config.modalities]
     if not baselines or not dmcl:
         return None
-    variants = [closest(baselines, dmcl[0]), *dmcl]
-    scores = {variant.label: _class_accuracies(variant, modality) for variant in variants}
+    groups = [closest(baselines, dmcl[0]), *dmcl]
+    scores = {group.label: _class_accuracies(group, modality) for group in groups}
     means = pd.DataFrame({label: table.mean(axis=1) for label, table in scores.items()})
     spread = (means.max(axis=1) - means.min(axis=1)).sort_values(ascending=False, kind="stable")
     classes = [name for name in means.index if name in spread.index[:_MOST_BARS]]
-    figure, (axes,) = new_figure(1, 1, width=7.2, height=1.2 + 0.16 * len(classes) * (1 + len(variants)))
-    thickness = 0.84 / len(variants)
-    for index, variant in enumerate(variants):
-        table = scores[variant.label].loc[classes]
+    figure, (axes,) = new_figure(1, 1, width=7.2, height=1.2 + 0.16 * len(classes) * (1 + len(groups)))
+    thickness = 0.84 / len(groups)
+    for index, group in enumerate(groups):
+        table = scores[group.label].loc[classes]
         style = look(index)
         axes.barh(
-            np.arange(len(classes)) + (index - (len(variants) - 1) / 2) * thickness,
+            np.arange(len(classes)) + (index - (len(groups) - 1) / 2) * thickness,
             table.mean(axis=1),
             height=thickness,
             xerr=table.std(axis=1, ddof=1) if table.shape[1] > 1 else None,
@@ -44,7 +44,7 @@ def per_class(collection: RunCollection, modality: str = "rgb") -> Figure | None
             hatch=style.hatch,
             edgecolor="#fbfbf9",
             error_kw={"ecolor": "#222222", "elinewidth": 1},
-            label=variant.label,
+            label=group.label,
         )
     axes.set_yticks(np.arange(len(classes)), classes)
     axes.invert_yaxis()
@@ -53,30 +53,30 @@ def per_class(collection: RunCollection, modality: str = "rgb") -> Figure | None
         axes.set_title(f"the {len(classes)} of {len(means)} classes that differ most")
     axes.grid(axis="y", visible=False)
     axes.set(xlim=(0, 100), xlabel=f"accuracy of {COLUMN_NAMES.get(modality, modality)} on the test videos, %")
-    figure.legend(*axes.get_legend_handles_labels(), loc="outside lower center", ncols=min(3, len(variants)))
+    figure.legend(*axes.get_legend_handles_labels(), loc="outside lower center", ncols=min(3, len(groups)))
     return figure
 
 
-def _class_accuracies(variant: Variant, modality: str) -> pd.DataFrame:
+def _class_accuracies(group: RunGroup, modality: str) -> pd.DataFrame:
     """Percent by class (rows) and seed (columns)."""
-    return pd.DataFrame({seed: run.results["per_class"][modality] for seed, run in variant.runs.items()}, dtype=float)
+    return pd.DataFrame({seed: run.results.per_class[modality] for seed, run in group.runs.items()}, dtype=float)
 
 
-def confusion(variant: Variant) -> Figure | None:
+def confusion(group: RunGroup) -> Figure | None:
     """Confusion matrices of every modality and Σ, in percent of each true class, over all seeds."""
-    runs = [run for run in variant.runs.values() if run.confusion]
-    if not runs:
+    matrices = [matrix for run in group.runs.values() if (matrix := run.confusion)]
+    if not matrices:
         return None
-    classes, names = runs[0].run.class_names, list(runs[0].confusion)
+    classes, names = next(iter(group.runs.values())).run.class_names, list(matrices[0])
     named = len(classes) <= _MOST_CLASSES
-    side = max(2.6, 0.27 * len(classes)) if named else 4.0  # of a matrix, in inches
+    side = max(2.6, 0.27 * len(classes)) if named else 4.0  # a matrix's, in inches
     margin = 0.08 * max(map(len, classes)) if named else 0.4
     columns = min(2, len(names))
     rows = int(np.ceil(len(names) / columns))
     width, height = side + (margin + 1.3) / columns, side + 0.3 + (margin + 0.4) / rows
     figure, panels = new_figure(rows, columns, width=width, height=height, sharex=True, sharey=True)
     for axes, name in zip(panels, names):
-        counts = sum(run.confusion[name] for run in runs)
+        counts = sum(matrix[name] for matrix in matrices)
         shares = 100 * counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
         image = axes.imshow(shares, cmap="Blues", vmin=0, vmax=100, interpolation="nearest")
         axes.set_title(COLUMN_NAMES.get(name, name))

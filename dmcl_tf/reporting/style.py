@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
-from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
@@ -37,12 +36,17 @@ _SETTINGS = {
 
 
 class Look(NamedTuple):
-    """Of a line or bar."""
+    """How a line or bar is drawn."""
 
     color: str
     linestyle: str | tuple
     marker: str
     hatch: str
+
+    @property
+    def line(self) -> dict[str, object]:
+        """Arguments of what draws a line."""
+        return {"color": self.color, "linestyle": self.linestyle, "marker": self.marker}
 
 
 # Colour-blind safe (Okabe and Ito). The modalities have the colours of Fig. 3 of the paper.
@@ -66,12 +70,12 @@ _CYCLE = (
 
 
 def look(index: int) -> Look:
-    """Of the line or bar with this index, when lines are methods."""
+    """The look of the line or bar with this index, when lines are methods."""
     return _CYCLE[index % len(_CYCLE)]
 
 
 def modality_look(modality: str, index: int) -> Look:
-    """Of a modality, by its name or else its index."""
+    """The look of a modality, by its name or else its index."""
     return MODALITIES.get(modality, look(index + len(MODALITIES)))
 
 
@@ -91,11 +95,3 @@ def new_figure(rows: int, columns: int, *, width: float, height: float, **shared
     figure = Figure(figsize=(width * columns, height * rows))
     axes = figure.subplots(rows, columns, squeeze=False, **shared)
     return figure, list(axes.flat)
-
-
-def save(figure: Figure, path: Path) -> None:
-    """Writes a PNG under its final name only when complete, the same bytes for the same figure."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(path.name + ".partial")
-    figure.savefig(partial, format="png", metadata={"Software": None})
-    partial.replace(path)

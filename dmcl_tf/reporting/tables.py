@@ -2,30 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import pandas as pd
 
-from dmcl_tf.config import subset_names
+from dmcl_tf.config import reported_accuracies, subset_names
 from dmcl_tf.datasets import paper
-from dmcl_tf.reporting.variants import METHOD_NAMES, RunCollection, Variant
+from dmcl_tf.reporting.collection import METHOD_NAMES, RunCollection, RunGroup
 
 COLUMN_NAMES = {"rgb": "RGB", "depth": "Depth", "flow": "Flow", "sum": "Σ", "oracle": "Φ"}
 _MCL = ("independent", "smcl", "cmcl", "cmcl_stochastic", "dmcl")
 _TEACHERS = ("independent", "random_teacher", "dmcl")
-_OTHERS = {
-    "r_nktm": "R-NKTM",
-    "action_tubes": "Action Tubes",
-    "long_term_rcnn": "Long-term RCNN",
-    "mvdi_cnn": "MVDI+CNN",
-    "hoffman": "Hoffman et al.",
-    "garcia_2018": "Garcia et al. 2018",
-    "admd": "ADMD",
-    "luo": "Luo et al.",
-    "st_lstm": "ST-LSTM",
-    "vgg": "VGG",
-}
+_COMPARED = ("independent", "dmcl", "generalized_distillation")
 
 
 @dataclass(frozen=True)
@@ -33,7 +22,7 @@ class Table:
     """A table for people.
 
     Attributes:
-        title: what it is.
+        title: its heading; what stands before a colon names it.
         note: what a reader must know.
         frame: texts; the index is not shown.
     """
@@ -45,21 +34,21 @@ class Table:
 
 def all_tables(collection: RunCollection, random_features: pd.DataFrame | None) -> list[Table]:
     """Every table that the runs have something for."""
-    on_all = [variant for variant in collection.variants if variant.config.train_fraction == 1]
-    dataset = collection.runs[0].run.dataset
-    names = [name for name in COLUMN_NAMES if any(name in _reported(variant) for variant in on_all)]
-    short = [name for name in ("rgb", "sum", "oracle") if name in names]
+    groups, dataset = collection.on_all_videos(), collection.dataset.name
+    reported = {name for group in groups for name in reported_accuracies(group.config.modalities)}
+    names = [name for name in COLUMN_NAMES if name in reported]
+    short = [name for name in names if name in ("rgb", "sum", "oracle")]
     tables = [
-        _accuracies("Table 1: multiple choice learning", dataset, on_all, _MCL, short),
+        accuracies("Table 1: multiple choice learning", groups, _MCL, short, dataset),
         random_features_table(dataset, random_features),
-        _accuracies("Table 3: the choice of the teacher", dataset, on_all, _TEACHERS, names),
-        privileged_information(collection, dataset, on_all),
-        _accuracies("All methods", dataset, on_all, None, [*names, "sum_probabilities"], with_paper=False),
-        by_group(on_all, names),
-        subsets(on_all),
+        accuracies("Table 3: the choice of the teacher", groups, _TEACHERS, names, dataset),
+        privileged_information(dataset, groups),
+        accuracies("All methods", groups, tuple(METHOD_NAMES), [*names, "sum_probabilities"]),
+        groups_of_videos(groups, names),
+        subsets(groups),
         fractions(collection, names),
     ]
-    return [table for table in tables if table is not None and len(table.frame)]
+    return [table for table in tables if len(table.frame)]
 
 
 def mean_and_deviation(values: pd.Series) -> str:
@@ -70,165 +59,146 @@ def mean_and_deviation(values: pd.Series) -> str:
     return f"{known.mean():.2f}" + (f" ± {known.std(ddof=1):.2f}" if len(known) > 1 else "")
 
 
-def _accuracies(
-    title: str,
-    dataset: str,
-    variants: Sequence[Variant],
-    methods: Sequence[str] | None,
-    names: Sequence[str],
-    *,
-    with_paper: bool = True,
+def accuracies(
+    title: str, groups: Sequence[RunGroup], methods: Sequence[str], names: Sequence[str], dataset: str = ""
 ) -> Table:
-    """Accuracies of methods (rows) under some names (columns), the paper's beside ours."""
+    """Accuracies of methods (rows) under some names (columns); with a data set, the paper's on it beside ours."""
     rows = []
-    for variant in variants:
-        if methods is not None and variant.config.method not in methods:
+    for group in groups:
+        if group.config.method not in methods:
             continue
-        row = {"Method": variant.label, "Runs": str(len(variant.runs))}
-        published = paper.reported(dataset, variant.config.method, variant.config.modalities) if with_paper else {}
+        published = paper.reported(dataset, group.config.method, group.config.modalities)
+        row = _head(group)
         for name in names:
-            row[_column(name)] = mean_and_deviation(variant.accuracies(name))
-            if with_paper:
-                row[f"{_column(name)}, paper"] = _published(published, name)
+            row[_column(name)] = mean_and_deviation(group.accuracies(name))
+            if dataset:
+                row[f"{_column(name)}, paper"] = _number(published.get(name))
         rows.append(row)
-    note = "Accuracy in percent on the test videos, mean ± standard deviation over seeds; Σ: argmax of summed logits, "
-    note += "Φ: any network is right."
+    note = (
+        "Accuracies are in percent on the test videos, mean ± standard deviation over seeds. Σ is the argmax of the "
+        "summed logits; for Φ a video counts as right when any network is."
+    )
     return Table(title, note, pd.DataFrame(rows))
 
 
-def _published(published: Mapping[str, float], name: str) -> str:
-    return f"{published[name]:.2f}" if name in published else "–"
-
-
-def random_features_table(dataset: str, features: pd.DataFrame | None) -> Table | None:
+def random_features_table(dataset: str, features: pd.DataFrame | None) -> Table:
     """Table 2: k-NN accuracy of features of untrained networks."""
-    if features is None:
-        return None
-    published = paper.random_features() if dataset == "nwucla" else {}
-    rows = []
-    for (mode, modality), group in features.groupby(["batch_norm", "modality"], sort=False):
-        row = {"Modality": _column(modality), "Batch normalisation": mode, "Seeds": str(group["seed"].nunique())}
-        for k, values in group.groupby("k"):
+    published, rows = paper.random_features(dataset), []
+    kinds = () if features is None else features.groupby(["batch_norm", "modality"], sort=False)
+    for (mode, modality), of_modality in kinds:
+        row = {"Modality": _column(modality), "Batch normalisation": mode, "Seeds": str(of_modality["seed"].nunique())}
+        for k, values in of_modality.groupby("k"):
             row[f"k = {k}"] = mean_and_deviation(values["accuracy"])
-            row[f"k = {k}, paper"] = _published(published.get(modality, {}), k)
+            row[f"k = {k}, paper"] = _number(published.get(modality, {}).get(k))
         rows.append(row)
-    note = "Accuracy in percent of k-NN on pooled features of freshly initialised networks, mean ± standard deviation "
-    note += "over initialisations."
+    note = (
+        "Accuracies are in percent, of k-NN on pooled features of freshly initialised networks, mean ± standard "
+        "deviation over initialisations."
+    )
     return Table("Table 2: random features", note, pd.DataFrame(rows))
 
 
-def privileged_information(collection: RunCollection, dataset: str, variants: Sequence[Variant]) -> Table | None:
+def privileged_information(dataset: str, groups: Sequence[RunGroup]) -> Table:
     """The rows of Tables 4 and 5 for a data set: what is trained on, what is tested on, the paper's and ours."""
     published = paper.comparison(dataset)
-    everything = max((variant.config.modalities for variant in variants), key=len)
-    rows = []
-    for row in published.to_dict("records"):
-        method = _OTHERS.get(row["method"], METHOD_NAMES.get(row["method"], row["method"]))
-        if row["method"] not in METHOD_NAMES:
-            rows.append(
-                _comparison_row(method, row["train_modalities"], row["test_modality"], row["accuracy"], "–", "")
-            )
-    for variant in variants:
-        config = variant.config
-        if config.method not in ("independent", "dmcl", "generalized_distillation"):
+    rows = [
+        _compared(paper.OTHERS[row.method], row.trained, row.tested, row.accuracy)
+        for row in published
+        if row.method in paper.OTHERS
+    ]
+    everything = _most_modalities(groups)
+    for group in groups:
+        config = group.config
+        if config.method not in _COMPARED:
             continue
         together = paper.reported(dataset, config.method, everything)
-        tested = [*config.modalities, *(["sum"] if config.method == "independent" else [])]
-        for name in tested:
+        for name in (*config.modalities, *(["sum"] if config.method == "independent" else [])):
             alone = config.method == "independent" and name != "sum"  # each network learned from its modality alone
             trained = name if alone else "+".join(dict.fromkeys((*config.teacher_modalities, *config.modalities)))
-            ours, runs = mean_and_deviation(variant.accuracies(name)), str(len(variant.runs))
-            tests = "+".join(config.modalities) if name == "sum" else name
+            tested = "+".join(config.modalities) if name == "sum" else name
             reported = {**together, **(paper.reported(dataset, config.method, [name]) if alone else {})}
-            rows.append(_comparison_row(variant.label, trained, tests, reported.get(name), ours, runs))
-    note = "Accuracy in percent. Methods of others are quoted from the paper, on real videos at full size; RGB+ uses a "
-    note += "second network that mimics the missing modality."
-    numbers = [f"Table {number}: " for number in published["table"].unique()]
-    return Table(f"{''.join(numbers)}training and testing modalities", note, pd.DataFrame(rows)) if rows else None
+            ours, runs = mean_and_deviation(group.accuracies(name)), str(len(group.runs))
+            rows.append(_compared(group.label, trained, tested, reported.get(name), ours, runs))
+    note = (
+        "Accuracies are in percent. Methods of others are quoted from the paper, on real videos at full size; RGB+ "
+        "uses a second network that mimics the missing modality."
+    )
+    numbers = dict.fromkeys(f"Table {row.table}: " for row in published)
+    return Table(f"{''.join(numbers)}training and testing modalities", note, pd.DataFrame(rows))
 
 
-def _comparison_row(method: str, trained: str, tested: str, published: float | None, ours: str, runs: str) -> dict:
+def _compared(method: str, trained: str, tested: str, published: float | None, ours="–", runs="") -> dict[str, str]:
     return {
         "Method": method,
         "Training modalities": ", ".join(map(_column, trained.split("+"))),
         "Testing modalities": "RGB+" if "hallucination" in tested else ", ".join(map(_column, tested.split("+"))),
-        "Paper": "–" if published is None else f"{published:.2f}",
+        "Paper": _number(published),
         "Ours": ours,
         "Runs": runs,
     }
 
 
-def by_group(variants: Sequence[Variant], names: Sequence[str]) -> Table | None:
+def groups_of_videos(groups: Sequence[RunGroup], names: Sequence[str]) -> Table:
     """Accuracy on each group of test videos, such as a view, where the data set has several, and their mean."""
     rows = []
-    for variant in variants:
-        runs = [run.results["groups"] for run in variant.runs.values() if "groups" in run.results]
-        for group in runs[0] if runs else ():
-            row = {"Method": variant.label, "Test videos": group, "Runs": str(len(runs))}
+    for group in groups:
+        by_video = [run.results.groups for run in group.runs.values() if run.results.groups]
+        for videos in by_video[0] if by_video else ():
+            row = {"Method": group.label, "Test videos": videos, "Runs": str(len(by_video))}
             for name in names:
-                values = pd.Series([groups[group]["accuracy"].get(name) for groups in runs], dtype=float)
+                values = pd.Series([found[videos].accuracy.get(name) for found in by_video], dtype=float)
                 row[_column(name)] = mean_and_deviation(values)
             rows.append(row)
-    note = "Accuracy in percent on groups of the test videos; in their mean each group counts the same."
-    return Table("Groups of test videos", note, pd.DataFrame(rows)) if rows else None
+    note = "Accuracies are in percent on groups of the test videos; in their mean each group counts the same."
+    return Table("Groups of test videos", note, pd.DataFrame(rows))
 
 
-def subsets(variants: Sequence[Variant]) -> Table:
+def subsets(groups: Sequence[RunGroup]) -> Table:
     """Accuracy of the summed logits of every subset of the modalities."""
-    everything = max((variant.config.modalities for variant in variants), key=len)
-    rows = []
-    for variant in variants:
-        row = {"Method": variant.label, "Runs": str(len(variant.runs))}
-        for name in subset_names(everything):
-            row[name] = mean_and_deviation(variant.accuracies(name))
-        rows.append(row)
-    note = "Accuracy in percent when only these modalities are there: argmax of their summed logits."
+    names = subset_names(_most_modalities(groups))
+    rows = [{**_head(group), **{n: mean_and_deviation(group.accuracies(n)) for n in names}} for group in groups]
+    note = "Accuracies are in percent, by the argmax of the summed logits when only these modalities are there."
     return Table("Every subset of the modalities", note, pd.DataFrame(rows))
 
 
-def fractions(collection: RunCollection, names: Sequence[str]) -> Table | None:
+def fractions(collection: RunCollection, names: Sequence[str]) -> Table:
     """Accuracy of methods that were trained on several shares of the videos."""
     rows = []
-    for variants in collection.by_fraction():
-        for variant in variants:
-            share = f"{100 * variant.config.train_fraction:g} %"
-            row = {"Method": variants[0].label, "Training videos": share, "Runs": str(len(variant.runs))}
-            rows.append({**row, **{_column(name): mean_and_deviation(variant.accuracies(name)) for name in names}})
-    note = "Accuracy in percent, mean ± standard deviation over seeds; the share is the same of every class."
-    return Table("Fewer training videos", note, pd.DataFrame(rows)) if rows else None
+    for whole, *fewer in collection.by_fraction():
+        for group in (whole, *fewer):
+            share = f"{100 * group.config.train_fraction:g} %"
+            row = {"Method": whole.label, "Training videos": share, "Runs": str(len(group.runs))}
+            rows.append({**row, **{_column(name): mean_and_deviation(group.accuracies(name)) for name in names}})
+    note = "Accuracies are in percent, mean ± standard deviation over seeds. The share is the same of every class."
+    return Table("Fewer training videos", note, pd.DataFrame(rows))
 
 
 def long_form(collection: RunCollection) -> pd.DataFrame:
-    """Every accuracy of every variant in one table for machines, the paper's beside ours where it has it."""
-    rows = []
-    for variant in collection.variants:
-        config, whole = variant.config, variant.config.train_fraction == 1
-        dataset = next(iter(variant.runs.values())).run.dataset
-        published = paper.reported(dataset, config.method, config.modalities) if whole else {}
-        for name in _reported(variant):
-            values = variant.accuracies(name)
-            rows.append(
-                {
-                    "dataset": dataset,
-                    "method": config.method,
-                    "recipe": config.recipe,
-                    "scale": config.scale,
-                    "train_fraction": config.train_fraction,
-                    "variant": variant.label,
-                    "modalities": name,
-                    "mean": values.mean(),
-                    "standard_deviation": values.std(ddof=1),
-                    "runs": len(values),
-                    "seeds": " ".join(map(str, values.index)),
-                    "paper": published.get(name),
-                }
-            )
+    """Every accuracy of every group of runs in one table for machines, the paper's beside ours where it has it."""
+    dataset, rows = collection.dataset.name, []
+    for group in collection.groups:
+        config = group.config
+        published = paper.reported(dataset, config.method, config.modalities) if config.train_fraction == 1 else {}
+        settings = {name: getattr(config, name) for name in ("method", "recipe", "scale", "train_fraction")}
+        for name in reported_accuracies(config.modalities):
+            values = group.accuracies(name)
+            found = {"mean": values.mean(), "standard_deviation": values.std(ddof=1), "runs": len(values)}
+            start = {"dataset": dataset, **settings, "label": group.label, "modalities": name}
+            seeds = " ".join(map(str, values.index))
+            rows.append({**start, **found, "seeds": seeds, "paper": published.get(name)})
     return pd.DataFrame(rows)
 
 
-def _reported(variant: Variant) -> list[str]:
-    scores = next(iter(variant.runs.values())).results["accuracy"]
-    return [*(name for name in scores if name != "subsets"), *scores["subsets"]]
+def _head(group: RunGroup) -> dict[str, str]:
+    return {"Method": group.label, "Runs": str(len(group.runs))}
+
+
+def _most_modalities(groups: Sequence[RunGroup]) -> tuple[str, ...]:
+    return max((group.config.modalities for group in groups), key=len, default=())
+
+
+def _number(value: float | None) -> str:
+    return "–" if value is None else f"{value:.2f}"
 
 
 def _column(name: str) -> str:

@@ -1,4 +1,4 @@
-"""When a claim holds: the rule, and the comparisons it is applied to."""
+"""When a claim holds: the rule, and the differences it is applied to."""
 
 from __future__ import annotations
 
@@ -8,41 +8,65 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from dmcl_tf.reporting.statistics import Interval, bootstrap_interval, sign_flip_test, t_interval, t_test
+from dmcl_tf.reporting.statistics import Interval, bootstrap, sign_flip_test, t_test
 
 HOLDS, DOES_NOT_HOLD, UNDECIDED = "holds", "does not hold", "undecided"
 FEWEST_SEEDS = 3
 MARGIN = 1.0  # percentage points that would matter
-RULE = f"""A claim says that a difference exceeds a threshold, mostly zero. It
+RULE = f"""A claim says that a difference exceeds a threshold, which is zero unless it says otherwise.
 
-- *holds* where the difference does so in every one of at least {FEWEST_SEEDS} seeds, and the 95 % intervals of its mean
-  do so too: that over seeds (paired t-test) and that over test videos (bootstrap of the videos, seeds averaged);
-- *does not hold* where no seed shows it and the bootstrap excludes an excess of {MARGIN:g} point, or where both
-  intervals exclude that;
-- is *undecided* otherwise, also with fewer seeds or without what a test needs.
+- It *holds* where the difference exceeds the threshold in every one of at least {FEWEST_SEEDS} seeds, and where the
+  95 % intervals of its mean lie above the threshold as well: the interval over seeds (paired t-test) and the interval
+  over test videos (bootstrap of the videos, seeds averaged).
+- It *does not hold* where no seed shows it and the bootstrap excludes an excess of {MARGIN:g} point, or where both
+  intervals exclude such an excess.
+- It is *undecided* otherwise, and also with fewer seeds or without what a test needs.
 
-A claim that says several things holds where all of them hold, and does not where one does not. Quantities without test
-videos, such as a training loss, are tested over seeds alone; no excess in any seed is then enough for *does not hold*.
-With n seeds the exact sign-flip test cannot give a p below 2/2ⁿ; it is shown, and decides nothing."""
+A claim that says several things holds where all of them hold, and does not hold where one of them does not. Quantities
+without test videos, such as a training loss, are tested over seeds alone; for *does not hold* it is then enough that no
+seed shows an excess. With n seeds the sign-flip test cannot give a p below 2/2ⁿ. It is shown, but decides nothing."""
+
+
+@dataclass(frozen=True)
+class Difference:
+    """A difference that a claim says exceeds a threshold.
+
+    Attributes:
+        quantity: what differs, in words.
+        by_seed: the difference in each seed that both sides have.
+        per_video: the difference at each test video, its index their names, for each seed; None for a quantity that
+            has no test videos; empty where predictions are missing.
+        threshold: what the claim says is exceeded.
+        margin: an excess that would matter.
+    """
+
+    quantity: str
+    by_seed: Mapping[object, float]
+    per_video: Sequence[pd.Series] | None
+    threshold: float = 0.0
+    margin: float = MARGIN
+
+    @property
+    def values(self) -> np.ndarray:
+        """(n,) the difference in each seed."""
+        return np.array(list(self.by_seed.values()), np.float64)
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """One difference that a claim is about.
+    """A difference and what the tests say of it.
 
     Attributes:
-        quantity: in words.
-        differences: by seed, in the seeds that both sides have.
+        difference: what was tested.
         over_seeds: 95 % interval over seeds, None with fewer than two.
         over_videos: 95 % interval over test videos, None where there are none or their predictions are missing.
-        p_t: of the paired t-test for a difference of just the threshold.
-        p_sign_flip: of the exact permutation test for the same.
+        p_t: p of the paired t-test for a difference of just the threshold.
+        p_sign_flip: p of the permutation test for the same.
         verdict: `HOLDS`, `DOES_NOT_HOLD` or `UNDECIDED`.
-        reason: of the verdict.
+        reason: why, in words.
     """
 
-    quantity: str
-    differences: Mapping[object, float]
+    difference: Difference
     over_seeds: Interval | None
     over_videos: Interval | None
     p_t: float | None
@@ -50,79 +74,44 @@ class Comparison:
     verdict: str
     reason: str
 
-    @property
-    def mean(self) -> float:
-        """Of the differences; NaN without any."""
-        return float(np.mean(list(self.differences.values()))) if self.differences else np.nan
+
+def compare(differences: Sequence[Difference]) -> list[Comparison]:
+    """Tests whether differences exceed their thresholds; those with test videos must have the same ones."""
+    over_videos: dict[int, Interval] = {}
+    averaged = {n: pd.concat(d.per_video, axis=1).mean(axis=1) for n, d in enumerate(differences) if d.per_video}
+    if averaged:
+        over_videos = dict(zip(averaged, bootstrap(pd.concat(averaged, axis=1).to_numpy().T)))
+    comparisons = []
+    for number, difference in enumerate(differences):
+        over_seeds, p_t = t_test(difference.values, difference.threshold)
+        p_sign_flip = sign_flip_test(difference.values - difference.threshold)
+        judged = judge(difference, over_seeds, over_videos.get(number))
+        comparisons.append(Comparison(difference, over_seeds, over_videos.get(number), p_t, p_sign_flip, *judged))
+    return comparisons
 
 
-def compare(
-    quantity: str,
-    differences: Mapping[object, float],
-    per_video: Sequence[pd.Series] | None,
-    *,
-    threshold: float = 0.0,
-    margin: float = MARGIN,
-) -> Comparison:
-    """Tests whether a difference exceeds a threshold.
-
-    Args:
-        quantity: in words.
-        differences: by seed.
-        per_video: the difference at each test video, its index their names, for each seed; None for a quantity that
-            has no test videos; empty where predictions are missing.
-        threshold: that the claim sets.
-        margin: an excess that would matter.
-    """
-    values = np.array(list(differences.values()), np.float64)
-    over_seeds = t_interval(values) if len(values) >= 2 else None
-    over_videos = bootstrap_interval(pd.concat(per_video, axis=1).mean(axis=1).to_numpy()) if per_video else None
-    verdict, reason = judge(
-        values, over_seeds, over_videos, has_videos=per_video is not None, threshold=threshold, margin=margin
-    )
-    return Comparison(
-        quantity,
-        dict(differences),
-        over_seeds,
-        over_videos,
-        t_test(values - threshold) if len(values) >= 2 else None,
-        sign_flip_test(values - threshold) if len(values) else None,
-        verdict,
-        reason,
-    )
-
-
-def judge(
-    values: np.ndarray,
-    over_seeds: Interval | None,
-    over_videos: Interval | None,
-    *,
-    has_videos: bool,
-    threshold: float,
-    margin: float,
-) -> tuple[str, str]:
-    """Applies `RULE`: verdict and reason; arguments as of `compare` and `Comparison`."""
+def judge(difference: Difference, over_seeds: Interval | None, over_videos: Interval | None) -> tuple[str, str]:
+    """Applies `RULE`: verdict and reason; arguments as the attributes of `Comparison`."""
+    values, threshold = difference.values, difference.threshold
+    has_videos, enough = difference.per_video is not None, difference.threshold + difference.margin
     if len(values) < FEWEST_SEEDS:
         seeds = "1 seed" if len(values) == 1 else f"{len(values)} seeds"
         return UNDECIDED, f"{seeds}, at least {FEWEST_SEEDS} are needed"
     if has_videos and over_videos is None:
         return UNDECIDED, "no bootstrap over videos, as predictions.csv is missing"
     intervals = {"over seeds": over_seeds, **({"over videos": over_videos} if has_videos else {})}
+    they_are = "both intervals are" if has_videos else "the interval over seeds is"
     above = int(np.sum(values > threshold))
-    limit = "0" if threshold == 0 else f"{threshold:g}"
     if above == len(values) and all(interval.low > threshold for interval in intervals.values()):
-        return HOLDS, f"above {limit} in all {len(values)} seeds, and {_are(intervals)} too"
-    if above == 0 and (not has_videos or over_videos.high < threshold + margin):
-        return DOES_NOT_HOLD, f"above {limit} in none of {len(values)} seeds"
-    if all(interval.high < threshold + margin for interval in intervals.values()):
-        return DOES_NOT_HOLD, f"{_are(intervals)} below {threshold + margin:g}"
+        return HOLDS, f"above {threshold:g} in all {len(values)} seeds, and {they_are} too"
+    if above == 0 and (not has_videos or over_videos.high < enough):
+        return DOES_NOT_HOLD, f"above {threshold:g} in none of {len(values)} seeds"
+    if all(interval.high < enough for interval in intervals.values()):
+        return DOES_NOT_HOLD, f"{they_are} below {enough:g}"
     includes = [name for name, interval in intervals.items() if interval.low <= threshold <= interval.high]
-    open_ = f"; the interval {' and that '.join(includes)} includes {limit}" if includes else ""
-    return UNDECIDED, f"above {limit} in {above} of {len(values)} seeds{open_}"
-
-
-def _are(intervals: Mapping[str, Interval]) -> str:
-    return f"the interval {next(iter(intervals))} is" if len(intervals) == 1 else "both intervals are"
+    verb = "include" if len(includes) > 1 else "includes"
+    open_ = f"; the interval {' and that '.join(includes)} {verb} {threshold:g}" if includes else ""
+    return UNDECIDED, f"above {threshold:g} in {above} of {len(values)} seeds{open_}"
 
 
 def combine(verdicts: Sequence[str]) -> str:

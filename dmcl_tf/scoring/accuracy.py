@@ -27,6 +27,7 @@ def predictions(logits: np.ndarray, modalities: Sequence[str]) -> dict[str, np.n
         (V,) labels by subset name, such as `rgb+depth`: argmax of the summed logits, as in the authors' code; and
         under `sum` (all modalities) and `sum_probabilities` (argmax of summed softmax, as in CMCL's code).
     """
+    logits = np.asarray(logits, np.float64)  # sums that do not depend on the machine, so that they can be checked
     rows = {modality: row for row, modality in enumerate(modalities)}
     predicted = {
         name: logits[[rows[modality] for modality in subset]].sum(axis=0).argmax(axis=1)

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -89,8 +90,8 @@ def _read_file(path: Path) -> np.ndarray:
 
 
 def _render_all(
-    clips: list[tuple[str, object]],
-    read: Callable[[object], np.ndarray],
+    clips: Sequence[tuple[str, Any]],
+    read: Callable[[Any], np.ndarray],
     output: Path,
     *,
     size: int,

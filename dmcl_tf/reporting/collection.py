@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,8 +11,11 @@ import numpy as np
 import pandas as pd
 
 from dmcl_tf.config import Config
+from dmcl_tf.datasets import find_dataset
+from dmcl_tf.datasets.base import Dataset
 from dmcl_tf.errors import InputError
 from dmcl_tf.runs.folder import Run
+from dmcl_tf.scoring.results import Results, paths, read_confusion
 
 METHOD_NAMES = {
     "independent": "Independent",
@@ -25,7 +27,8 @@ METHOD_NAMES = {
     "generalized_distillation": "Generalized distillation",
     "dmcl": "DMCL",
 }
-# What runs of one variant may differ in, and what their label says by itself
+_RECIPE_NAMES = {"authors": "authors' recipe", "paper": "paper's recipe"}
+# What runs of one group may differ in, and what their label says by itself
 _OF_EACH_RUN = ("seed", "teacher_run")
 _IN_LABEL = (*_OF_EACH_RUN, "method", "recipe", "train_fraction", "modalities", "teacher_modalities")
 
@@ -35,40 +38,42 @@ class FinishedRun:
     """A run with results.
 
     Attributes:
-        directory: of the run.
+        directory: the folder of the run.
         run: its settings.
-        results: `results.json`.
+        results: what `results.json` holds.
         history: one row per epoch; empty where there is no `history.csv`.
         correct: one row per test video, its index the video's name: 1 where the prediction of a modality, of `sum` or
             of `oracle` is right, else 0. None where there is no `predictions.csv`.
-        confusion: by modality and `sum`, (C, C) videos by true class (rows) and predicted class (columns); empty where
-            there is no `confusion.csv`.
     """
 
     directory: Path
     run: Run
-    results: dict
+    results: Results
     history: pd.DataFrame
     correct: pd.DataFrame | None
-    confusion: dict[str, np.ndarray]
 
     @property
     def config(self) -> Config:
-        """Every setting."""
+        """Every setting of the training."""
         return self.run.config
+
+    @property
+    def confusion(self) -> dict[str, np.ndarray]:
+        """(C, C) videos by true class (rows) and predicted one (columns), by modality and `sum`; empty without file."""
+        there = paths(self.directory, "test")[2].exists()
+        return read_confusion(self.directory, self.results) if there else {}
 
     def accuracy(self, name: str) -> float:
         """The accuracy in percent of a modality, a subset, `sum`, `sum_probabilities` or `oracle`; NaN without it."""
-        scores = self.results["accuracy"]
-        return scores.get(name, scores["subsets"].get(name, np.nan))
+        return self.results.accuracy.get(name, np.nan)
 
 
 @dataclass(frozen=True)
-class Variant:
+class RunGroup:
     """Runs that differ in nothing but the seed.
 
     Attributes:
-        label: method, recipe and what else tells it from the other variants.
+        label: the method, the recipe, and what else tells the group from the others.
         config: every setting, as of the first run.
         runs: by seed, in ascending order.
     """
@@ -92,69 +97,72 @@ class RunCollection:
     """All that a report is about.
 
     Attributes:
-        runs: finished ones.
-        variants: the same runs, grouped; baselines first, then by method, recipe and share of the videos.
-        unfinished: folders of runs without usable results, and the reason.
+        runs: the finished ones.
+        groups: the same runs, grouped; baselines first, then by method, recipe and share of the videos.
+        unfinished: the folders of runs without usable results, and the reason.
     """
 
     runs: tuple[FinishedRun, ...]
-    variants: tuple[Variant, ...]
+    groups: tuple[RunGroup, ...]
     unfinished: dict[Path, str]
 
-    def find(self, method: str) -> list[Variant]:
-        """The variants of a method that were trained on all videos."""
-        return [v for v in self.variants if v.config.method == method and v.config.train_fraction == 1]
+    @property
+    def dataset(self) -> Dataset:
+        """The data set of all runs."""
+        return find_dataset(self.runs[0].run.dataset)
 
-    def by_fraction(self) -> list[list[Variant]]:
-        """The variants that differ in nothing but the share of the training videos, where there are several."""
-        groups: dict[str, list[Variant]] = {}
-        for variant in self.variants:
-            same = dataclasses.replace(variant.config, train_fraction=1.0)
-            groups.setdefault(json.dumps(_key(same), sort_keys=True), []).append(variant)
-        return [members for members in groups.values() if len(members) > 1]
+    def on_all_videos(self) -> list[RunGroup]:
+        """The groups that were trained on all training videos."""
+        return [group for group in self.groups if group.config.train_fraction == 1]
+
+    def find(self, method: str) -> list[RunGroup]:
+        """The groups of a method that were trained on all training videos."""
+        return [group for group in self.on_all_videos() if group.config.method == method]
+
+    def by_fraction(self) -> list[list[RunGroup]]:
+        """The groups that differ in nothing but the share of the training videos, where there are several."""
+        alike: dict[tuple, list[RunGroup]] = {}
+        for group in self.groups:
+            alike.setdefault(_values(group.config, *_OF_EACH_RUN, "train_fraction"), []).append(group)
+        return [members for members in alike.values() if len(members) > 1]
 
 
-def group(runs: Sequence[FinishedRun]) -> list[Variant]:
+def group_runs(runs: Iterable[FinishedRun]) -> list[RunGroup]:
     """Groups runs that differ in nothing but the seed.
 
     Raises:
         InputError: where two differ not even in that.
     """
-    groups: dict[str, dict[int, FinishedRun]] = {}
+    alike: dict[tuple, dict[int, FinishedRun]] = {}
     for run in runs:
-        members = groups.setdefault(json.dumps(_key(run.config), sort_keys=True), {})
+        members = alike.setdefault(_values(run.config, *_OF_EACH_RUN), {})
         if run.config.seed in members:
             raise InputError(f"{members[run.config.seed].directory} and {run.directory} are the same run: remove one")
         members[run.config.seed] = run
-    configs = [next(iter(members.values())).config for members in groups.values()]
-    variants = [
-        Variant(_label(config, configs), config, dict(sorted(members.items())))
-        for config, members in zip(configs, groups.values())
+    configs = [next(iter(members.values())).config for members in alike.values()]
+    groups = [
+        RunGroup(_label(config, configs), config, dict(sorted(members.items())))
+        for config, members in zip(configs, alike.values())
     ]
     order = list(METHOD_NAMES)
     return sorted(
-        variants,
-        key=lambda v: (
-            order.index(v.config.method) if v.config.method in order else len(order),
-            v.config.recipe,
-            -v.config.train_fraction,
-            v.label,
-        ),
+        groups, key=lambda g: (order.index(g.config.method), g.config.recipe, -g.config.train_fraction, g.label)
     )
 
 
-def _key(config: Config) -> dict:
-    return {name: value for name, value in config.to_json().items() if name not in _OF_EACH_RUN}
+def _values(config: Config, *without: str) -> tuple:
+    """The settings, but for some."""
+    return tuple(getattr(config, field.name) for field in dataclasses.fields(Config) if field.name not in without)
 
 
 def _label(config: Config, configs: Sequence[Config]) -> str:
     """Method and recipe, the share of videos, modalities where they are fewer, and settings that others have not."""
-    parts = [METHOD_NAMES.get(config.method, config.method)]
+    parts = [METHOD_NAMES[config.method]]
     if config.teacher_modalities:
         parts.append(f"{'+'.join(config.teacher_modalities)} → {'+'.join(config.modalities)}".replace("rgb", "RGB"))
     elif len(config.modalities) < max(len(other.modalities) for other in configs):
         parts.append("+".join(config.modalities))
-    parts.append({"authors": "authors' recipe", "paper": "paper's recipe"}.get(config.recipe, config.recipe))
+    parts.append(_RECIPE_NAMES[config.recipe])
     if config.train_fraction != 1:
         parts.append(f"{100 * config.train_fraction:g} % of the videos")
     alike = [c for c in configs if (c.method, c.recipe) == (config.method, config.recipe)]

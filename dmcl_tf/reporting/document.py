@@ -1,0 +1,170 @@
+"""The documents of a report as Markdown, and its tables in other people's Markdown."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+
+import pandas as pd
+
+from dmcl_tf.errors import InputError
+from dmcl_tf.reporting.claims import Claim
+from dmcl_tf.reporting.collection import RunCollection
+from dmcl_tf.reporting.tables import Table
+from dmcl_tf.reporting.verdicts import RULE, Comparison
+
+_QUOTED = re.compile(r"(<!-- begin: (?P<name>[^>]*?) -->\n).*?(<!-- end -->)", re.DOTALL)
+
+
+def subject(collection: RunCollection) -> str:
+    """What all runs are of: data, protocol, scale and checkpoint, in one line."""
+    of = collection.runs[0].results.evaluated
+    protocol = ", ".join(f"{n.replace('_', ' ')} {_words(v)}" for n, v in of.protocol.items() if v is not None)
+    parts = [
+        collection.dataset.title,
+        of.origin,
+        protocol,
+        f"{of.config.scale} scale",
+        f"{of.videos} {of.split} videos × {of.clips_per_video} clips",
+        f"{of.checkpoint} checkpoint",
+        f"{len(collection.runs)} runs",
+    ]
+    return " · ".join(part for part in parts if part)
+
+
+def _words(value: object) -> str:
+    return " and ".join(map(str, value)) if isinstance(value, (list, tuple)) else str(value)
+
+
+def tables_document(collection: RunCollection, tables: Sequence[Table]) -> str:
+    """`tables.md`."""
+    return _join(["# Results", subject(collection), *_tables(tables, "##"), "## Runs", *_runs(collection, "##")])
+
+
+def claims_document(collection: RunCollection, claims: Sequence[Claim]) -> str:
+    """`claims.md`."""
+    start = ["# Which of the paper's claims hold here", subject(collection), markdown(verdicts_table(claims))]
+    return _join([*start, "## When a claim holds", RULE, *_tests(claims, "##")])
+
+
+def page_document(
+    collection: RunCollection, tables: Sequence[Table], claims: Sequence[Claim], captions: Mapping[str, str]
+) -> str:
+    """What `index.html` shows; captions by the path of the picture, relative to the page."""
+    parts = [f"# {collection.dataset.title}: results", subject(collection)]
+    parts += ["## Claims", markdown(verdicts_table(claims))]
+    parts += ["## Tables", *_tables(tables, "###")]
+    parts += ["## Figures", *(f"![{caption}]({path})" for path, caption in captions.items())]
+    parts += ["## Tests behind the verdicts", RULE, *_tests(claims, "###")]
+    return _join([*parts, "## Runs", *_runs(collection, "###")])
+
+
+def quotable(tables: Sequence[Table], claims: Sequence[Claim]) -> dict[str, pd.DataFrame]:
+    """What other documents can quote: tables by the start of their title, such as `Table 1`, and `Claims`."""
+    return {"Claims": verdicts_table(claims), **{table.title.split(":")[0]: table.frame for table in tables}}
+
+
+def quote(text: str, tables: Mapping[str, pd.DataFrame], where: object) -> str:
+    """Writes tables between the lines `<!-- begin: name -->` and `<!-- end -->` of a document, replacing what is there.
+
+    Args:
+        text: the document.
+        tables: by name.
+        where: the document's name, for messages.
+
+    Raises:
+        InputError: a name that no table has.
+    """
+
+    def quoted(match: re.Match) -> str:
+        if match["name"] not in tables:
+            raise InputError(f"{where}: there is no table {match['name']!r}; expected one of {', '.join(tables)}")
+        return f"{match[1]}\n{markdown(tables[match['name']])}\n\n{match[3]}"
+
+    return _QUOTED.sub(quoted, text)
+
+
+def markdown(frame: pd.DataFrame) -> str:
+    """A table of texts as Markdown, without its index."""
+    rows = [list(frame.columns), ["---"] * frame.shape[1], *frame.astype(str).to_numpy().tolist()]
+    return "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |" for row in rows)
+
+
+def _join(parts: Iterable[str]) -> str:
+    return "\n\n".join(parts) + "\n"
+
+
+def _tables(tables: Sequence[Table], level: str) -> list[str]:
+    return [part for table in tables for part in (f"{level} {table.title}", table.note, markdown(table.frame))]
+
+
+def _tests(claims: Sequence[Claim], level: str) -> list[str]:
+    parts = []
+    for claim in claims:
+        parts += [f"{level} {claim.number}. {claim.statement}", claim.how]
+        for case in claim.cases:
+            parts.append(f"**{case.label}: {case.verdict}**" + (f" ({case.note})" if case.note else ""))
+            if case.comparisons:
+                parts.append(markdown(comparisons_table(case.comparisons, claim.unit)))
+    return parts
+
+
+def verdicts_table(claims: Sequence[Claim]) -> pd.DataFrame:
+    """Every case of every claim and its verdict."""
+    rows = [
+        (f"{claim.number}. {claim.statement}" if case is claim.cases[0] else "", case.label, case.verdict)
+        for claim in claims
+        for case in claim.cases
+    ]
+    return pd.DataFrame(rows, columns=["Claim", "Tested on", "Verdict"])
+
+
+def comparisons_table(comparisons: Sequence[Comparison], unit: str) -> pd.DataFrame:
+    """The numbers of a case."""
+    rows = [
+        {
+            "Quantity": comparison.difference.quantity,
+            f"By seed, {unit}": ", ".join(f"{value:+.2f}" for value in comparison.difference.values) or "–",
+            "Mean": f"{comparison.difference.values.mean():+.2f}" if len(comparison.difference.values) else "–",
+            "95 % over seeds (t)": str(comparison.over_seeds or "–"),
+            "95 % over videos (bootstrap)": str(comparison.over_videos or "–"),
+            "p (t-test)": _p(comparison.p_t),
+            "p (sign flips)": _p(comparison.p_sign_flip),
+            "Verdict": comparison.verdict,
+            "Why": comparison.reason,
+        }
+        for comparison in comparisons
+    ]
+    return pd.DataFrame(rows)
+
+
+def _p(value: float | None) -> str:
+    if value is None:
+        return "–"
+    return f"{value:.3f}" if value >= 0.001 else "< 0.001"
+
+
+def _runs(collection: RunCollection, level: str) -> list[str]:
+    """Every finished run, and below a heading those without results."""
+    finished = [
+        (
+            group.label,
+            seed,
+            run.config.epochs,
+            run.results.evaluated.weights.epoch + 1,
+            "/".join(run.directory.parts[-2:]),
+        )
+        for group in collection.groups
+        for seed, run in group.runs.items()
+    ]
+    columns = ["Method", "Seed", "Epochs", "Epoch compared", "Folder"]
+    parts = [markdown(pd.DataFrame(finished, columns=columns))]
+    if collection.unfinished:
+        rows = [(_folder(path), reason) for path, reason in collection.unfinished.items()]
+        parts += [f"{level} Runs without results", markdown(pd.DataFrame(rows, columns=["Folder", "Reason"]))]
+    return parts
+
+
+def _folder(path: Path) -> str:
+    return "/".join(path.parts[-2:])

@@ -1,0 +1,97 @@
+"""Reads the run folders that a report is about, and refuses those that may not stand in one table."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from dmcl_tf.errors import InputError
+from dmcl_tf.reporting.collection import FinishedRun, RunCollection, group_runs
+from dmcl_tf.runs.folder import Run, RunFolder
+from dmcl_tf.scoring import accuracy
+from dmcl_tf.scoring.results import Results, paths, read_predictions, read_results
+
+
+def load_runs(directory: Path) -> RunCollection:
+    """Reads all runs below a folder.
+
+    Raises:
+        InputError: where there are none with results, one cannot be read, one is there twice, or two are not of the
+            same data set, protocol, videos and scale.
+    """
+    finished, unfinished, settings = [], {}, []
+    for path in sorted(directory.glob("**/config.json")):
+        folder = RunFolder(path.parent)
+        run = folder.load()
+        settings.append((path.parent, run))
+        results = _results_or_reason(folder, run)
+        if isinstance(results, Results):
+            correct = _read_correct(path.parent, results)
+            finished.append(FinishedRun(path.parent, run, results, folder.read_history(), correct))
+        else:
+            unfinished[path.parent] = results
+    if not finished:
+        listed = "".join(f"; {path}: {reason}" for path, reason in unfinished.items())
+        raise InputError(f"{directory}: no run with results{listed}; expected folders as below checkpoints/<data set>")
+    _check_comparable(settings, finished)
+    return RunCollection(tuple(finished), tuple(group_runs(finished)), unfinished)
+
+
+def _results_or_reason(folder: RunFolder, run: Run) -> Results | str:
+    """The results of a run on the test videos, or why there are none."""
+    if not paths(folder.directory, "test")[0].exists():
+        return f"no results.json; {len(folder.read_history())} of {run.config.epochs} epochs are trained"
+    try:
+        results = read_results(folder.directory)
+    except InputError:
+        return "results.json cannot be read: evaluate the run again"
+    if results.evaluated.config != run.config:
+        return "results.json is of other settings than config.json: evaluate the run again"
+    return results
+
+
+def _read_correct(directory: Path, results: Results) -> pd.DataFrame | None:
+    """Which predictions are right, of each modality, of the sum of logits and of any modality (the oracle)."""
+    if not paths(directory, "test")[1].exists():
+        return None
+    videos, modalities = read_predictions(directory, results), results.evaluated.config.modalities
+    predicted = accuracy.predictions(videos.logits, modalities)
+    right = {name: (predicted[name] == videos.labels).astype(int) for name in (*modalities, "sum")}
+    right["oracle"] = np.max([right[modality] for modality in modalities], axis=0)
+    return pd.DataFrame(right, index=videos.video_ids)
+
+
+def _check_comparable(settings: Sequence[tuple[Path, Run]], finished: Sequence[FinishedRun]) -> None:
+    """Checks that accuracies of the runs may stand in one table.
+
+    Raises:
+        InputError: naming the first two that may not.
+    """
+
+    def check(what: str, values: Sequence[tuple[Path, object]]) -> None:
+        for path, value in values[1:]:
+            if value != values[0][1]:
+                raise InputError(
+                    f"{values[0][0]} and {path} are of different {what} ({values[0][1]}, {value}): one report holds "
+                    "one; give the folder of either as --runs"
+                )
+
+    check("data sets", [(path, run.dataset) for path, run in settings])
+    check("scales", [(path, run.config.scale) for path, run in settings])
+    for name, what in _ALIKE.items():
+        check(what, [(run.directory, getattr(run.results.evaluated, name)) for run in finished])
+    names = [(run.directory, "\n".join(sorted(run.correct.index))) for run in finished if run.correct is not None]
+    check("test videos", [(path, f"checksum {zlib.crc32(text.encode()):08x}") for path, text in names])
+
+
+_ALIKE = {
+    "protocol": "protocols",
+    "origin": "origins",
+    "videos": "numbers of test videos",
+    "clips_per_video": "numbers of clips",
+    "checkpoint": "checkpoints",
+}
