@@ -232,8 +232,8 @@ def _run(settings: RecordSettings, work: partial, videos: list[RawVideo]) -> Ite
         yield from local(videos)
         return
     yield from local(videos[: disk.SAMPLE])  # by which the disk is judged
-    options = {"options": settings.beam_options, "exchange": settings.records}
-    yield from run_beam(work, videos[disk.SAMPLE :], description="records", **options)
+    rest, exchange = videos[disk.SAMPLE :], settings.records
+    yield from run_beam(work, rest, description="records", options=settings.beam_options, exchange=exchange)
 
 
 def _killed(video: RawVideo) -> Skipped:
