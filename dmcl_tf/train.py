@@ -31,7 +31,7 @@ from dmcl_tf.data.table import Records, read_description
 from dmcl_tf.datasets import dataset_of, find_dataset
 from dmcl_tf.datasets.base import Dataset, describe
 from dmcl_tf.datasets.splits import Splits, make_splits
-from dmcl_tf.errors import InputError, run_script
+from dmcl_tf.errors import run_script
 from dmcl_tf.files import lock, remove_stale
 from dmcl_tf.runs.folder import Run, RunFolder, run_path
 
@@ -117,11 +117,6 @@ def train(settings: TrainSettings) -> RunFolder:
     from dmcl_tf.learning import loop
 
     dataset, records = find_dataset(settings.dataset), Records.load(settings.records)
-    if records.description.dataset != dataset.folder:
-        raise InputError(
-            f"{records.directory} holds records of {records.description.dataset}, not of {dataset.folder}: "
-            "choose another --dataset or --records"
-        )
     splits = make_splits(dataset, records, settings.protocol)
     run = _describe(settings, records, splits)
     strategy = tf.distribute.MirroredStrategy()

@@ -20,7 +20,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # its messages are about its
 # commands with FLAG_GROUPS, settings_from_flags and a function of those settings
 _MODULES = {
     "report": ("dmcl_tf.report", "report"),
-    "random_features": ("dmcl_tf.random_features", "random_features"),
+    "random_features": ("dmcl_tf.random_features", "show"),
     "predict": ("workflow.predict", "predict"),
 }
 

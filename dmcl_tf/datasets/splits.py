@@ -57,8 +57,13 @@ def make_splits(dataset: Dataset, records: Records, protocol: Protocol) -> Split
         protocol: from `Dataset.protocol`.
 
     Raises:
-        InputError: the training split lacks a class.
+        InputError: the records are of another data set, or the training split lacks a class.
     """
+    if records.description.dataset != dataset.folder:
+        raise InputError(
+            f"{records.directory} holds records of {records.description.dataset}, not of {dataset.folder}: "
+            "choose another --dataset or --records"
+        )
     class_names = dataset.class_names or records.description.class_names
     known = set(class_names)
     sides: dict[str, list[Video]] = {"train": [], "validation": [], "test": [], "": []}
