@@ -201,7 +201,8 @@ def choose_videos(settings: RecordSettings, videos: Sequence[RawVideo]) -> list[
 def _kind(dataset: Dataset, video: RawVideo) -> tuple[str, ...]:
     """What `--limit` counts by: the class and, so that no protocol lacks it on a side, split or view or all sides."""
     protocols = dataset.settings["protocol"].choices if "protocol" in dataset.settings else ()
-    sides = [dataset.side(video, {"protocol": protocol}) for protocol in protocols]
+    row = Video(video.video_id, video.label, 0, 0, 0, "", "", attributes=video.attributes)
+    sides = [dataset.side(row, {"protocol": protocol}) for protocol in protocols]
     return (video.label, *(sides or [video.attributes.get("split", ""), video.attributes.get("view", "")]))
 
 
