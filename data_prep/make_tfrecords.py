@@ -311,7 +311,7 @@ def preparation_flags(values: flags.FlagValues) -> None:
         "local",
         ["local", "beam"],
         "where records are made: in processes on this machine, or as an Apache Beam pipeline, on Dataflow, Flink or "
-        "Spark; its workers must see the same folders; needs requirements-beam.txt",
+        "Spark; its workers must see the same folders; needs pip install '.[beam]'",
         flag_values=values,
     )
     flags.DEFINE_string(

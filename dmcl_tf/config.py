@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import itertools
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 from dmcl_tf.errors import InputError
@@ -50,8 +50,16 @@ METHODS: dict[str, Method] = {
 VARIANTS = ("authors", "tran2018", "testing")  # of the networks, in `dmcl_tf.networks`
 
 
-def _setting(default, text: str, choices: tuple[str, ...] | None = None):
+def _setting(default, text: str, choices: Collection[str] | None = None):
     return dataclasses.field(default=default, metadata={"help": text, "choices": choices})
+
+
+# the networks of `dmcl_tf.networks.NETWORKS`
+VARIANTS: dict[str, str] = {
+    "authors": "R(2+1)D-18 as in the authors' code",
+    "tran2018": "R(2+1)D-18 as published",
+    "testing": "two convolutions, for tests",
+}
 
 
 @dataclass(frozen=True)
@@ -79,15 +87,13 @@ class Config:
         0, "videos in the shuffle buffer, 100 is the authors'; 0 shuffles all training videos in each epoch"
     )
     # network
-    variant: str = _setting(
-        "authors", "the authors' network, the published R(2+1)D-18, or a tiny one for tests", VARIANTS
-    )
+    variant: str = _setting("authors", "network of each modality", VARIANTS)
     width: int = _setting(64, "channels of the network's first stage")
     batch_norm_momentum: float = _setting(
         0.997, "share of the moving average that each step keeps; shorter runs need less"
     )
     # method
-    method: str = _setting("dmcl", "training method", tuple(METHODS))
+    method: str = _setting("dmcl", "training method", METHODS)
     temperature: float = _setting(2.0, "temperature T of the soft targets")
     loser_ground_truth_weight: float = _setting(
         1.0, "weight of the label in the loss of a loser or a student; --lambda sets it to 1-λ"

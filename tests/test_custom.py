@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import csv
-from collections import Counter
 from pathlib import Path
 
 import numpy as np
 import pytest
-import tensorflow as tf
-from absl import flags
+from preparing import prepare
 from raw import depth_frame, write_image, write_video, write_volume
 
-from data_prep import make_tfrecords
 from data_prep.raw.custom import configure, read_csv
-from dmcl_tf.data import records
+from dmcl_tf.data.records import decode_video, read_record
+from dmcl_tf.data.table import Video
+from dmcl_tf.datasets.custom import side
 from dmcl_tf.errors import InputError
 
 COLUMNS = ("video_id", "label", "split", "rgb", "depth")
@@ -43,22 +42,21 @@ def folder(tmp_path):
 
 
 def open_csv(path, *, allow_outside=False):
-    dataset = configure(videos=str(path), allow_outside=allow_outside)
-    return dataset, dataset.list_videos(path.parent)
+    reader = configure(videos=str(path), allow_outside=allow_outside)
+    return reader, reader.list_videos(path.parent)
 
 
 def test_columns_labels_and_splits(folder):
     rows = [row("b2", "wave"), row("Zoë 1", "sit"), row("t", "wave", "TEST"), row("v", "sit", "validation")]
-    dataset, listing = open_csv(write_csv(folder / "videos.csv", rows))
-    assert dataset.class_names == ("sit", "wave")
-    assert dataset.recorded == dataset.modalities == ("rgb", "depth")
-    assert [(video.video_id, video.label) for video in listing.videos] == [("b2", 1), ("Zoë 1", 0), ("t", 1), ("v", 0)]
-    splits = dataset.split_videos(listing.videos)
-    assert {split: [video.video_id for video in videos] for split, videos in splits.items()} == {
-        "train": ["Zoë 1", "b2"],
-        "validation": ["v"],
-        "test": ["t"],
-    }
+    reader, listing = open_csv(write_csv(folder / "videos.csv", rows))
+    assert reader.class_names == ("sit", "wave")
+    assert reader.recorded == reader.modalities == ("rgb", "depth")
+    assert [(video.video_id, video.label, video.attributes) for video in listing.videos] == [
+        ("b2", "wave", {"split": "train"}),
+        ("Zoë 1", "sit", {"split": "train"}),
+        ("t", "wave", {"split": "test"}),
+        ("v", "sit", {"split": "validation"}),
+    ]
     assert not listing.skipped
 
 
@@ -69,26 +67,29 @@ def test_other_columns_are_modalities_of_any_name(folder):
         ("anna", "train", "rgb.avi", "1", "volume.mat", "x", "front"),
         ("", "train", "depth", "2", "depth", "y", ""),
     ]
-    dataset, listing = open_csv(write_csv(folder / "videos.csv", rows, columns))
-    assert dataset.recorded == ("IR_2", "thermal")
+    reader, listing = open_csv(write_csv(folder / "videos.csv", rows, columns))
+    assert reader.recorded == ("ir_2", "thermal")
     first, second = listing.videos
-    assert (first.subject, first.view, second.subject, second.view) == ("anna", "front", None, None)
+    assert first.attributes == {"split": "train", "subject": "anna", "view": "front"}
+    assert second.attributes == {"split": "train", "subject": "", "view": ""}
     assert [type(source).__name__ for source in first.sources.values()] == ["VideoFile", "MatVolume"]
 
 
-def test_validation_is_drawn_from_each_class_where_there_is_none(folder):
-    rows = [row(f"{label}{index}", label) for label in ("sit", "wave") for index in range(4)] + [row("t", split="test")]
-    dataset, listing = open_csv(write_csv(folder / "videos.csv", rows))
-    splits = dataset.split_videos(listing.videos)
-    assert Counter(video.label for video in splits["validation"]) == {0: 1, 1: 1}
-    assert len(splits["train"]) == 6
+def test_the_table_of_videos_says_the_split():
+    def video(**attributes):
+        return Video("a", "wave", 9, 9, 1, "", "", attributes=attributes)
+
+    assert side(video(split="validation"), {}) == "validation"
+    for attributes in ({}, {"split": "fold 1"}):
+        with pytest.raises(InputError, match=r"a: the split is .*; expected train, validation or test"):
+            side(video(**attributes), {})
 
 
 BAD_ROWS = {
     "empty label": (row("x", ""), "line 6: x: the label is empty"),
     "empty id": (row(""), "line 6: the video_id is empty"),
     "duplicate id": (row("b", "sit"), "line 6: the video_id 'b' is that of line 3 already"),
-    "unknown split": (row("x", split="training"), "line 6: x: the split is 'training'; expected one of train, val"),
+    "empty split": (row("x", split=""), "line 6: x: the split is empty"),
     "empty path": (row("x", depth=" "), "line 6: x: there is no depth"),
     "short line": (["x", "wave", "train"], "line 6: x: there is no rgb"),
     "id with a slash": (row("../x"), "line 6: the video_id '../x' cannot name a folder"),
@@ -130,10 +131,11 @@ def test_paths_outside_can_be_allowed(folder):
 
 
 def test_a_relative_csv_does_not_let_paths_out(folder, monkeypatch):
-    (folder / "here").mkdir()
+    write_video(folder / "here" / "rgb.avi", 10)
+    (folder / "here" / "depth").mkdir()
     write_csv(folder / "here" / "videos.csv", [*GOOD, row("x", rgb="../rgb.avi")])
     monkeypatch.chdir(folder / "here")
-    _, _, skipped = read_csv(Path("videos.csv"), allow_outside=False)
+    _, _, skipped = read_csv(Path("videos.csv"))
     assert [entry.video_id for entry in skipped] == ["x"]
 
 
@@ -152,7 +154,7 @@ def test_a_relative_csv_does_not_let_paths_out(folder, monkeypatch):
 def test_columns_that_are_wrong(tmp_path, columns, message):
     path = write_csv(tmp_path / "videos.csv", [], columns)
     with pytest.raises(InputError, match=r"videos\.csv: ") as error:
-        configure(videos=str(path), allow_outside=False)
+        configure(videos=str(path))
     assert message in str(error.value)
     assert "\n" not in str(error.value)
 
@@ -170,7 +172,7 @@ def test_files_that_are_no_csv(tmp_path, content, message):
     if content is not None:
         path.write_bytes(content)
     with pytest.raises(InputError) as error:
-        configure(videos=str(path), allow_outside=False)
+        configure(videos=str(path))
     assert message in str(error.value)
 
 
@@ -183,34 +185,33 @@ def test_byte_order_marks_and_spaces_are_fine(folder):
 
 def test_without_a_csv_file_it_says_what_one_is():
     with pytest.raises(InputError, match="--videos is missing: list your videos in a CSV file with the columns"):
-        configure(videos=None, allow_outside=False)
+        configure(videos=None)
 
 
 def make(folder, *arguments):
-    values = flags.FlagValues()
-    make_tfrecords.define_flags(values)
-    command = ["--dataset=custom", f"--videos={folder}/videos.csv", f"--data_dir={folder}/data", "--size=16"]
-    values(["make_tfrecords", *command, "--workers=1", "--flow_preset=fast", *arguments])
-    settings = make_tfrecords.settings_from_flags(values)
-    make_tfrecords.make_records(settings)
-    return records.DatasetInfo.load(settings.output)
+    common = ("--dataset=custom", f"--videos={folder}/videos.csv", f"--data_dir={folder}/data", "--size=16")
+    return prepare(*common, "--flow_preset=fast", *arguments)
 
 
 def test_records_of_the_columns_and_of_flow_from_one_of_them(folder, capsys):
     write_csv(folder / "videos.csv", [*GOOD, row("x", "")])
-    info = make(folder, "--flow_from=depth")
-    assert info.modalities == ("rgb", "depth", "flow")
-    assert info.flow["source"] == "depth"
-    assert info.depth == {"modalities": ["depth"], "mode": "as_is"}
-    assert info.counts["train"] == {"sit": 1, "wave": 1}
-    assert [entry["video_id"] for entry in info.skipped] == ["x"]
-    assert f"skipped x: {folder}/videos.csv, line 6: x: the label is empty" in capsys.readouterr().out
-    warnings = {entry["video_id"]: entry["reason"] for entry in info.warnings}
-    assert warnings["validation split"] == "there are no validation videos: the last epoch counts as the best"
-    for serialized in tf.data.TFRecordDataset([str(path) for path in info.shard_paths("test")]):
-        context, frames = records.parse_video(serialized, info.modalities)
-        assert int(context["length"]) == 10
-        assert all(len(frames[modality]) == 10 for modality in info.modalities)
+    records = make(folder, "--flow_from=depth")
+    about = records.description
+    assert about.modalities == ("rgb", "depth", "flow")
+    assert about.flow["source"] == "depth"
+    assert about.depth == {"modalities": ["depth"], "mode": "as_is"}
+    assert [(video.video_id, video.label) for video in records.videos] == [
+        ("a", "wave"),
+        ("b", "sit"),
+        ("c", "wave"),
+        ("d", "sit"),
+    ]
+    reason = "videos.csv, line 6: x: the label is empty"
+    assert reason in (records.directory / "skipped.csv").read_text()
+    assert reason in capsys.readouterr().out
+    for video in records.videos:
+        frames = decode_video(read_record(records.path(video)))[1]
+        assert {modality: len(images) for modality, images in frames.items()} == dict.fromkeys(about.modalities, 10)
 
 
 def test_another_file_of_the_same_name_and_size_is_another_video(folder):
@@ -221,32 +222,43 @@ def test_another_file_of_the_same_name_and_size_is_another_video(folder):
     for path in paths:
         path.write_bytes(path.read_bytes().ljust(size, b"\0"))
     write_csv(folder / "videos.csv", [row("a", rgb="one/clip.avi"), *GOOD[1:]])
-    make(folder)
+    before = make(folder).by_id
     write_csv(folder / "videos.csv", [row("a", rgb="other/clip.avi"), *GOOD[1:]])
-    with pytest.raises(InputError, match=r"0 are new, 1 changed and 0 gone since, for example a\)"):
-        make(folder)
+    after = make(folder).by_id
+    assert [name for name in before if before[name] != after[name]] == ["a"]
 
 
 def test_one_modality_of_any_name(folder):
     rows = [("a", "x", "train", "rgb.avi"), ("b", "y", "train", "rgb.avi"), ("c", "y", "test", "rgb.avi")]
     write_csv(folder / "videos.csv", rows, ("video_id", "label", "split", "thermal"))
-    info = make(folder)
-    assert (info.modalities, info.flow, info.depth) == (("thermal",), None, None)
+    about = make(folder).description
+    assert (about.modalities, about.flow, about.depth) == (("thermal",), None, None)
     with pytest.raises(InputError, match=r"flow cannot be computed from 'rgb', .* give --flow_from=thermal"):
         make(folder, "--modalities=thermal,flow")
 
 
-def test_a_class_without_a_usable_training_video_names_the_file_at_fault(folder):
-    for name, content in (("empty.avi", b""), ("cut.avi", (folder / "rgb.avi").read_bytes()[:100])):
-        (folder / name).write_bytes(content)
-        write_csv(folder / "videos.csv", [*GOOD, row("bad", "run", rgb=name), row("test", "run", split="test")])
-        with pytest.raises(InputError, match=rf"no video of class 'run'.*1 videos cannot be used.* bad: .*{name}: "):
-            make(folder)
+def test_columns_in_capitals_are_what_they_are(folder):
+    for index in range(10):
+        write_image(folder / "depth" / f"{index}.png", depth_frame(index))
+    write_csv(folder / "videos.csv", GOOD, ("video_id", "label", "split", "RGB", "Depth"))
+    about = make(folder, "--depth_mode=clip_mm", "--modalities=RGB,Depth").description
+    assert about.modalities == ("rgb", "depth")
+    assert about.depth["modalities"] == ["depth"]
+
+
+def test_flags_of_depth_that_apply_to_nothing(folder):
+    write_csv(folder / "videos.csv", GOOD, ("video_id", "label", "split", "rgb", "thermal"))
+    with pytest.raises(InputError, match="--depth_mode=per_clip applies to nothing"):
+        make(folder, "--depth_mode=per_clip")
+    with pytest.raises(InputError, match="--depth_modalities=infrared: there is no 'infrared' among rgb, thermal"):
+        make(folder, "--depth_modalities=infrared")
 
 
 def test_flow_is_given_or_computed(folder):
     rows = [(*row("a")[:4], "flow"), (*row("b", "sit")[:4], "flow"), (*row("c", split="test")[:4], "flow")]
     write_csv(folder / "videos.csv", rows, ("video_id", "label", "split", "rgb", "flow"))
+    for index in range(10):
+        write_image(folder / "flow" / f"{index}.png", np.zeros((8, 8, 3), np.uint8))
     with pytest.raises(InputError, match="--flow_from=rgb: own videos bring their flow"):
         make(folder, "--flow_from=rgb")
 
@@ -259,14 +271,15 @@ def test_damaged_files_are_skipped_and_the_rest_is_made(folder):
     write_csv(folder / "videos.csv", [*GOOD, *bad, row("deep", split="test", depth="deep")])
     for index in range(10):
         write_image(folder / "deep" / f"{index}.png", depth_frame(index))
-    info = make(folder)
-    reasons = {entry["video_id"]: entry["reason"] for entry in info.skipped}
+    records = make(folder)
+    with (records.directory / "skipped.csv").open(newline="") as file:
+        reasons = {line["video_id"]: line["reason"] for line in csv.DictReader(file)}
     assert reasons.keys() == {"text", "empty", "folder", "deep"}
     assert "not a video that can be decoded" in reasons["text"]
     assert "the file is empty" in reasons["empty"]
-    assert "no frames (.jpg, .jpeg, .png) in this folder" in reasons["folder"]
+    assert "no frames (.jpg, .jpeg, .png, " in reasons["folder"]
     assert "16 bits per pixel, but as_is takes 8" in reasons["deep"]
-    assert info.counts["test"] == {"sit": 1, "wave": 1}
+    assert len(records.videos) == 4
 
 
 def test_where_no_video_can_be_used_the_first_reason_is_given(folder):
@@ -275,7 +288,7 @@ def test_where_no_video_can_be_used_the_first_reason_is_given(folder):
     write_csv(folder / "videos.csv", GOOD)
     with pytest.raises(InputError, match=r"no video can be used; the first: .*0\.png: an image of 16 bits per pixel"):
         make(folder)
-    assert make(folder, "--depth_mode=clip_mm", "--depth_far=4000").depth == {
+    assert make(folder, "--depth_mode=clip_mm", "--depth_far=4000", f"--records={folder}/other").description.depth == {
         "modalities": ["depth"],
         "mode": "clip_mm",
         "near": 500.0,

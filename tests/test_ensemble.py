@@ -5,6 +5,7 @@ import json
 import os
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 
 import keras
@@ -13,11 +14,12 @@ import pytest
 import tensorflow as tf
 from tiny import linear_networks
 
-from dmcl_tf import methods as objectives
-from dmcl_tf.config import Config, resolve
+from dmcl_tf import methods
+from dmcl_tf.config import METHODS, Config, resolve
 from dmcl_tf.learning.optimizers import make_optimizer
-from dmcl_tf.networks import r2plus1d as networks
-from dmcl_tf.networks.ensemble import ModalityEnsemble, make_ensemble, make_objective
+from dmcl_tf.methods import LOSSES, Outputs, Step
+from dmcl_tf.networks import NETWORKS
+from dmcl_tf.networks.ensemble import NOT_FINITE, ModalityEnsemble, make_ensemble
 
 ROOT = Path(__file__).parents[1]
 MODALITIES = ("rgb", "depth", "flow")
@@ -31,7 +33,17 @@ def make_batch(modalities=MODALITIES, batch=6):
         for seed, modality in enumerate(modalities)
     }
     labels = tf.random.stateless_uniform((batch,), (9, 9), maxval=CLASSES, dtype=tf.int64)
-    return {"clips": clips, "label": labels, "video_id": tf.constant([f"video-{i}" for i in range(batch)])}
+    return {"clips": clips, "label": labels}
+
+
+def method_of(name):
+    """The loss of a method with some weights."""
+    weights = {"temperature": 3.0, "label_weight": 0.75, "soft_weight": 2.5, "beta": 0.6}
+    return partial(LOSSES[name], **{weight: weights[weight] for weight in METHODS[name].weights})
+
+
+def linear_ensemble(name, modalities=MODALITIES, **options):
+    return ModalityEnsemble(linear_networks(modalities, CLASSES), method_of(name), **options)
 
 
 def compiled(ensemble, **settings):
@@ -49,7 +61,7 @@ def fit(ensemble, batch, epochs=1):
 
 @pytest.mark.parametrize("size", [1, 2, 3])
 def test_any_subset_of_the_modalities(size):
-    ensemble = ModalityEnsemble(linear_networks(MODALITIES, CLASSES), objectives.dmcl)
+    ensemble = linear_ensemble("dmcl")
     clips = make_batch()["clips"]
     every = ensemble(clips)
     for subset in itertools.permutations(MODALITIES, size):
@@ -58,11 +70,11 @@ def test_any_subset_of_the_modalities(size):
         for modality in subset:
             assert logits[modality].shape == (6, CLASSES)
             np.testing.assert_array_equal(logits[modality], every[modality])
-            np.testing.assert_array_equal(logits[modality], ensemble.networks[modality](clips[modality]))
+            np.testing.assert_array_equal(logits[modality], ensemble.networks[modality](clips[modality])["logits"])
 
 
 def test_unknown_and_no_modalities_are_refused():
-    ensemble = ModalityEnsemble(linear_networks(MODALITIES, CLASSES), objectives.dmcl)
+    ensemble = linear_ensemble("dmcl")
     with pytest.raises(ValueError, match=r"infrared.*expected one or more of rgb, depth, flow"):
         ensemble({"infrared": tf.zeros((1, 2, 4, 4, 3))})
     with pytest.raises(ValueError, match="expected one or more of rgb, depth, flow"):
@@ -72,27 +84,25 @@ def test_unknown_and_no_modalities_are_refused():
 def teacher_of_sound():
     """A frozen network of a modality that no student has."""
     network = linear_networks(["sound"], CLASSES)["sound"]
-    return lambda clips: network(clips["sound"])
+    return lambda clips: network(clips["sound"])["logits"]
 
 
 def gradients_by_hand(ensemble, batch, decay):
     """∂/∂v of mean over samples of the sum over networks, + decay · v for kernels."""
     variables = ensemble.trainable_variables
     with tf.GradientTape() as tape:
-        logits = tf.stack([ensemble.networks[m](batch["clips"][m], training=True) for m in ensemble.modalities])
-        objective = ensemble.objective(logits, batch["label"], **ensemble._step_inputs(batch["clips"]))
-        loss = tf.reduce_sum(objective.loss) / len(batch["label"])
+        outputs = [ensemble.networks[m](batch["clips"][m], training=True) for m in ensemble.modalities]
+        outputs = Outputs(*(tf.stack([output[name] for output in outputs]) for name in ("logits", "features")))
+        losses = ensemble.method(outputs, batch["label"], ensemble._given(batch["clips"]))
+        loss = tf.reduce_sum(losses) / len(batch["label"])
     gradients = tape.gradient(loss, variables)
     return [g + decay * v if len(v.shape) > 1 else g for g, v in zip(gradients, variables)], loss
 
 
-@pytest.mark.parametrize("count", [2, 3, 4])
-@pytest.mark.parametrize("name", objectives.OBJECTIVES)
+@pytest.mark.parametrize(("name", "count"), [*((name, 3) for name in LOSSES), ("dmcl", 2), ("dmcl", 4)])
 def test_a_step_follows_the_gradient_of_the_mean_loss_and_the_weight_decay(name, count):
     modalities = ("rgb", "depth", "flow", "infrared")[:count]
-    objective = objectives.OBJECTIVES[name]
-    ensemble = compiled(ModalityEnsemble(linear_networks(modalities, CLASSES), objective, weight_decay=0.1))
-    ensemble.teacher = teacher_of_sound()
+    ensemble = compiled(linear_ensemble(name, modalities, weight_decay=0.1, teacher=teacher_of_sound()))
     batch = make_batch((*modalities, "sound"))
     before = [tf.identity(variable) for variable in ensemble.trainable_variables]
     assert len(before) == 2 * count
@@ -103,11 +113,22 @@ def test_a_step_follows_the_gradient_of_the_mean_loss_and_the_weight_decay(name,
         np.testing.assert_allclose(variable, value - RATE * gradient, rtol=1e-4, atol=1e-5)
 
 
+def test_methods_are_given_the_features():
+    def mean_of_features(outputs, labels, step):
+        return tf.reduce_mean(outputs.features, axis=2)
+
+    ensemble = compiled(ModalityEnsemble(linear_networks(MODALITIES, CLASSES), mean_of_features))
+    batch = make_batch()
+    expected = sum(float(tf.reduce_mean(clips)) for clips in batch["clips"].values())
+    figures = ensemble.evaluate(tf.data.Dataset.from_tensors(batch), verbose=0, return_dict=True)
+    assert figures["loss"] == pytest.approx(expected, rel=1e-5)
+
+
 def test_weight_decay_of_the_network_acts_on_kernels_only():
     config = resolve("authors", "full", {"modalities": ("rgb",), "width": 4, "weight_decay": 0.1})
     ensemble = make_ensemble(config, 3)
     with tf.GradientTape() as tape:
-        loss = ensemble._decay_loss()
+        loss = ensemble._decay()
     kernels = [v for v in ensemble.trainable_variables if len(v.shape) > 1]
     assert len(kernels) == 39  # 38 convolutions and one dense layer
     expected = 0.1 * sum(float(np.sum(np.asarray(tf.identity(v), np.float64) ** 2)) / 2 for v in kernels)
@@ -120,29 +141,28 @@ def test_weight_decay_of_the_network_acts_on_kernels_only():
 
 
 @pytest.mark.parametrize("optimizer", Config.__dataclass_fields__["optimizer"].metadata["choices"])
-def test_weights_decay_once_with_every_optimizer(optimizer, monkeypatch):
-    monkeypatch.setattr(networks, "r2plus1d_18", lambda *_, **__: linear_networks(["rgb"], 2)["rgb"])
-    config = resolve("authors", "full", {"optimizer": optimizer, "width": 4, "modalities": ("rgb",)})
+def test_weights_decay_once_with_every_optimizer(optimizer):
+    config = resolve("authors", "full", {"optimizer": optimizer, "variant": "testing", "modalities": ("rgb",)})
     ensemble = make_ensemble(config, 2)
     decoupled = optimizer in ("sgdw", "lamb")
     assert ensemble.weight_decay == (0.0 if decoupled else 1e-4)
-    assert (float(ensemble._decay_loss()) == 0.0) == decoupled
+    assert (float(ensemble._decay()) == 0.0) == decoupled
 
 
 def test_figures_of_a_step():
-    ensemble = compiled(ModalityEnsemble(linear_networks(MODALITIES, CLASSES), objectives.dmcl))
+    ensemble = compiled(linear_ensemble("dmcl"))
     batch = make_batch()
-    logits = tf.stack([ensemble.networks[m](batch["clips"][m]) for m in MODALITIES])
-    objective = objectives.dmcl(logits, batch["label"])
-    entropies = objectives.cross_entropy(logits, batch["label"]).numpy()
+    outputs = ensemble.forward(batch["clips"])
+    losses = method_of("dmcl")(outputs, batch["label"], Step()).numpy()
+    entropies = methods.cross_entropy(outputs.logits, batch["label"]).numpy()
     for figures in (ensemble.evaluate(tf.data.Dataset.from_tensors(batch), verbose=0, return_dict=True), None):
         figures = figures or {name: values[0] for name, values in fit(ensemble, batch).items()}
-        assert figures["loss"] == pytest.approx(float(tf.reduce_sum(objective.loss)) / 6, rel=1e-5)
+        assert figures["loss"] == pytest.approx(losses.sum() / 6, rel=1e-5)
         for index, modality in enumerate(MODALITIES):
             expected = {
-                "loss": objective.loss[index].numpy().mean(),
+                "loss": losses[index].mean(),
                 "cross_entropy": entropies[index].mean(),
-                "accuracy": np.mean(logits[index].numpy().argmax(axis=1) == batch["label"].numpy()),
+                "accuracy": np.mean(outputs.logits[index].numpy().argmax(axis=1) == batch["label"].numpy()),
                 "wins": np.mean(entropies.argmin(axis=0) == index),
             }
             actual = {kind: figures[f"{modality}_{kind}"] for kind in expected}
@@ -151,12 +171,12 @@ def test_figures_of_a_step():
 
 
 def test_figures_start_afresh_in_every_epoch():
-    ensemble = compiled(ModalityEnsemble(linear_networks(MODALITIES, CLASSES), objectives.independent), momentum=0.0)
+    ensemble = compiled(linear_ensemble("independent"), momentum=0.0)
     batch = make_batch()
     losses = fit(ensemble, batch, epochs=3)["loss"]
     ensemble.reset_metrics()
     after = ensemble.evaluate(tf.data.Dataset.from_tensors(batch), verbose=0, return_dict=True)["loss"]
-    reference = compiled(ModalityEnsemble(linear_networks(MODALITIES, CLASSES), objectives.independent), momentum=0.0)
+    reference = compiled(linear_ensemble("independent"), momentum=0.0)
     assert len(set(losses)) == 3
     reference.set_weights(ensemble.get_weights())
     assert after == pytest.approx(float(gradients_by_hand(ensemble, batch, 0.0)[1]), rel=1e-5)
@@ -164,39 +184,33 @@ def test_figures_start_afresh_in_every_epoch():
     assert fit(ensemble, batch)["loss"][0] == pytest.approx(after, rel=1e-5)
 
 
-def test_a_loss_that_is_not_finite_names_the_videos():
-    ensemble = compiled(ModalityEnsemble(linear_networks(MODALITIES, CLASSES), objectives.dmcl))
+def test_a_loss_that_is_not_finite_stops_the_training():
+    ensemble = compiled(linear_ensemble("dmcl"))
     batch = make_batch()
     batch["clips"]["depth"] *= np.inf
-    with pytest.raises(tf.errors.InvalidArgumentError, match="non-finite loss") as caught:
+    with pytest.raises(tf.errors.InvalidArgumentError, match=NOT_FINITE):
         fit(ensemble, batch)
-    for video in range(6):
-        assert f"video-{video}" in caught.value.message
 
 
 def test_the_teacher_is_no_part_of_the_model():
     network = linear_networks(["sound"], CLASSES)["sound"]
-    ensemble = ModalityEnsemble(linear_networks(["rgb"], CLASSES), objectives.generalized_distillation)
-    ensemble.teacher = lambda clips: network(clips["sound"])
-    compiled(ensemble)
+    method, teacher = method_of("generalized_distillation"), lambda clips: network(clips["sound"])["logits"]
+    ensemble = compiled(linear_ensemble("generalized_distillation", ["rgb"], teacher=teacher))
     assert len(network.variables) == len(ensemble.trainable_variables) == 2
     assert not {id(variable) for variable in network.variables} & {id(variable) for variable in ensemble.variables}
     before = [tf.identity(variable) for variable in network.variables]
     batch = make_batch(("rgb", "sound"))
-    expected = objectives.generalized_distillation(
-        ensemble.stacked_logits(batch["clips"]), batch["label"], teacher_logits=network(batch["clips"]["sound"])
-    )
+    expected = method(ensemble.forward(batch["clips"]), batch["label"], Step(teacher_logits=teacher(batch["clips"])))
     figures = ensemble.evaluate(tf.data.Dataset.from_tensors(batch), verbose=0, return_dict=True)
-    assert figures["loss"] == pytest.approx(float(tf.reduce_mean(expected.loss)), rel=1e-5)
+    assert figures["loss"] == pytest.approx(float(tf.reduce_mean(expected)), rel=1e-5)
     assert fit(ensemble, batch)["loss"][0] == pytest.approx(figures["loss"], rel=1e-5)
     for variable, value in zip(network.variables, before):
         np.testing.assert_array_equal(variable, value)
 
 
-def seed_as_loss(logits, labels, *, seed):
-    """An objective whose loss tells its seed."""
-    loss = tf.cast(seed[0] % 65521, tf.float32) + 0.0 * tf.reduce_sum(logits, axis=2)
-    return objectives.Objective(loss, tf.zeros_like(labels, tf.int32))
+def seed_as_loss(outputs, labels, step):
+    """A method whose loss tells its seed."""
+    return tf.cast(step.seed[0] % 65521, tf.float32) + 0.0 * tf.reduce_sum(outputs.logits, axis=2)
 
 
 def test_seeds_are_of_the_run_and_the_step():
@@ -211,52 +225,27 @@ def test_seeds_are_of_the_run_and_the_step():
     assert not set(losses(4, epochs=2)) & set(first)
 
 
-@pytest.mark.parametrize("name", objectives.OBJECTIVES)
-def test_objective_of_a_run_has_its_settings(name):
-    """Settings other than the defaults reach the objective that takes them."""
+@pytest.mark.parametrize("name", LOSSES)
+def test_the_ensemble_of_a_run_has_its_method_weights_and_seed(name):
     settings = {"temperature": 5.0, "loser_ground_truth_weight": 0.25, "distillation_weight": 0.5, "beta": 0.125}
-    settings["scale_by_temperature_squared"] = False
-    logits, labels = tf.random.stateless_normal((3, 5, 4), (1, 1)), tf.constant([0, 1, 2, 3, 0])
-    function = objectives.OBJECTIVES[name]
-    given = {"seed": tf.constant([1, 2]), "teacher_logits": logits[0] + logits[1]}
-    given = {key: given[key] for key in objectives.step_inputs(function)}
-    teacher = {"teacher_run": "somewhere"} if "teacher_logits" in given else {}
-    config = resolve("authors", "full", {"method": name, **settings, **teacher})
-    expected = function(logits, labels, **given, **{s: settings[s] for s in objectives.settings_of(function)})
-    np.testing.assert_array_equal(make_objective(config)(logits, labels, **given).loss, expected.loss)
-    changes = not np.allclose(function(logits, labels, **given).loss, expected.loss)
-    assert changes == bool(objectives.settings_of(function))
-
-
-@pytest.mark.parametrize("recipe", ["authors", "paper"])
-def test_objective_of_a_recipe(recipe):
-    logits, labels = tf.random.stateless_normal((3, 5, 4), (1, 1)), tf.constant([0, 1, 2, 3, 0])
-    authors = recipe == "authors"
-    settings = {
-        "temperature": 2.0,
-        "loser_ground_truth_weight": 1.0 if authors else 0.5,
-        "distillation_weight": 1.0 if authors else 0.5,
-        "scale_by_temperature_squared": authors,
-    }
-    expected = objectives.dmcl(logits, labels, **settings)
-    np.testing.assert_array_equal(make_objective(resolve(recipe, "full", {}))(logits, labels).loss, expected.loss)
-    # 1 - λ and λ in both recipes; the scale of its authors' code in one, of their paper in the other
-    settings.update(loser_ground_truth_weight=0.5, distillation_weight=0.5)
-    expected = objectives.generalized_distillation(logits, labels, teacher_logits=logits[0], **settings)
-    config = resolve(recipe, "full", {"method": "generalized_distillation", "teacher_run": "somewhere"})
-    actual = make_objective(config)(logits, labels, teacher_logits=logits[0])
-    np.testing.assert_array_equal(actual.loss, expected.loss)
+    teacher = {"teacher_run": "somewhere"} if METHODS[name].needs_teacher else {}
+    run = {"method": name, "variant": "testing", "modalities": ("rgb", "depth"), "seed": 7}
+    config = resolve("authors", "full", {**run, **settings, **teacher})
+    ensemble = make_ensemble(config, CLASSES)
+    assert (ensemble.modalities, ensemble.seed, ensemble.teacher) == (("rgb", "depth"), 7, None)
+    assert (ensemble.method.func, ensemble.method.keywords) == (LOSSES[name], config.loss_weights())
+    assert ensemble.networks["depth"].count_params() == NETWORKS["testing"](CLASSES).count_params()
 
 
 def test_precision_of_a_run():
-    config = resolve("authors", "full", {"width": 4, "modalities": ("rgb",), "precision": "bfloat16"})
+    config = resolve("authors", "full", {"variant": "testing", "modalities": ("rgb",), "precision": "bfloat16"})
     try:
         ensemble = make_ensemble(config, 2)
     finally:
         keras.mixed_precision.set_global_policy("float32")
     logits = ensemble({"rgb": tf.ones((1, 8, 32, 32, 3))})["rgb"]
     assert logits.dtype == tf.float32
-    assert ensemble.networks["rgb"].get_layer("convolution_3").compute_dtype == "bfloat16"
+    assert ensemble.networks["rgb"].get_layer("convolution_1").compute_dtype == "bfloat16"
     assert {tf.as_dtype(variable.dtype) for variable in ensemble.trainable_variables} == {tf.float32}
 
 

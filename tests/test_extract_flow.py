@@ -16,11 +16,11 @@ from data_prep import extract_flow as script
 from data_prep.flow.algorithms import ALGORITHMS
 from data_prep.flow.encoding import ENCODINGS, bound_in_pixels, decode_flow
 from data_prep.flow.settings import FlowSettings, preset_settings
-from data_prep.raw.base import Skipped, Video
-from data_prep.video.extract_video import FrameSettings, extract_video
+from data_prep.flow_flags import flow_settings_from_flags
+from data_prep.raw.base import Skipped
 from data_prep.video.frames import encode_jpeg, read_image
-from data_prep.video.sources import ImageSequence
 from dmcl_tf.errors import InputError
+from dmcl_tf.flag_groups import define
 
 ROOT = Path(__file__).resolve().parents[1]
 FAST = preset_settings("tvl1", "fast")
@@ -46,7 +46,7 @@ def write_frames(folder, frames):
 
 def test_stored_channels_are_u_v_magnitude_for_a_red_green_blue_decoder(tmp_path):
     folder = write_frames(tmp_path / "clip", sliding(3))
-    assert script.extract_video_flow(folder, settings=FAST) == script.ExtractedFlow("clip", 2)
+    assert script.extract_video_flow(folder, settings=FAST) == script.ExtractedFlow("clip", 3)
     files = sorted((folder / "flow").iterdir())
     assert [path.name for path in files] == ["000000.jpg", "000001.jpg", "000002.jpg"]
     assert files[1].read_bytes() == files[2].read_bytes()
@@ -59,29 +59,13 @@ def test_stored_channels_are_u_v_magnitude_for_a_red_green_blue_decoder(tmp_path
     np.testing.assert_allclose(read_image(files[0])[..., ::-1].astype(int), image, atol=1)
 
 
-def test_padding_repeats_the_last_real_flow(tmp_path):
-    paths = []
-    for i, frame in enumerate(sliding(4)):
-        paths.append(tmp_path / f"{i}.jpg")
-        paths[-1].write_bytes(encode_jpeg(frame, 95))
-    video = Video("short", 0, {"rgb": ImageSequence(tuple(paths))})
-    extract_video(video, frames_dir=tmp_path, settings=FrameSettings("nwucla", 64))
-    assert script.extract_video_flow(tmp_path / "short", settings=FAST).computed == 3
-    files = [path.read_bytes() for path in sorted((tmp_path / "short" / "flow").iterdir())]
-    assert len(files) == 9
-    assert len(set(files[:3])) == 3
-    assert set(files[2:]) == {files[2]}
-
-
 def test_complete_flow_is_kept_and_incomplete_flow_replaced(tmp_path):
     folder = write_frames(tmp_path / "clip", sliding(3))
-    (folder / "flow.partial").mkdir()
-    (folder / "flow.partial" / "000007.jpg").write_bytes(b"half")
     script.extract_video_flow(folder, settings=FAST)
     first = {path.name: path.read_bytes() for path in (folder / "flow").iterdir()}
-    assert script.extract_video_flow(folder, settings=FAST).computed == 0
+    assert script.extract_video_flow(folder, settings=FAST).written == 0
     (folder / "flow" / "000001.jpg").unlink()
-    assert script.extract_video_flow(folder, settings=FAST).computed == 2
+    assert script.extract_video_flow(folder, settings=FAST).written == 3
     assert {path.name: path.read_bytes() for path in (folder / "flow").iterdir()} == first
     assert sorted(path.name for path in folder.iterdir()) == ["flow", "rgb"]
 
@@ -105,15 +89,14 @@ def test_flow_of_other_settings_is_refused(tmp_path):
     write_frames(tmp_path / "clip", sliding(2))
     script.extract_flow(tmp_path, ["clip"], FAST, workers=1)
     assert json.loads((tmp_path / "flow.json").read_text()) == asdict(FAST)
-    with pytest.raises(InputError, match=r"was made with bound=20.0, but bound=10.0 is asked for.*flow\.json"):
+    with pytest.raises(InputError, match=r"flow\.json says that the flow there was made with other settings"):
         script.extract_flow(tmp_path, ["clip"], replace(FAST, bound=10.0), workers=1)
 
 
 def settings(*arguments):
-    values = flags.FlagValues()
-    script.define_flags(values)
+    values = define(script.FLAG_GROUPS, flags.FlagValues())
     values(["x", *arguments])
-    return script.flow_settings_from_flags(values, default_preset="default")
+    return flow_settings_from_flags(values, default_preset="default")
 
 
 def test_flags_override_the_preset():
@@ -165,20 +148,16 @@ def test_the_script_works_alone_on_any_folder_of_frames(tmp_path):
     for name in ("first", "zweite Aufnahme ü"):
         write_frames(tmp_path / name, sliding(3, size=32))
     write_frames(tmp_path / "broken", [])
-    result = run("data_prep/extract_flow.py", f"--frames_dir={tmp_path}", "--flow_preset=fast", "--workers=2")
+    result = run("-m", "data_prep.extract_flow", f"--frames_dir={tmp_path}", "--flow_preset=fast", "--workers=2")
     assert result.returncode == 0, result.stderr
-    assert "4 frame pairs in" in result.stdout
     assert "2 videos with flow" in result.stdout
     assert "broken" in result.stderr
-    throughput = json.loads((tmp_path / "flow_throughput.json").read_text())
-    assert throughput["flow_fields"] == 4
-    assert throughput["flow_fields_per_second"] > 0
     for name in ("first", "zweite Aufnahme ü"):
         assert len(list((tmp_path / name / "flow").iterdir())) == 3
 
 
 def test_the_script_names_a_folder_without_videos(tmp_path):
-    result = run("data_prep/extract_flow.py", f"--frames_dir={tmp_path / 'nowhere'}")
+    result = run("-m", "data_prep.extract_flow", f"--frames_dir={tmp_path / 'nowhere'}")
     assert result.returncode == 2
     assert len(result.stderr.splitlines()) == 1
     assert "nowhere: no video folders there" in result.stderr

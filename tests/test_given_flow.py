@@ -5,9 +5,8 @@ from __future__ import annotations
 import cv2
 import numpy as np
 import pytest
-from absl import flags
+from preparing import prepare
 
-from data_prep import make_tfrecords as script
 from data_prep.flow.encoding import decode_flow, encode_flow
 from data_prep.flow.settings import GivenFlowSettings
 from data_prep.raw.base import RawVideo
@@ -15,6 +14,7 @@ from data_prep.video.frames import decode_image, encode_jpeg
 from data_prep.video.given_flow import accept_given_flow
 from data_prep.video.record import VideoSettings, make_frames
 from data_prep.video.sources import ImageFolder
+from dmcl_tf.data.records import decode_video, read_record
 from dmcl_tf.errors import InputError
 
 SIZE = 24
@@ -78,16 +78,6 @@ def test_videos_without_flow_stay_as_they_are(tmp_path):
     assert accept_given_flow(sources) == sources
 
 
-def make(tmp_path, *arguments):
-    values = flags.FlagValues()
-    script.define_flags(values)
-    common = (f"--videos={tmp_path / 'videos.csv'}", f"--data_dir={tmp_path}", f"--size={SIZE}", "--workers=1")
-    values(["make_tfrecords", "--dataset=custom", *common, *arguments])
-    chosen = script.settings_from_flags(values)
-    script.make_records(chosen)
-    return records.DatasetInfo.load(chosen.output)
-
-
 def test_it_goes_into_the_records_and_is_said_to_be_given(tmp_path):
     lines = ["video_id,label,split,rgb,flow"]
     for label in ("wave", "clap"):
@@ -95,14 +85,14 @@ def test_it_goes_into_the_records_and_is_said_to_be_given(tmp_path):
             make_video(tmp_path / f"{label}_{split}", flows=11)
             lines.append(f"{label}_{split},{label},{split},{label}_{split}/rgb,{label}_{split}/flow")
     (tmp_path / "videos.csv").write_text("\n".join(lines) + "\n", encoding="utf-8")
-    info = make(tmp_path)
-    assert info.modalities == ("rgb", "flow")
-    assert info.flow == {"algorithm": "given", "encoding": None}
-    serialized = next(iter(tf.data.TFRecordDataset(str(info.shard_paths("test")[0]))))
-    _, frames = records.parse_video(serialized, info.modalities)
-    assert frames["flow"].shape == (12,)
-    assert frames["flow"].numpy()[0] == encode_jpeg(flow_image(0), 95, full_chroma=True)
-    with pytest.raises(InputError, match=r'flow\.encoding=null, but flow.encoding="uv" is asked for'):
-        make(tmp_path, "--flow_encoding=uv")
-    named = make(tmp_path, "--flow_encoding=uv", f"--output={tmp_path / 'named'}")
-    assert named.flow == {"algorithm": "given", "encoding": "uv"}
+    common = ("--dataset=custom", f"--videos={tmp_path / 'videos.csv'}", f"--data_dir={tmp_path}", f"--size={SIZE}")
+    records = prepare(*common)
+    assert records.description.modalities == ("rgb", "flow")
+    assert records.description.flow == {"algorithm": "given", "encoding": None}
+    frames = decode_video(read_record(records.path(records.by_id["wave_test"])))[1]
+    assert len(frames["flow"]) == 12
+    assert frames["flow"][0] == encode_jpeg(flow_image(0), 95, full_chroma=True)
+    with pytest.raises(InputError, match=r"holds records made with flow\.encoding=.*, but flow\.encoding=.*uv"):
+        prepare(*common, "--flow_encoding=uv")
+    named = prepare(*common, "--flow_encoding=uv", f"--records={tmp_path / 'named'}")
+    assert named.description.flow == {"algorithm": "given", "encoding": "uv"}

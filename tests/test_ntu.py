@@ -10,9 +10,12 @@ import numpy as np
 import pytest
 from raw import depth_frame, write_image, write_video
 
-from data_prep.raw import DATASETS
-from data_prep.raw.ntu import HOW_TO_GET, TRAIN_SUBJECTS_60, TRAIN_SUBJECTS_120, list_videos, match_names
+from data_prep.raw.ntu import HOW_TO_GET, list_videos, match_names
+from dmcl_tf.data.table import Description, Records, Video
+from dmcl_tf.datasets import DATASETS
+from dmcl_tf.datasets.ntu import TRAIN_SUBJECTS_60, TRAIN_SUBJECTS_120, draw_subset
 from dmcl_tf.datasets.ntu_actions import ACTIONS
+from dmcl_tf.datasets.splits import make_splits
 from dmcl_tf.errors import InputError
 
 PROTOCOLS = [
@@ -68,19 +71,22 @@ def every_name():
     return names
 
 
-def videos_of(names, actions):
-    listing = match_names(Path("nturgb+d_rgb"), names, Path("nturgb+d_depth_masked"), names, actions=actions)
+def records_of(names):
+    """A table of videos as the preparation makes it of these names, without records."""
+    names = set(names)
+    listing = match_names(Path("nturgb+d_rgb"), names, Path("nturgb+d_depth_masked"), names)
     assert not listing.skipped
-    return listing.videos
+    videos = tuple(Video(v.video_id, v.label, 9, 9, 1, "", "", "", v.attributes) for v in listing.videos)
+    return Records(Path(), Description("ntu", "NTU RGB+D", "", ACTIONS, ("rgb", "depth"), 256, 95), videos)
 
 
 @pytest.fixture(scope="module")
-def every_video(every_name):
-    return {actions: videos_of(every_name, actions) for actions in (60, 120)}
+def every_record(every_name):
+    return records_of(every_name)
 
 
-def defaults(dataset, **changes):
-    return {**{name: setting.default for name, setting in dataset.protocol.items()}, **changes}
+def split(name, records, **changes):
+    return make_splits(DATASETS[name], records, DATASETS[name].protocol(changes))
 
 
 def missing_skeletons():
@@ -108,67 +114,62 @@ def test_published_counts_of_real_names(name, protocol, train, test):
     names = missing_skeletons()
     assert len(names) == 535
     dataset = DATASETS[name]
-    splits = dataset.split_videos(videos_of(names, len(dataset.class_names)), protocol=protocol)
-    assert (len(splits["train"]) + len(splits["validation"]), len(splits["test"])) == (train, test)
+    videos = [video for video in records_of(names).videos if video.label in dataset.class_names]
+    sides = Counter(dataset.side(video, dataset.protocol({"protocol": protocol})) for video in videos)
+    assert sides == {"train": train, "test": test}
 
 
 @pytest.mark.parametrize(("name", "protocol", "train", "test"), PROTOCOLS)
-def test_published_counts(every_video, name, protocol, train, test):
+def test_published_counts(every_record, name, protocol, train, test):
     dataset = DATASETS[name]
-    classes = len(dataset.class_names)
-    videos = every_video[classes]
-    assert len(videos) == dataset.expected["videos"] == train + test
-    splits = dataset.split_videos(videos, **defaults(dataset, protocol=protocol))
-    assert len(splits["train"]) + len(splits["validation"]) == train
-    assert len(splits["test"]) == test
-    assert Counter(video.label for video in splits["validation"]) == dict.fromkeys(range(classes), 26)
-    ids = [video.video_id for members in splits.values() for video in members]
-    assert len(set(ids)) == train + test
-    trained = {
-        kind: {re.search(rf"{kind}(\d+)", video.video_id)[1] for video in splits["train"] + splits["validation"]}
-        for kind in "SCP"
-    }
-    tested = {kind: {re.search(rf"{kind}(\d+)", video.video_id)[1] for video in splits["test"]} for kind in "SCP"}
-    assert (
-        not trained[{"cross_subject": "P", "cross_view": "C", "cross_setup": "S"}[protocol]]
-        & (tested[{"cross_subject": "P", "cross_view": "C", "cross_setup": "S"}[protocol]])
-    )
+    splits = split(name, every_record, protocol=protocol)
+    trained = splits.train + splits.validation
+    assert (len(trained), len(splits.test)) == (train, test)
+    assert dataset.expected["videos"] == train + test
+    assert Counter(video.label for video in splits.validation) == dict.fromkeys(dataset.class_names, 26)
+    assert len({video.video_id for video in trained + splits.test}) == train + test
+    letter = {"cross_subject": "P", "cross_view": "C", "cross_setup": "S"}[protocol]
+    sides = [{re.search(rf"{letter}(\d+)", video.video_id)[1] for video in side} for side in (trained, splits.test)]
+    assert not sides[0] & sides[1]
+    assert splits.warnings == ()
 
 
-def test_expected_numbers(every_video):
+def test_expected_numbers(every_record):
     for name in ("ntu60", "ntu120", "ntu120mini"):
         dataset = DATASETS[name]
-        videos = every_video[len(dataset.class_names)]
-        per_class = Counter(dataset.class_names[video.label] for video in videos)
+        videos = [video for video in every_record.videos if video.label in dataset.class_names]
+        per_class = Counter(video.label for video in videos)
         assert {key: dataset.expected[key] for key in per_class} == per_class
-        assert {f"view {view}": count for view, count in Counter(video.view for video in videos).items()} == {
+        assert {f"view {view}": count for view, count in Counter(v.attributes["view"] for v in videos).items()} == {
             key: value for key, value in dataset.expected.items() if key.startswith("view ")
         }
 
 
-def test_mini_is_a_balanced_half_in_three_versions(every_video):
-    mini, full = DATASETS["ntu120mini"], DATASETS["ntu120"]
-    whole = full.split_videos(every_video[120], protocol="cross_subject")
-    subsets = [mini.split_videos(every_video[120], protocol="cross_subject", subset=subset) for subset in range(3)]
-    names = [{video.video_id for video in splits["train"]} for splits in subsets]
+def test_mini_is_a_balanced_half_in_three_versions(every_record):
+    whole = split("ntu120", every_record)
+    subsets = [split("ntu120mini", every_record, subset=subset) for subset in range(3)]
+    names = [{video.video_id for video in splits.train} for splits in subsets]
     for splits, chosen in zip(subsets, names):
         # int(60,240 / 2 / 120) of each class
-        assert Counter(video.label for video in splits["train"]) == dict.fromkeys(range(120), 251)
-        assert chosen <= {video.video_id for video in whole["train"]}
-        assert (splits["validation"], splits["test"]) == (whole["validation"], whole["test"])
+        assert Counter(video.label for video in splits.train) == dict.fromkeys(ACTIONS, 251)
+        assert chosen <= {video.video_id for video in whole.train}
+        assert (splits.validation, splits.test) == (whole.validation, whole.test)
     for one, other in ((0, 1), (0, 2), (1, 2)):
         assert names[one] != names[other]
-    members = [video for video in whole["train"] if video.label == 5]
-    authors = np.random.RandomState(5).choice(len(members), 251, replace=False)
-    assert {members[index].video_id for index in authors} == {v.video_id for v in subsets[0]["train"] if v.label == 5}
     with pytest.raises(InputError, match="--subset=3: expected 0, 1 or 2"):
-        mini.split_videos(every_video[120], protocol="cross_subject", subset=3)
+        split("ntu120mini", every_record, subset=3)
+
+
+def test_the_authors_subset():
+    videos = [Video(f"{label}-{k:03d}", label, 9, 9, 1, "", "") for label in ("a", "b") for k in range(500)]
+    chosen = {video.video_id for video in draw_subset(videos, ("a", "b"), {"subset": 0})}
+    authors = np.random.RandomState(1).choice(500, 250, replace=False)
+    assert {f"b-{index:03d}" for index in authors} == {name for name in chosen if name.startswith("b")}
 
 
 def test_a_part_of_the_data_keeps_training_videos():
     names = {f"S001C001P{p:03d}R001A{a:03d}" for p in (1, 2, 3, 4) for a in range(1, 61)}
-    splits = DATASETS["ntu60"].split_videos(videos_of(names, 60), protocol="cross_subject")
-    assert {split: len(videos) for split, videos in splits.items()} == {"train": 120, "validation": 60, "test": 60}
+    assert split("ntu60", records_of(names)).counts() == {"train": 120, "validation": 60, "test": 60}
 
 
 def test_lists_of_subjects_and_actions():
@@ -189,10 +190,9 @@ def write_sample(root, name, depth="nturgb+d_depth_masked", prefix="MDepth", fra
 def test_folders_are_read(tmp_path, depth, prefix):
     write_sample(tmp_path, "S018C002P042R001A061", depth, prefix)
     write_sample(tmp_path, "S001C001P001R001A001", depth, prefix)
-    assert [video.video_id for video in list_videos(tmp_path, actions=60).videos] == ["S001C001P001R001A001"]
-    first, second = list_videos(tmp_path, actions=120).videos
-    assert (first.label, first.subject, first.view) == (0, 1, 1)
-    assert (second.label, second.subject, second.view) == (60, 42, 2)
+    first, second = list_videos(tmp_path).videos
+    assert (first.label, first.attributes) == ("drink water", {"subject": "1", "view": "1", "setup": "1"})
+    assert (second.label, second.attributes) == ("put on headphone", {"subject": "42", "view": "2", "setup": "18"})
     for source in first.sources.values():
         assert len(list(source.frames())) == 3
     np.testing.assert_array_equal(list(first.sources["depth"].frames())[2].image, depth_frame(2))
@@ -201,7 +201,7 @@ def test_folders_are_read(tmp_path, depth, prefix):
 def test_masked_depth_goes_before_full(tmp_path):
     write_sample(tmp_path, "S001C001P001R001A001")
     write_sample(tmp_path, "S001C001P001R001A001", "nturgb+d_depth", "Depth")
-    (video,) = list_videos(tmp_path, actions=60).videos
+    (video,) = list_videos(tmp_path).videos
     assert video.sources["depth"].path.parent.name == "nturgb+d_depth_masked"
 
 
@@ -209,23 +209,25 @@ def test_halves_and_other_names_are_skipped_with_the_reason(tmp_path):
     write_sample(tmp_path, "S001C001P001R001A001")
     write_video(tmp_path / "nturgb+d_rgb/S001C001P001R001A002_rgb.avi", 1)
     (tmp_path / "nturgb+d_depth_masked/S001C001P001R001A003").mkdir()
+    write_sample(tmp_path, "S001C001P001R001A121")
     write_video(tmp_path / "nturgb+d_rgb/mine_rgb.avi", 1)
-    listing = list_videos(tmp_path, actions=60)
+    listing = list_videos(tmp_path)
     assert [video.video_id for video in listing.videos] == ["S001C001P001R001A001"]
     reasons = {entry.video_id: entry.reason for entry in listing.skipped}
     assert "there is no" in reasons["S001C001P001R001A002"]
     assert reasons["S001C001P001R001A002"].endswith("nturgb+d_depth_masked/S001C001P001R001A002; unpack it")
     assert reasons["S001C001P001R001A003"].endswith("S001C001P001R001A003_rgb.avi; unpack it")
+    assert "expected actions 1 … 120" in reasons["S001C001P001R001A121"]
     assert "not of the form SsssCcccPpppRrrrAaaa" in reasons["mine"]
 
 
 def test_what_is_missing_says_how_to_get_it(tmp_path):
     with pytest.raises(InputError, match=r"expected the folder nturgb\+d_rgb there; ask for the data set at"):
-        list_videos(tmp_path, actions=60)
+        list_videos(tmp_path)
     (tmp_path / "nturgb+d_rgb").mkdir()
     with pytest.raises(
         InputError, match=r"expected the folder nturgb\+d_depth_masked or nturgb\+d_depth there"
     ) as error:
-        list_videos(tmp_path, actions=60)
+        list_videos(tmp_path)
     assert HOW_TO_GET in str(error.value)
     assert "\n" not in str(error.value)

@@ -1,14 +1,11 @@
-"""The NW-UCLA reader and its protocol, with the oddities of the real folders."""
+"""The NW-UCLA reader, with the oddities of the real folders."""
 
-from collections import Counter
 from pathlib import Path
 
 import pytest
 
-from data_prep.raw import DATASETS
-from data_prep.raw.base import Video
-from data_prep.raw.nwucla import ACTIONS, list_videos, split_videos
-from data_prep.video.sources import ImageSequence
+from data_prep.raw import READERS
+from data_prep.raw.nwucla import list_videos
 from dmcl_tf.errors import InputError
 
 
@@ -21,23 +18,14 @@ def touch_frames(folder: Path, rgb, depth):
     return folder
 
 
-def make_videos(per_class=40):
-    source = {"rgb": ImageSequence((Path("x.jpg"),))}
-    return [
-        Video(f"a{action:02d}_s01_e{episode:02d}_v{view:02d}", label, source, subject=1, view=view)
-        for label, action in enumerate(ACTIONS)
-        for view in (1, 2, 3)
-        for episode in range(per_class)
-    ]
-
-
 def test_frames_are_joined_by_number_and_sorted_as_numbers(tmp_path):
     numbers = [998, 999, 1000, 1001, 99, 100, 9]
     folder = touch_frames(tmp_path / "multiview_action/view_2/a08_s03_e01", numbers, numbers)
     for name in ("fileList.txt", "frame_9_tc_1_skeletons.txt", "frame_9_tc_1_depth.png"):
         (folder / name).touch()
     (video,) = list_videos(tmp_path).videos
-    assert (video.video_id, video.label, video.subject, video.view) == ("a08_s03_e01_v02", 6, 3, 2)
+    assert (video.video_id, video.label) == ("a08_s03_e01_v02", "donning")
+    assert video.attributes == {"subject": "3", "view": "2"}
     for modality, ending in (("rgb", "_rgb.jpg"), ("depth", "_depth_vis.jpg")):
         names = [path.name for path in video.sources[modality].paths]
         assert [int(name.split("_")[1]) for name in names] == sorted(numbers)
@@ -99,47 +87,14 @@ def test_a_missing_data_set_says_how_to_get_it(tmp_path):
     assert "\n" not in message
 
 
-def test_cross_view_protocol():
-    videos = make_videos()
-    splits = split_videos(videos, train_views=(1, 2), test_view=3)
-    assert {name: len(members) for name, members in splits.items()} == {"train": 760, "validation": 40, "test": 400}
-    # int(800 videos / 10 classes * 5 %) = 4 of each class
-    assert Counter(video.label for video in splits["validation"]) == dict.fromkeys(range(10), 4)
-    assert {video.view for video in splits["train"] + splits["validation"]} == {1, 2}
-    assert {video.view for video in splits["test"]} == {3}
-    ids = [video.video_id for members in splits.values() for video in members]
-    assert len(set(ids)) == len(videos)
-    assert split_videos(videos[::-1], train_views=(1, 2), test_view=3) == splits  # the order found does not matter
-
-
-def test_other_views_can_be_chosen():
-    splits = split_videos(make_videos(5), train_views=(3,), test_view=1)
-    assert {video.view for video in splits["train"]} == {3}
-    assert {video.view for video in splits["test"]} == {1}
-
-
-@pytest.mark.parametrize(
-    ("train_views", "test_view", "message"),
-    [
-        ((1, 3), 3, "--train_views=1,3 overlaps --test_view=3"),
-        ((1, 4), 3, "view 4 in --train_views or --test_view: expected some of 1, 2, 3"),
-        ((1, 2), 0, "view 0 in"),
-        ((), 3, "--train_views is empty"),
-    ],
-)
-def test_impossible_views(train_views, test_view, message):
-    with pytest.raises(InputError, match=message):
-        split_videos(make_videos(1), train_views=train_views, test_view=test_view)
-
-
 def test_the_demo_is_read_as_nwucla_is_after_rendering_it(tmp_path, monkeypatch, write_nwucla_tree):
     from data_prep.synthetic.rendering import dataset as rendering
 
     monkeypatch.setattr(rendering, "render_demo", lambda output, workers: write_nwucla_tree(output, frames=workers))
-    demo = DATASETS["demo"]
+    demo = READERS["demo"]
     demo.generate(tmp_path, workers=2)
     videos = demo.list_videos(tmp_path).videos
     assert len(videos) == 30
     assert {len(video.sources["rgb"].paths) for video in videos} == {2}
-    assert demo.class_names == DATASETS["nwucla"].class_names
-    assert DATASETS["nwucla"].generate is None
+    assert demo.class_names == READERS["nwucla"].class_names
+    assert READERS["nwucla"].generate is None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import resource
 import struct
 import sys
@@ -28,13 +29,15 @@ KINDS = (VideoFile, MatVolume, NumpyVolume)
 
 def refused(source, match, limits=None):
     """What is wrong with a source: raised, or in place of its first frame; in one line."""
-    with pytest.raises(InputError, match=match) as caught:
-        first = next(source.frames(limits) if limits else source.frames())
-        if isinstance(first, InputError):
-            raise first
-    assert "\n" not in str(caught.value)
-    str(caught.value).encode()
-    return str(caught.value)
+    try:
+        error = next(source.frames(limits) if limits else source.frames())
+    except InputError as raised:
+        error = raised
+    assert isinstance(error, InputError)
+    assert re.search(match, str(error))
+    assert "\n" not in str(error)
+    assert str(error).encode()
+    return str(error)
 
 
 # ---- what is no regular file
@@ -135,7 +138,7 @@ def test_small_images_that_claim_to_be_huge(tmp_path, kind):
     path.write_bytes(huge(kind))
     message = refused(ImageSequence((path,)), "megapixels, which --max_pixels raises|is cut off or damaged")
     assert ("megapixels" in message) == (kind != "BMP")  # its size follows from its header
-    with pytest.raises(InputError, match="megapixels|cut off"):
+    with pytest.raises(InputError, match=r"megapixels|cut off"):
         decode_image(huge(kind))
 
 

@@ -1,5 +1,8 @@
-"""The record format: bytes, parsing, fixed clips, description and damage."""
+"""The record format: bytes that TensorFlow reads, heads, framing, fixed clips and damage."""
 
+from __future__ import annotations
+
+import contextlib
 import dataclasses
 
 import numpy as np
@@ -9,51 +12,95 @@ import tensorflow as tf
 from dmcl_tf.data import records
 from dmcl_tf.errors import InputError
 
-FRAMES = {"rgb": [b"r0", b"r1", b"r2"], "depth": [b"d0", b"d1", b"d2"]}
+FRAMES = {"rgb": [b"r0", b"r1" * 200, b""], "depth": [b"d0", b"d1", b"d2"]}
+ABOUT = records.About("Zoë 1", 2, 3, 80, 300, "0123abcd", ("odd", "it has one frame only, and so no motion"))
 
 
-def make_info(**changes):
-    info = records.DatasetInfo(
-        dataset="nwucla",
-        title="NW-UCLA",
-        origin="drawn",
-        protocol={"train_views": [1, 2], "test_view": 3},
-        class_names=("walk", "sit"),
-        modalities=("rgb", "depth"),
-        frame_size=80,
-        jpeg_quality=95,
-        flow=None,
-        counts={"test": {"walk": 1, "sit": 0}},
-        shards={"test": (records.Shard("test-00000-of-00001.tfrecord", 1, 4),)},
-        clips={"test": {"v": records.draw_clips("v", 9).tolist()}},
-        versions={"numpy": np.__version__},
+def reference(about, frames):
+    """The same example as TensorFlow writes it."""
+
+    def texts(*values):
+        return tf.train.Feature(
+            bytes_list=tf.train.BytesList(value=[v if isinstance(v, bytes) else v.encode() for v in values])
+        )
+
+    def number(value):
+        return tf.train.Feature(int64_list=tf.train.Int64List(value=[value]))
+
+    context = {name: number(getattr(about, name)) for name in ("frames", "length", "height", "width")}
+    context |= {"video_id": texts(about.video_id), "fingerprint": texts(about.fingerprint)}
+    context["warnings"] = texts(*about.warnings)
+    lists = {name: tf.train.FeatureList(feature=[texts(image) for image in images]) for name, images in frames.items()}
+    return tf.train.SequenceExample(
+        context=tf.train.Features(feature=context), feature_lists=tf.train.FeatureLists(feature_list=lists)
     )
-    return dataclasses.replace(info, **changes)
 
 
-def test_video_survives_the_round_trip_inside_tf_data():
-    serialized = records.encode_video("a01_s01_e00_v01", 3, 80, 64, FRAMES)
-    dataset = tf.data.Dataset.from_tensors(serialized).map(lambda video: records.parse_video(video, ["depth", "rgb"]))
-    context, frames = next(iter(dataset))
-    assert {name: value.numpy() for name, value in context.items()} == {
-        "video_id": b"a01_s01_e00_v01",
-        "label": 3,
-        "length": 3,
-        "height": 80,
-        "width": 64,
-    }
-    assert {modality: images.numpy().tolist() for modality, images in frames.items()} == FRAMES
+@pytest.mark.parametrize("about", [ABOUT, dataclasses.replace(ABOUT, warnings=(), fingerprint="")])
+def test_the_bytes_are_those_of_a_sequence_example(about):
+    serialized = records.encode_video(about, FRAMES)
+    example = tf.train.SequenceExample.FromString(serialized)
+    assert example == reference(about, FRAMES)
+    assert serialized == reference(about, FRAMES).SerializeToString(deterministic=True)
+    assert records.decode_video(serialized) == (about, FRAMES)
 
 
 def test_encoding_does_not_depend_on_the_order_of_modalities():
-    reordered = dict(reversed(FRAMES.items()))
-    assert records.encode_video("v", 0, 8, 8, FRAMES) == records.encode_video("v", 0, 8, 8, reordered)
+    assert records.encode_video(ABOUT, FRAMES) == records.encode_video(ABOUT, dict(reversed(FRAMES.items())))
 
 
-@pytest.mark.parametrize("frames", [{"rgb": [b"a"], "depth": [b"a", b"b"]}, {"rgb": []}])
+@pytest.mark.parametrize("frames", [{"rgb": [b"a"] * 3, "depth": [b"a", b"b"]}, {"rgb": []}, {}, {"rgb": [b"a"]}])
 def test_unequal_or_no_frames_are_refused(frames):
-    with pytest.raises(ValueError, match="clip7"):
-        records.encode_video("clip7", 0, 8, 8, frames)
+    with pytest.raises(ValueError, match="Zoë 1: every modality needs 3 frames"):
+        records.encode_video(ABOUT, frames)
+
+
+def test_files_are_tfrecords(tmp_path):
+    path = records.record_path(tmp_path, ABOUT.video_id)
+    serialized = records.encode_video(ABOUT, FRAMES)
+    records.write_record(path, serialized)
+    assert [each.numpy() for each in tf.data.TFRecordDataset(str(path))] == [serialized]
+    assert records.read_record(path) == serialized
+    about, checksum = records.read_about(path)
+    assert about == ABOUT
+    assert checksum == records.masked_checksum(serialized)[::-1].hex()
+    assert path.relative_to(tmp_path).parts[0] == "videos"
+    assert len(path.parent.name) == 2
+
+
+def test_heads_may_be_long(tmp_path):
+    about = dataclasses.replace(ABOUT, warnings=tuple(f"warning {index} " + "x" * 90 for index in range(300)))
+    records.write_record(tmp_path / "v", records.encode_video(about, FRAMES))
+    assert records.read_about(tmp_path / "v")[0] == about
+
+
+def test_every_damaged_byte_is_found(tmp_path):
+    path = tmp_path / "v.tfrecord"
+    records.write_record(path, records.encode_video(ABOUT, FRAMES))
+    content = path.read_bytes()
+    for position in range(0, len(content), 7):
+        path.write_bytes(content[:position] + bytes([content[position] ^ 1]) + content[position + 1 :])
+        with pytest.raises(InputError, match=r"v\.tfrecord is damaged: delete it and run"):
+            records.read_record(path)
+    for length in (0, 5, 20, len(content) - 1):
+        path.write_bytes(content[:length])
+        for read in (records.read_record, records.read_about):
+            with pytest.raises(InputError, match=r"v\.tfrecord is damaged.*: delete it and run"):
+                read(path)
+    with pytest.raises(InputError, match="No such file or directory; delete it and run"):
+        records.read_record(tmp_path / "none")
+
+
+def test_garbage_is_no_record(tmp_path):
+    random = np.random.RandomState(0)
+    content = records.encode_video(ABOUT, FRAMES)
+    for _ in range(300):
+        garbled = bytearray(content)
+        for position in random.randint(0, len(content), 3):
+            garbled[position] = random.randint(256)
+        records.write_record(tmp_path / "v", bytes(garbled))
+        with contextlib.suppress(InputError):  # and nothing else is raised
+            records.read_about(tmp_path / "v")
 
 
 @pytest.mark.parametrize("length", [8, 9, 15, 16, 17, 100, 201])
@@ -76,58 +123,3 @@ def test_fixed_clips_depend_on_the_video_alone():
 def test_too_short_a_video_for_its_clips_is_refused():
     with pytest.raises(ValueError, match="7 frames are too few"):
         records.draw_clips("v", 7)
-
-
-def test_description_survives_the_round_trip(tmp_path):
-    info = make_info().save(tmp_path)
-    assert records.DatasetInfo.load(tmp_path) == info
-    assert info.directory == tmp_path
-    assert [path.name for path in tmp_path.iterdir()] == ["dataset.json"]
-    assert len((tmp_path / "dataset.json").read_text().splitlines()) < 80  # a clip is one line
-
-
-def test_missing_and_corrupt_descriptions_are_named(tmp_path):
-    with pytest.raises(InputError, match=r"dataset\.json.*make_tfrecords"):
-        records.DatasetInfo.load(tmp_path)
-    for text in ['{"dataset": "nwuc', "[]", '{"dataset": "nwucla"}', '{"shards": {}, "colour": 1}']:
-        (tmp_path / "dataset.json").write_text(text)
-        with pytest.raises(InputError, match=r"dataset\.json is not a description.*delete it"):
-            records.DatasetInfo.load(tmp_path)
-
-
-def test_other_modalities_or_size_than_asked_for(tmp_path):
-    info = make_info().save(tmp_path)
-    info.check(["depth"], 80)
-    for modalities, size in [(["rgb", "flow"], 80), (["rgb"], 256)]:
-        with pytest.raises(InputError) as caught:
-            info.check(modalities, size)
-        message = str(caught.value)
-        assert "rgb,depth at 80 pixels" in message
-        assert f"{','.join(modalities)} at {size} pixels" in message
-        assert f"--dataset=nwucla --modalities={','.join(modalities)} --size={size}" in message
-
-
-def test_missing_and_half_written_shards_are_named(tmp_path):
-    info = make_info().save(tmp_path)
-    shard = tmp_path / "test-00000-of-00001.tfrecord"
-    with pytest.raises(InputError, match=rf"{shard.name} is missing: delete it"):
-        info.shard_paths("test")
-    shard.write_bytes(b"abc")
-    with pytest.raises(InputError, match=rf"{shard.name} has 3 bytes instead of 4"):
-        info.shard_paths("test")
-    shard.write_bytes(b"abcd")
-    assert info.shard_paths("test") == [shard]
-
-
-def test_first_corrupt_shard_is_found(tmp_path):
-    paths = [tmp_path / records.shard_name("train", i, 3) for i in range(3)]
-    for path in paths:
-        with tf.io.TFRecordWriter(str(path)) as writer:
-            writer.write(records.encode_video(path.stem, 0, 8, 8, FRAMES))
-    assert records.find_corrupt_shard(paths) is None
-    content = bytearray(paths[1].read_bytes())
-    content[40] ^= 1
-    paths[1].write_bytes(content)
-    paths[2].write_bytes(paths[2].read_bytes()[:-3])
-    assert records.find_corrupt_shard(paths) == paths[1]
-    assert records.find_corrupt_shard(paths[2:]) == paths[2]

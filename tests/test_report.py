@@ -23,7 +23,7 @@ from dmcl_tf.errors import InputError
 from dmcl_tf.files import read_json
 from dmcl_tf.flag_groups import define
 from dmcl_tf.report import ReportSettings
-from dmcl_tf.reporting import document, figures
+from dmcl_tf.reporting import curves, document, figures, style
 from dmcl_tf.reporting.document import markdown
 from dmcl_tf.reporting.loading import load_runs
 from dmcl_tf.reporting.page import to_html
@@ -121,10 +121,14 @@ def test_the_documents(written):
 
 
 def test_the_same_runs_give_the_same_report(written, tmp_path):
-    features = written / "results/random_features.csv"
-    report.report(ReportSettings(written / "runs", tmp_path, features))
+    shutil.copytree(written / "results/plots", tmp_path / "plots")
+    report.report(ReportSettings(written / "runs", tmp_path, written / "results/random_features.csv"))
     for path in tmp_path.rglob("*.*"):
         assert path.read_bytes() == (written / "results" / path.relative_to(tmp_path)).read_bytes(), path.name
+    with style.figure_style():
+        figure = curves.train_fractions(load_runs(written / "runs"))
+        figure.savefig(tmp_path / "again.png", format="png", metadata={"Software": None})
+    assert (tmp_path / "again.png").read_bytes() == (tmp_path / "plots/train_fractions.png").read_bytes()
 
 
 def test_figures_are_drawn_again_only_where_runs_or_figures_changed(written, tmp_path, monkeypatch):

@@ -1,17 +1,13 @@
-"""The UWA3DII reader: both forms of depth, names of both kinds, pairs of views, and results by view."""
+"""The UWA3DII reader: both forms of depth, and names of both kinds."""
 
 from __future__ import annotations
-
-from collections import Counter
 
 import numpy as np
 import pytest
 from raw import colour_frame, depth_frame, write_image, write_volume
 
-from data_prep.raw import DATASETS
-from data_prep.raw.base import Video
-from data_prep.raw.uwa3dii import ACTIONS, DEPTH_FOLDERS, RGB_FOLDERS, UNPAIRED, list_videos, split_videos
-from data_prep.video.sources import ImageSequence, MatVolume
+from data_prep.raw.uwa3dii import DEPTH_FOLDERS, RGB_FOLDERS, list_videos
+from data_prep.video.sources import MatVolume
 from dmcl_tf.errors import InputError
 
 
@@ -34,7 +30,8 @@ def test_folders_of_images(tmp_path, folder, rgb_folder):
     write_rgb(tmp_path, "a07_s03_v02_e01", [1, 2, 3, 99, 100, 101], rgb_folder)
     write_depth(tmp_path, "a07_s03_v02_e00", [2, 3, 4, 99, 100], folder)
     (video,) = list_videos(tmp_path).videos
-    assert (video.video_id, video.label, video.subject, video.view) == ("a07_s03_v02", 6, 3, 2)
+    assert (video.video_id, video.label) == ("a07_s03_v02", "vibrating")
+    assert video.attributes == {"subject": "3", "view": "2"}
     assert [path.name for path in video.sources["rgb"].paths] == ["002,.jpg", "003,.jpg", "099,.jpg", "100,.jpg"]
     assert [path.name for path in video.sources["depth"].paths] == ["002.png", "003.png", "099.png", "100.png"]
     (warning,) = list_videos(tmp_path).warnings
@@ -85,38 +82,3 @@ def test_a_missing_folder_says_how_to_get_it(tmp_path, missing):
     ) as error:
         list_videos(tmp_path)
     assert "\n" not in str(error.value)
-
-
-def make_videos():
-    source = {"rgb": ImageSequence(())}
-    return [
-        Video(f"a{action:02d}_s{subject:02d}_v{view:02d}", action - 1, source, subject=subject, view=view)
-        for action in range(1, 31)
-        for subject in range(1, 11)
-        for view in (1, 2, 3, 4)
-        if f"a{action:02d}_s{subject:02d}_v{view:02d}" not in UNPAIRED
-    ]
-
-
-@pytest.mark.parametrize("train", [(1, 2), (1, 3), (1, 4), (2, 3), (2, 4), (3, 4), (1, 2, 3)])
-def test_pairs_of_views(train):
-    splits = split_videos(make_videos(), train_views=train)
-    assert {video.view for video in splits["train"]} == {video.view for video in splits["validation"]} == set(train)
-    assert {video.view for video in splits["test"]} == {1, 2, 3, 4} - set(train)
-    assert Counter(video.label for video in splits["validation"]) == dict.fromkeys(range(30), 1)
-    assert sum(len(videos) for videos in splits.values()) == 1200 - 5
-
-
-@pytest.mark.parametrize("views", [(), (1, 2, 3, 4), (5,), (0, 1)])
-def test_impossible_views(views):
-    with pytest.raises(InputError, match=r"--train_views=.*: expected one to three of 1, 2, 3, 4"):
-        split_videos(make_videos(), train_views=views)
-
-
-def test_the_data_set():
-    dataset = DATASETS["uwa3dii"]
-    assert dataset.protocol["train_views"].default == (1, 2)
-    assert len(set(ACTIONS)) == 30
-    assert (ACTIONS[0], ACTIONS[6], ACTIONS[29]) == ("one hand waving", "vibrating", "coughing")
-    assert {dataset.group(video) for video in make_videos()} == {"view 1", "view 2", "view 3", "view 4"}
-    assert dataset.expected["videos"] == 1070

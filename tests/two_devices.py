@@ -3,30 +3,36 @@
 A process of its own, because devices can be split only before TensorFlow first uses them.
 """
 
+import dataclasses
 import json
 import sys
+from functools import partial
 from pathlib import Path
 
 import keras
 import numpy as np
 import tensorflow as tf
-from tiny import linear_networks, write_records
+from tiny import linear_networks, split, write_records
 
-from dmcl_tf import methods as objectives
 from dmcl_tf.config import resolve
 from dmcl_tf.learning.optimizers import make_optimizer
-from dmcl_tf.networks.ensemble import ModalityEnsemble, make_objective
-from dmcl_tf.networks.layers import BatchNormalization, Convolution
+from dmcl_tf.methods import LOSSES
+from dmcl_tf.networks.ensemble import ModalityEnsemble
+from dmcl_tf.networks.layers import BatchNormalization, Convolution, classify
 from dmcl_tf.scoring.logits import Evaluator
 
 SETTINGS = {"modalities": ("rgb", "depth"), "frame_size": 48, "crop_size": 32, "warmup_epochs": 0}
 CONFIG = resolve("authors", "full", {**SETTINGS, "learning_rate": 0.01, "weight_decay": 0.1, "batch_size": 4})
 
 
+def method_of(config):
+    return partial(LOSSES[config.method], **config.loss_weights())
+
+
 def without_batch_statistics(config):
     """An ensemble that treats every sample alone, so that devices cannot differ in what they normalise by."""
     networks = linear_networks(config.modalities, 3)
-    return ModalityEnsemble(networks, make_objective(config), weight_decay=config.weight_decay)
+    return ModalityEnsemble(networks, method_of(config), weight_decay=config.weight_decay)
 
 
 def with_batch_statistics(config):
@@ -36,18 +42,20 @@ def with_batch_statistics(config):
         clips = keras.Input((None, None, None, 3))
         x = BatchNormalization(momentum=0.9)(Convolution(4, (1, 3), (1, 2))(clips))
         x = keras.layers.Add()([x, BatchNormalization(momentum=0.9)(Convolution(4, (3, 1))(keras.layers.ReLU()(x)))])
-        logits = keras.layers.Dense(3)(keras.layers.GlobalAveragePooling3D()(x))
-        networks[modality] = keras.Model(clips, logits, name=modality)
-    return ModalityEnsemble(networks, make_objective(config), weight_decay=config.weight_decay)
+        networks[modality] = keras.Model(clips, classify(x, 3), name=modality)
+    return ModalityEnsemble(networks, method_of(config), weight_decay=config.weight_decay)
 
 
 def taught(config):
     """A network that a frozen one of another modality teaches."""
-    networks = linear_networks(["rgb"], 3)
-    ensemble = ModalityEnsemble(networks, objectives.generalized_distillation, weight_decay=config.weight_decay)
     teacher = linear_networks(["depth"], 3)["depth"]
-    ensemble.teacher = lambda clips: teacher(clips["depth"])
-    return ensemble
+    student = dataclasses.replace(config, method="generalized_distillation", teacher_run="somewhere")
+    return ModalityEnsemble(
+        linear_networks(["rgb"], 3),
+        method_of(student),
+        weight_decay=config.weight_decay,
+        teacher=lambda clips: teacher(clips["depth"])["logits"],
+    )
 
 
 def train(strategy, make, batch, steps):
@@ -89,7 +97,7 @@ def main(directory: Path) -> None:
         modality: tf.random.stateless_uniform((4, 8, 32, 32, 3), (1, seed), maxval=1.0)
         for seed, modality in enumerate(CONFIG.modalities)
     }
-    different = {"clips": clips, "label": np.array([0, 1, 2, 0]), "video_id": np.array(list("abcd"))}
+    different = {"clips": clips, "label": np.array([0, 1, 2, 0])}
     halves = tf.nest.map_structure(lambda x: np.concatenate([x[:2], x[:2]]), different)
     result = {"devices": two.num_replicas_in_sync}
     for name, make, batch, steps in (
@@ -99,15 +107,14 @@ def main(directory: Path) -> None:
     ):
         (first, alone), (second, shared) = (train(strategy, make, batch, steps) for strategy in (one, two))
         result[name] = {"difference": largest_difference(first, second), "one": alone, "two": shared}
-    second.objective = objectives.random_teacher
-    seeds = two.run(lambda: second._step_inputs({})["seed"])
+    seeds = two.run(lambda: second._given({}).seed)
     result["seeds"] = [seed.numpy().tolist() for seed in two.experimental_local_results(seeds)]
     second.set_weights(first.get_weights())
-    info = write_records(directory, {"train": 1, "validation": 1, "test": 3}, modalities=CONFIG.modalities, shards=1)
+    records = write_records(directory, {"train": 3, "validation": 1, "test": 3}, modalities=CONFIG.modalities)
     result["evaluation"] = {}
-    for split in ("validation", "test"):  # one video is fewer than devices, three do not divide by them
-        alone, shared = (Evaluator(ensemble, info, CONFIG)(split) for ensemble in (first, second))
-        result["evaluation"][split] = {
+    for name in ("validation", "test"):  # one video is fewer than devices, three do not divide by them
+        alone, shared = (Evaluator(ensemble, records, split(records), CONFIG)(name) for ensemble in (first, second))
+        result["evaluation"][name] = {
             "difference": float(np.abs(alone.logits - shared.logits).max() / np.abs(alone.logits).max()),
             "one": alone.video_ids,
             "two": shared.video_ids,

@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -105,10 +106,8 @@ def predict_video(settings: PredictSettings) -> tuple[np.ndarray, int]:
     import tensorflow as tf  # after all that can be wrong with the files
 
     config = settings.exported.config
-    depth = dict(settings.exported.depth or {})
-    distances = tuple(depth.pop("modalities", ()))
     modalities = tuple(modality for modality in config.modalities if modality in settings.paths)
-    prepared = VideoSettings(modalities, config.frame_size, depth=DepthSettings(**depth), depth_modalities=distances)
+    prepared = video_settings(settings.exported, modalities)
     sources = {modality: open_source(settings.paths[modality]) for modality in modalities}
     video = RawVideo(settings.paths[modalities[0]].stem, "", sources)
     clips, moments = read_clips(video, prepared, clips=settings.clips, frames=config.clip_frames)
@@ -116,6 +115,15 @@ def predict_video(settings: PredictSettings) -> tuple[np.ndarray, int]:
     served = tf.saved_model.load(str(settings.model)).signatures[subsets[modalities]]
     logits = served(**{modality: tf.constant(clip) for modality, clip in clips.items()})["logits"].numpy()
     return softmax(logits.mean(axis=0)), moments
+
+
+def video_settings(exported: Exported, modalities: tuple[str, ...]) -> VideoSettings:
+    """How the frames of some modalities are prepared: as the records that the model was trained on."""
+    depth: dict[str, Any] = dict(exported.depth or {})
+    distances = tuple(depth.pop("modalities", ()))
+    return VideoSettings(
+        modalities, exported.config.frame_size, depth=DepthSettings(**depth), depth_modalities=distances
+    )
 
 
 def flag_groups(arguments: Sequence[str]) -> tuple[Group, ...]:

@@ -34,7 +34,7 @@ def import_beam():
     try:
         import apache_beam
     except ImportError as error:
-        raise InputError(f"--runner=beam needs Apache Beam ({error}): pip install -r requirements-beam.txt") from None
+        raise InputError(f"--runner=beam needs Apache Beam ({error}): pip install '.[beam]'") from None
     logging.getLogger("apache_beam").setLevel(logging.WARNING)  # it reports every connection of every worker
     return apache_beam
 

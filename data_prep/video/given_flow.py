@@ -85,7 +85,7 @@ def accept_given_flow(sources: Mapping[str, Source]) -> dict[str, Source]:
         return {**sources, "flow": GivenFlow(flow, repeat_last=False)}
     if count not in (frames, frames - 1):
         raise InputError(
-            f"{shown(flow.files[0].parent)}: {count} flow images for {frames} frames of {name}; expected as many, or one "
-            "fewer"
+            f"{shown(flow.files[0].parent)}: {count} flow images for {frames} frames of {name}; expected as many, or "
+            "one fewer"
         )
     return {**sources, "flow": GivenFlow(flow, repeat_last=count == frames - 1)}

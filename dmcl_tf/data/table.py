@@ -208,12 +208,11 @@ def read_videos(path: Path, description: Description) -> tuple[Video, ...]:
     try:
         with path.open(newline="", encoding="utf-8") as file:
             reader = csv.DictReader(file, strict=True)
-            rows = list(reader)
+            columns, rows = list(reader.fieldnames or ()), list(reader)
     except FileNotFoundError:
         raise InputError(f"{path}: the records are not complete; {_REMEDY}") from None
     except (OSError, ValueError, csv.Error) as error:
         raise InputError(f"{path} is not a table of videos ({error}); {_REMEDY}") from None
-    columns = reader.fieldnames or []
     missing = [name for name in _COLUMNS if name not in columns]
     if missing:
         raise InputError(f"{path}: it has no column {missing[0]!r}; {_REMEDY}")

@@ -43,7 +43,8 @@ def reported(dataset: str, method: str, modalities: Collection[str]) -> dict[str
         method: such as `dmcl`.
         modalities: those that were trained together.
     """
-    together, found = set(modalities), {}
+    together = set(modalities)
+    found: dict[str, float] = {}
     for table in _TABLES:
         for row in _rows(dataset, table):
             if row.method == method and set(row.trained.split("+")) == together:
@@ -67,5 +68,8 @@ def comparison(dataset: str) -> list[Row]:
 @functools.cache
 def _rows(dataset: str, table: int) -> list[Row]:
     with Path(__file__).with_name("paper_tables.csv").open(encoding="utf-8", newline="") as file:
-        rows = [Row(int(number), *names, float(value)) for number, *names, value in list(csv.reader(file))[1:]]
-    return [row for row in rows if (row.dataset, row.table) == (dataset, table)]
+        rows = [row for row in csv.DictReader(file) if (row["dataset"], row["table"]) == (dataset, str(table))]
+    return [
+        Row(table, dataset, row["method"], row["train_modalities"], row["test_modality"], float(row["accuracy"]))
+        for row in rows
+    ]

@@ -78,7 +78,7 @@ class ModalityEnsemble(keras.Model):
             InvalidArgumentError: the loss is not finite; the message holds `NOT_FINITE`.
         """
         replicas = tf.distribute.get_strategy().num_replicas_in_sync
-        step = self._step(batch["clips"])
+        step = self._given(batch["clips"])
         with tf.GradientTape() as tape:
             outputs = self.forward(batch["clips"], training=True)
             losses = self.method(outputs, batch["label"], step)  # (M, B)
@@ -91,13 +91,13 @@ class ModalityEnsemble(keras.Model):
     def test_step(self, batch):
         """Loss and accuracy of each network on a batch of clips, without training."""
         outputs = self.forward(batch["clips"])
-        losses = self.method(outputs, batch["label"], self._step(batch["clips"]))
+        losses = self.method(outputs, batch["label"], self._given(batch["clips"]))
         return self._report(losses, outputs.logits, batch["label"])
 
     def _maybe_symbolic_build(self, iterator=None, data_batch=None):
         """Nothing: the networks are built. Keras 3 would average a batch over replicas here, labels and all."""
 
-    def _step(self, clips) -> Step:
+    def _given(self, clips) -> Step:
         """A seed of its own for each step and replica, and what the teacher says."""
         step = tf.cast(tf.convert_to_tensor(self.optimizer.iterations), tf.int64)
         replica = tf.distribute.get_replica_context().replica_id_in_sync_group

@@ -147,7 +147,7 @@ def random_flow_features(table: pd.DataFrame | None) -> Claim:
         means = rows.groupby(["seed", "modality"])["accuracy"].mean().unstack()
         others = [modality for modality in means if modality != "flow"] if "flow" in means else []
         found = [
-            Difference(f"flow − {name_of(other)}", (means["flow"] - means[other]).dropna().to_dict(), None)
+            Difference(f"flow − {name_of(str(other))}", (means["flow"] - means[other]).dropna().to_dict(), None)
             for other in others
         ]
         cases.append(Case(f"batch normalisation: {mode}", found, "" if found else "flow and another are needed"))

@@ -76,7 +76,7 @@ def confusion(group: RunGroup) -> Figure | None:
     width, height = side + (margin + 1.3) / columns, side + 0.3 + (margin + 0.4) / rows
     figure, panels = new_figure(rows, columns, width=width, height=height, sharex=True, sharey=True)
     for axes, name in zip(panels, names):
-        counts = sum(matrix[name] for matrix in matrices)
+        counts = np.sum([matrix[name] for matrix in matrices], axis=0)
         shares = 100 * counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
         image = axes.imshow(shares, cmap="Blues", vmin=0, vmax=100, interpolation="nearest")
         axes.set_title(COLUMN_NAMES.get(name, name))

@@ -5,9 +5,11 @@ from __future__ import annotations
 import contextlib
 import re
 import zlib
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from dmcl_tf.errors import InputError
 from dmcl_tf.files import atomic_path, read_json, write_json
@@ -60,14 +62,16 @@ def _draw(collection: RunCollection, output: Path) -> dict[str, str]:
 
     band = "Lines are means over seeds, in bands from the lowest to the highest."
     deviation = "Means and standard deviations are over seeds."
-    of_all = [
+    of_all: list[tuple[Callable[..., Any], str]] = [
         (curves.training_loss, f"Training cross-entropy of each modality (Fig. 3 of the paper). {band}"),
         (curves.wins, f"Share of the training samples at which each modality has the lowest loss. {band}"),
         (curves.validation_accuracy, f"Accuracy on the validation videos. {band}"),
         (curves.train_fractions, f"Accuracy on the test videos against the share of the training videos. {deviation}"),
         (class_charts.per_class, f"Accuracy of RGB in every class, independent training against DMCL. {deviation}"),
     ]
-    figures = [(draw.__name__, partial(draw, collection), caption) for draw, caption in of_all]
+    figures: list[tuple[str, Callable[[], Any], str]] = [
+        (draw.__name__, partial(draw, collection), caption) for draw, caption in of_all
+    ]
     for group in (*collection.find("independent"), *collection.find("dmcl")):
         name = re.sub(r"[^a-z0-9.]+", "_", group.label.lower().replace("'", ""))
         caption = f"Confusion matrices of {group.label}, in percent of each true class, all seeds together."

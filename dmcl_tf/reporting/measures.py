@@ -5,6 +5,8 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Sequence
 
+import pandas as pd
+
 from dmcl_tf.config import Config
 from dmcl_tf.reporting.collection import RunGroup
 from dmcl_tf.reporting.verdicts import Difference
@@ -30,13 +32,15 @@ def contrast(name: str, signed: Sequence[tuple[int, RunGroup]], threshold: float
     """The signed sum of accuracies, or gaps, in the seeds that all groups have."""
     seeds = [seed for seed in signed[0][1].runs if all(seed in group.runs for _, group in signed)]
     plus, minus = ("oracle", "sum") if name == "gap" else (name, None)
-    by_seed, per_video = {}, []
+    by_seed: dict[int, float] = {}
+    per_video: list[pd.Series] = []
     for seed in seeds:
         runs = [(sign, group.runs[seed]) for sign, group in signed]
         by_seed[seed] = sum(sign * (run.accuracy(plus) - (run.accuracy(minus) if minus else 0)) for sign, run in runs)
-        if all(run.correct is not None for _, run in runs):
-            right = (sign * (run.correct[plus] - (run.correct[minus] if minus else 0)) for sign, run in runs)
-            per_video.append(100 * sum(right))
+        correct = [(sign, run.correct) for sign, run in runs if run.correct is not None]
+        if len(correct) == len(runs):
+            right = [sign * (videos[plus] - (videos[minus] if minus else 0)) for sign, videos in correct]
+            per_video.append(100 * pd.concat(right, axis=1).sum(axis=1))
     return Difference(name_of(name), by_seed, per_video if len(per_video) == len(seeds) else [], threshold)
 
 
@@ -47,7 +51,7 @@ def largest_share(group: RunGroup) -> Difference:
         seed: 100 * history[columns].tail(max(1, round(LATE * len(history)))).mean()
         for seed, history in group.histories.items()
     }
-    winners = sorted({name_of(share.idxmax().removesuffix("_wins")) for share in shares.values()})
+    winners = sorted({name_of(str(share.idxmax()).removesuffix("_wins")) for share in shares.values()})
     by_seed = {seed: share.max() for seed, share in shares.items()}
     return Difference(f"% of samples won by {' or '.join(winners)}", by_seed, None, NEARLY_ALL, margin=0.0)
 

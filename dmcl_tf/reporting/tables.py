@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import pandas as pd
 
@@ -83,7 +84,8 @@ def accuracies(
 
 def random_features_table(dataset: str, features: pd.DataFrame | None) -> Table:
     """Table 2: k-NN accuracy of features of untrained networks."""
-    published, rows = paper.random_features(dataset), []
+    published: Mapping[Any, Mapping[Any, float]] = paper.random_features(dataset)
+    rows = []
     kinds = () if features is None else features.groupby(["batch_norm", "modality"], sort=False)
     for (mode, modality), of_modality in kinds:
         row = {"Modality": _column(modality), "Batch normalisation": mode, "Seeds": str(of_modality["seed"].nunique())}

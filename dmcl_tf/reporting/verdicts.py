@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -41,7 +42,7 @@ class Difference:
     """
 
     quantity: str
-    by_seed: Mapping[object, float]
+    by_seed: Mapping[Any, float]
     per_video: Sequence[pd.Series] | None
     threshold: float = 0.0
     margin: float = MARGIN
@@ -93,18 +94,18 @@ def compare(differences: Sequence[Difference]) -> list[Comparison]:
 def judge(difference: Difference, over_seeds: Interval | None, over_videos: Interval | None) -> tuple[str, str]:
     """Applies `RULE`: verdict and reason; arguments as the attributes of `Comparison`."""
     values, threshold = difference.values, difference.threshold
-    has_videos, enough = difference.per_video is not None, difference.threshold + difference.margin
-    if len(values) < FEWEST_SEEDS:
+    enough = threshold + difference.margin
+    if over_seeds is None or len(values) < FEWEST_SEEDS:
         seeds = "1 seed" if len(values) == 1 else f"{len(values)} seeds"
         return UNDECIDED, f"{seeds}, at least {FEWEST_SEEDS} are needed"
-    if has_videos and over_videos is None:
+    if difference.per_video is not None and over_videos is None:
         return UNDECIDED, "no bootstrap over videos, as predictions.csv is missing"
-    intervals = {"over seeds": over_seeds, **({"over videos": over_videos} if has_videos else {})}
-    they_are = "both intervals are" if has_videos else "the interval over seeds is"
+    intervals = {"over seeds": over_seeds, **({"over videos": over_videos} if over_videos else {})}
+    they_are = "both intervals are" if over_videos else "the interval over seeds is"
     above = int(np.sum(values > threshold))
     if above == len(values) and all(interval.low > threshold for interval in intervals.values()):
         return HOLDS, f"above {threshold:g} in all {len(values)} seeds, and {they_are} too"
-    if above == 0 and (not has_videos or over_videos.high < enough):
+    if above == 0 and (over_videos is None or over_videos.high < enough):
         return DOES_NOT_HOLD, f"above {threshold:g} in none of {len(values)} seeds"
     if all(interval.high < enough for interval in intervals.values()):
         return DOES_NOT_HOLD, f"{they_are} below {enough:g}"
