@@ -1,6 +1,6 @@
 """How well frames, optical flow and records use several cores, on rendered clips.
 
-    python benchmarks/parallel.py
+    python -m benchmarks.parallel
 
 Each stage does the same work with one process and with several, in turn; the efficiency is the ratio of their items per
 second divided by the number of processes. An item is all the clips (frames), one clip (flow), or a shard of 64 videos
@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import resource
 import shutil
-import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -24,8 +23,7 @@ from typing import NamedTuple
 
 import numpy as np
 from absl import flags
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+from data_prep.video.extract_video import ExtractedVideo, FrameSettings, extract_video
 
 from data_prep.extract_flow import extract_video_flow
 from data_prep.flow.settings import preset_settings
@@ -35,7 +33,6 @@ from data_prep.running.processes import default_workers, run_parallel
 from data_prep.synthetic.clip_id import parse_clip_id
 from data_prep.synthetic.demo_skeletons import demo_clips
 from data_prep.synthetic.rendering.clip import write_clip
-from data_prep.video.extract_video import ExtractedVideo, FrameSettings, extract_video
 from dmcl_tf.errors import run_script
 from dmcl_tf.files import remove
 
