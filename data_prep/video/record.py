@@ -221,8 +221,8 @@ def flow_images(images: Iterable[np.ndarray], settings: FlowSettings) -> Iterato
         settings: how it is computed and stored.
     """
     grey = [image if image.ndim == 2 else cv2.cvtColor(image, cv2.COLOR_BGR2GRAY) for image in images]
-    bound = bound_in_pixels(settings.bound, *grey[0].shape)
     for flow in compute_flow(grey, ALGORITHMS[settings.algorithm].make(settings.parameters)):
+        bound = bound_in_pixels(settings.bound, *flow.shape[:2])
         blue_green_red = np.ascontiguousarray(encode_flow(flow, bound, settings.encoding)[..., ::-1])
         yield encode_jpeg(blue_green_red, settings.quality, full_chroma=True)
 
