@@ -102,7 +102,7 @@ def choose_data(
 def _frame_size(values: flags.FlagValues, dataset: Dataset) -> int:
     given = values["frame_size"].value or dataset.defaults.get("frame_size")
     scale = values["scale"].value or dataset.defaults.get("scale", Config.scale)
-    return int(given or flag_groups.make_config({"scale": scale}).frame_size)
+    return given if isinstance(given, int) else flag_groups.make_config({"scale": scale}).frame_size
 
 
 def train(settings: TrainSettings) -> RunFolder:
