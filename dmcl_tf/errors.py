@@ -60,7 +60,7 @@ def explain(error: BaseException) -> tuple[str, int] | None:
         return f"error: {error}", 2
     if isinstance(error, KeyboardInterrupt):
         return "stopped: the same command continues", 128 + getattr(error, "number", signal.SIGINT)
-    if is_wrong_place(error):
+    if isinstance(error, OSError) and is_wrong_place(error):
         return f"error: {error.filename}: {error.strerror}; give another place, or make way", 2
     if is_disk_full(error):
         where = getattr(error, "filename", None) or str(error).split(";")[0]

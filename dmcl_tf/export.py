@@ -110,7 +110,7 @@ def name_signatures(modalities: Sequence[str]) -> dict[str, tuple[str, ...]]:
     Raises:
         InputError: a name is none of a signature, or two subsets would have the same one.
     """
-    signatures = {_DEFAULT: ()}
+    signatures: dict[str, tuple[str, ...]] = {_DEFAULT: ()}
     for subset in subset_names(tuple(modalities)).values():
         name = "_".join(subset)
         wrong = [modality for modality in subset if not re.fullmatch(r"[A-Za-z][A-Za-z0-9_]*", modality)]

@@ -105,8 +105,8 @@ def define_settings_of(owned: Mapping[str, Mapping[str, Setting]], values: flags
         values: where the flags are defined.
     """
     owners: dict[str, dict[str, Setting]] = {}
-    for owner, settings in owned.items():
-        for name, setting in settings.items():
+    for owner, named in owned.items():
+        for name, setting in named.items():
             owners.setdefault(name, {})[owner] = setting
     for name, of_owners in owners.items():
         settings = list(of_owners.values())

@@ -61,7 +61,7 @@ def _run(module_name: str, function: str, arguments: Sequence[str]) -> int:
     groups = module.flag_groups(arguments) if hasattr(module, "flag_groups") else module.FLAG_GROUPS
     values = define(groups, flags.FlagValues())
     if command_line.asks_for_help(arguments):
-        command_line.print_help(module.__doc__, values)
+        command_line.print_help(module.__doc__ or "", values)
         return 0
     return int(getattr(module, function)(module.settings_from_flags(command_line.parse(values, arguments))) or 0)
 

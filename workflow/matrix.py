@@ -122,7 +122,8 @@ class Matrix:
         Raises:
             InputError: for an impossible value.
         """
-        chosen, selection = {}, self.selection
+        chosen: dict[Path, Experiment] = {}
+        selection = self.selection
         for index, seed in enumerate(selection.seeds):
             for fraction in sorted(selection.fractions, reverse=True):
                 for entry in selection.methods:

@@ -71,7 +71,7 @@ def _work(function: Callable, argument: object, sender) -> None:
         if error.code:
             failure = Failure(f"exit status {error.code}", int(error.code) if str(error.code).isdigit() else 1)
     except KeyboardInterrupt as error:  # whoever stopped it says so
-        failure = Failure(*explain(error))
+        failure = Failure(*(explain(error) or ("", 1)))
     except Exception as error:
         explained = explain(error)
         if explained:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import cv2
 import numpy as np
@@ -34,7 +35,7 @@ class TVL1Parameters:
     median_filtering: int = 5  # width of the outlier filter: 1 (off), 3 or 5 pixels
 
 
-def make_tvl1(parameters: Mapping[str, float]) -> FlowFunction:
+def make_tvl1(parameters: Mapping[str, Any]) -> FlowFunction:
     """Returns TV-L1 with the given `TVL1Parameters`."""
     values = TVL1Parameters(**parameters)
     tvl1 = cv2.optflow.DualTVL1OpticalFlow_create()
@@ -63,7 +64,7 @@ class DISParameters:
     variational_refinement_iterations: int = 5  # at each scale
 
 
-def make_dis(parameters: Mapping[str, float]) -> FlowFunction:
+def make_dis(parameters: Mapping[str, Any]) -> FlowFunction:
     """Returns dense inverse search with the given `DISParameters`."""
     values = DISParameters(**parameters)
     dis = cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
@@ -87,7 +88,7 @@ class FarnebackParameters:
     poly_sigma: float = 1.1  # of its Gaussian weights
 
 
-def make_farneback(parameters: Mapping[str, float]) -> FlowFunction:
+def make_farneback(parameters: Mapping[str, Any]) -> FlowFunction:
     """Returns Farnebäck's method with the given `FarnebackParameters`."""
     values = FarnebackParameters(**parameters)
     farneback = cv2.FarnebackOpticalFlow_create(
@@ -109,7 +110,7 @@ class Algorithm:
     """
 
     make: Callable[[Mapping[str, float]], FlowFunction]
-    presets: Mapping[str, object]
+    presets: Mapping[str, Any]
 
 
 # The fast presets were chosen with benchmarks/optical_flow.py on rendered people, whose true flow is known.

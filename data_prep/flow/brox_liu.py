@@ -19,6 +19,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import cv2
 import numpy as np
@@ -42,7 +43,7 @@ class BroxLiuParameters:
     sor_iterations: int = 30  # at the finest level; three more at each coarser one
 
 
-def make_brox_liu(parameters: Mapping[str, float]):
+def make_brox_liu(parameters: Mapping[str, Any]):
     """Returns the method with the given `BroxLiuParameters`, as a `FlowFunction`."""
     values = BroxLiuParameters(**parameters)
     return lambda first, second: coarse_to_fine_flow(first, second, values)
@@ -55,7 +56,7 @@ def coarse_to_fine_flow(first: np.ndarray, second: np.ndarray, parameters: BroxL
     for level in reversed(range(len(pyramids[0]))):
         images = [pyramid[level] for pyramid in pyramids]
         height, width = images[0].shape
-        scale = np.float32((width / flow.shape[1], height / flow.shape[0]))
+        scale = np.array((width / flow.shape[1], height / flow.shape[0]), np.float32)
         flow = cv2.resize(flow, (width, height), interpolation=cv2.INTER_LINEAR) * scale
         flow = _refine(_features(images[0]), _features(images[1]), flow, level, parameters)
     return flow
@@ -87,7 +88,7 @@ def _refine(
     """The outer and inner fixed-point iterations of one pyramid level; features `(H, W, 3)`, flow `(H, W, 2)`."""
     height, width = flow.shape[:2]
     grid = np.dstack(np.meshgrid(np.arange(width, dtype=np.float32), np.arange(height, dtype=np.float32)))
-    last = np.float32((width - 1, height - 1))
+    last = np.array((width - 1, height - 1), np.float32)
     smooth_first = _filter(first, _SMOOTHING, _SMOOTHING)
     for _ in range(parameters.outer_iterations + level):
         target = grid + flow

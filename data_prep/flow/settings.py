@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
+from typing import Any
 
 from data_prep.flow.algorithms import ALGORITHMS
 
@@ -39,6 +40,6 @@ class GivenFlowSettings:
     algorithm: str = "given"
 
 
-def preset_settings(algorithm: str, preset: str, **changes: object) -> FlowSettings:
+def preset_settings(algorithm: str, preset: str, **changes: Any) -> FlowSettings:
     """Returns the settings of an algorithm's preset; `changes` are other attributes of `FlowSettings`."""
     return FlowSettings(algorithm, preset, asdict(ALGORITHMS[algorithm].presets[preset]), **changes)

@@ -56,5 +56,5 @@ def _split(text: str) -> Iterator[tuple[int, list[str]]]:
         skipped += 1
     rest = text if not skipped else "".join(text.splitlines(keepends=True)[skipped:])
     reader = csv.reader(io.StringIO(rest, newline=""), delimiter=separator or ",")
-    for line in reader:
-        yield skipped + reader.line_num, line
+    for values in reader:
+        yield skipped + reader.line_num, values

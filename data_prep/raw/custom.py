@@ -104,7 +104,8 @@ def read_csv(
     try:
         names = _modalities(columns, modalities)
         _check_paths(path, names, lines)
-        rows, skipped, first_lines = [], [], {}
+        rows, skipped = [], []
+        first_lines: dict[str, int] = {}
         for number, values in lines:
             video_id = values.get("video_id", "")
             if values.get("split"):

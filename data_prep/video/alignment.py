@@ -56,7 +56,7 @@ class AlignedReader:
                 self.warnings.append(f"{errors[0]}; its frame is left out")
                 continue
             read += 1
-            yield frames
+            yield {modality: frame for modality, frame in frames.items() if isinstance(frame, Frame)}
         if not read:
             first = f"; the first: {self.warnings[0]}" if self.warnings else ""
             raise InputError(f"no frame can be read{first}")

@@ -82,7 +82,7 @@ def encode_depth(
         )
     readings = _readings(image)
     if settings.mode == "per_clip":
-        levels = _levels(readings, *clip_range)
+        levels = _levels(readings, *(clip_range or (0.0, 0.0)))
     elif is_bytes:
         levels = readings
     else:

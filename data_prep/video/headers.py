@@ -156,7 +156,10 @@ def _tiff_tags(content: bytes) -> dict[int, tuple[int, ...]]:
 
 
 def _pnm(content: bytes) -> Header:
-    kind, width, height, most = (int(value or 1) for value in _PNM.match(content).groups())
+    match = _PNM.match(content)
+    if not match:
+        raise ValueError("its header is none")
+    kind, width, height, most = (int(value or 1) for value in match.groups())
     row = width * (3 if kind == 6 else 1) * (2 if most > 255 else 1)
     needed = {4: (width + 7) // 8 * height, 5: row * height, 6: row * height}.get(kind, 0)  # 1 … 3 are text
     return Header("PNM", width, height, len(content) >= needed)

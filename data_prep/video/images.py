@@ -115,8 +115,8 @@ class ImageFolder:
                 raise InputError(self._without_images(list(names)))
             chosen = choose_series(images, self.modality) if self.pattern == "*" else sorted(images, key=natural_order)
             paths = tuple(self.path / name for name in chosen)
-            for path in paths if self.root else ():
-                if names[path.name] and not inside(path, self.root):
+            for path in paths:
+                if self.root and names[path.name] and not inside(path, self.root):
                     raise InputError(f"{path.name} is a link that leaves {self.root}; --allow_outside permits it")
             return ImageSequence(paths)
 

@@ -107,9 +107,9 @@ def _movie(content: bytes) -> Movie | None:
         track = _flat(inner) if kind == b"trak" else {}
         if track.get(b"hdlr", b"")[8:12] == b"vide":
             matrix = _versioned(track[b"tkhd"], is_track=True).matrix @ whole
-            turn = tuple(int(value) for value in np.sign(matrix).ravel())
+            a, b, c, d = (int(value) for value in np.sign(matrix).ravel())
             codec = track[b"stsd"][12:16].decode("latin-1")
-            return Movie(codec, _ORIENTATIONS.get(turn, 1), _shown(track, time_scale))
+            return Movie(codec, _ORIENTATIONS.get((a, b, c, d), 1), _shown(track, time_scale))
     return None
 
 

@@ -137,7 +137,7 @@ def read_variables(path: Path) -> dict[str, Variable]:
     return variables
 
 
-def read_slices(path: Path, variable: Variable, shape: tuple[int, int, int]) -> Iterator[np.ndarray]:
+def read_slices(path: Path, variable: Variable, shape: tuple[int, ...]) -> Iterator[np.ndarray]:
     """Yields the slices `(H, W)` of a variable of shape H × W × T one after the other.
 
     Raises:

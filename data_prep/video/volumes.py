@@ -20,6 +20,10 @@ class _Volume:
 
     path: Path
 
+    def declared_length(self) -> int:
+        """T, by the header."""
+        raise NotImplementedError
+
     @property
     def files(self) -> tuple[Path, ...]:
         """The file."""

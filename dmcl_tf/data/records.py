@@ -95,7 +95,8 @@ def _decode_context(context: bytes) -> About:
     try:
         numbers = {name: int(values[name][0]) for name in ("frames", "length", "height", "width")}
         texts = {name: values[name][0].decode() for name in ("video_id", "fingerprint")}
-        return About(**numbers, **texts, warnings=tuple(text.decode() for text in values["warnings"]))
+        warnings = tuple(text.decode() for text in values["warnings"])
+        return About(texts["video_id"], **numbers, fingerprint=texts["fingerprint"], warnings=warnings)
     except (KeyError, IndexError, TypeError, AttributeError, UnicodeDecodeError) as error:
         raise ValueError(f"its context lacks {error}") from None
 
@@ -239,7 +240,7 @@ def _entries(content: bytes) -> Iterator[tuple[str, bytes]]:
 
 def _feature_values(feature: bytes) -> list:
     """The values of a feature: byte strings, or whole numbers."""
-    values = []
+    values: list = []
     for kind, content in _fields(feature):
         if kind == 1:
             values += [value for _, value in _fields(content)]

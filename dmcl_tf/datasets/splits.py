@@ -6,7 +6,7 @@ import math
 import zlib
 from collections.abc import Iterable, Sequence
 from fractions import Fraction
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -77,8 +77,8 @@ def make_splits(dataset: Dataset, records: Records, protocol: Protocol) -> Split
         train, validation, warnings = _draw_validation(dataset, train, class_names, protocol, apart)
     if dataset.thin:
         train = dataset.thin(train, class_names, protocol)
-    ordered = (tuple(sorted(videos, key=lambda video: video.video_id)) for videos in (train, validation, test))
-    splits = Splits(*ordered, tuple(class_names))
+    ordered = [tuple(sorted(videos, key=lambda video: video.video_id)) for videos in (train, validation, test)]
+    splits = Splits(ordered[0], ordered[1], ordered[2], tuple(class_names))
     warnings += _check(dataset, records, splits, protocol, apart)
     return splits._replace(warnings=tuple(warnings))
 
@@ -113,11 +113,11 @@ def draw_per_class(
         class_names: by label.
         per_class: videos of each class, instead of the twentieth; of a class that is incomplete a tenth at most.
     """
-    videos = sorted(videos, key=lambda video: video.video_id)
-    np.random.RandomState(0).shuffle(videos)
-    wanted = max(1, int(len(videos) / len(class_names) * _SHARE)) if per_class is None else per_class
+    ordered: Any = sorted(videos, key=lambda video: video.video_id)
+    np.random.RandomState(0).shuffle(ordered)
+    wanted = max(1, int(len(ordered) / len(class_names) * _SHARE)) if per_class is None else per_class
     train, validation = [], []
-    for label, members in enumerate(_by_class(videos, class_names)):
+    for label, members in enumerate(_by_class(ordered, class_names)):
         count = min(wanted, len(members) - 1)
         if per_class is not None:
             count = min(count, max(1, len(members) // 10))

@@ -53,7 +53,8 @@ class Checkpoints:
         try:
             save(folder)
         except BaseException:
-            if checkpoint_epoch(find_checkpoint(folder)) != epoch:  # the former one is still the newest
+            newest = find_checkpoint(folder)
+            if newest and checkpoint_epoch(newest) != epoch:  # the former one is still the newest
                 for left in folder.glob(f"ckpt-{epoch}[._]*"):
                     remove(left)
             raise

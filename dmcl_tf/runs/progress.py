@@ -37,9 +37,10 @@ def find_checkpoint(directory: Path) -> Path | None:
         matches = [_LINE.fullmatch(line) for line in state.read_text(encoding="utf-8").splitlines()]
     except (OSError, UnicodeDecodeError) as error:
         raise _damaged(state, str(error)) from None
-    if not matches or not all(matches) or not matches[0][1] or not matches[0][0].startswith("model_"):
+    first = matches[0] if matches else None
+    if not first or not all(matches) or not first[1] or not first[0].startswith("model_"):
         raise _damaged(state, 'expected the line model_checkpoint_path: "ckpt-<epoch>" and the like')
-    path = directory / f"ckpt-{int(matches[0][1])}"
+    path = directory / f"ckpt-{int(first[1])}"
     for pattern in (f"{path.name}.index", f"{path.name}.data-*"):
         if not any(directory.glob(pattern)):
             raise _damaged(state, f"it names {path.name}, but there is no {pattern}")
@@ -88,7 +89,9 @@ def done_epochs(folder: RunFolder, config: Config) -> int:
     if rows not in (list(range(done)), list(range(done + 1))):
         fault = f"{folder.history_path.name} has {_epochs(rows)}"
     elif (best_epoch is None and selected) or (best_epoch is not None and best_epoch > min(done, config.epochs - 1)):
-        fault = "there is no best checkpoint" if best is None else f"the best checkpoint is of epoch {best_epoch + 1}"
+        fault = (
+            "there is no best checkpoint" if best_epoch is None else f"the best checkpoint is of epoch {best_epoch + 1}"
+        )
     else:
         return done
     there = "no last checkpoint" if last is None else f"a last checkpoint of epoch {done}"

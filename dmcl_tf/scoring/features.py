@@ -49,12 +49,12 @@ def extract(
     }
     videos = getattr(splits, split)
     dataset = pipeline.evaluation_dataset(records, splits, split, config, config.batch_size)
-    features = {key: [] for key in itertools.product(ways, config.modalities)}
+    features: dict[tuple[str, str], list] = {key: [] for key in itertools.product(ways, config.modalities)}
     with tqdm(total=len(videos), desc=f"features of {split} videos", unit="video", dynamic_ncols=True) as bar:
         try:
             for batch in dataset:
                 for modality, clips in batch["clips"].items():
-                    by_network = {way: [] for way in ways}
+                    by_network: dict[str, list] = {way: [] for way in ways}
                     for weights in networks:
                         network.set_weights(weights[modality])
                         for way, pooled in ways.items():
