@@ -1,6 +1,6 @@
 """How well the preparation of records uses several cores, on rendered clips.
 
-    python -m benchmarks.parallel
+    python benchmarks/parallel.py
 
 The same records are made with one process and with several, in turn; the efficiency is the ratio of their videos per
 second divided by the number of processes. Starting the processes, which a long run does once, is left out: the first
