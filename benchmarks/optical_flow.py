@@ -1,6 +1,6 @@
 """Speed and accuracy of the optical-flow algorithms on rendered clips, whose true flow is known from their geometry.
 
-    python benchmarks/optical_flow.py --size=80
+    python -m benchmarks.optical_flow --size=80
 
 Algorithms and presets take turns within one process on one core; the time is the median over the rounds. The end-point
 error is the mean distance in pixels between computed and true flow: on the body, where things move, and over the whole
@@ -9,16 +9,12 @@ frame. Below the table stands what storing the flow as JPEG adds to the error.
 
 from __future__ import annotations
 
-import sys
 import time
 from dataclasses import asdict
-from pathlib import Path
 
 import cv2
 import numpy as np
 from absl import flags
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from data_prep.flow.algorithms import ALGORITHMS
 from data_prep.flow.encoding import ENCODINGS, bound_in_pixels, decode_flow, encode_flow

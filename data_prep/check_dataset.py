@@ -92,7 +92,7 @@ def count_videos(
 ) -> dict[str, Table]:
     """Videos found, and published where that is known, in all ("") and by class, view and subject."""
     counts = Counter(video.label for video in videos)
-    tables = {
+    tables: dict[str, Table] = {
         "": {"videos": (len(videos), expected.get("videos"))},
         "class": {name: (counts[name], expected.get(name)) for name in class_names},
     }

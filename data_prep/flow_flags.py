@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import fields, replace
+from typing import Any
 
 from absl import flags
 
@@ -108,7 +109,7 @@ def flow_settings_from_flags(values: flags.FlagValues, *, default_preset: str) -
     return replace(settings, parameters=parameters)
 
 
-def _given_parameters(values: flags.FlagValues) -> Iterator[tuple[str, object]]:
+def _given_parameters(values: flags.FlagValues) -> Iterator[tuple[str, Any]]:
     """Yields name and value of each single parameter that flags give."""
     for name in (parameter.name for parameter in fields(TVL1Parameters)):
         value = values[f"tvl1_{name.rstrip('_')}"].value

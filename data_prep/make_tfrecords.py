@@ -201,7 +201,8 @@ def choose_videos(settings: RecordSettings, videos: Sequence[RawVideo]) -> list[
 def _kind(dataset: Dataset, video: RawVideo) -> tuple[str, ...]:
     """What `--limit` counts by: the class and, so that no protocol lacks it on a side, split or view or all sides."""
     protocols = dataset.settings["protocol"].choices if "protocol" in dataset.settings else ()
-    sides = [dataset.side(video, {"protocol": protocol}) for protocol in protocols]
+    row = Video(video.video_id, video.label, 0, 0, 0, "", "", attributes=video.attributes)
+    sides = [dataset.side(row, {"protocol": protocol}) for protocol in protocols]
     return (video.label, *(sides or [video.attributes.get("split", ""), video.attributes.get("view", "")]))
 
 
@@ -232,8 +233,8 @@ def _run(settings: RecordSettings, work: partial, videos: list[RawVideo]) -> Ite
         yield from local(videos)
         return
     yield from local(videos[: disk.SAMPLE])  # by which the disk is judged
-    options = {"options": settings.beam_options, "exchange": settings.records}
-    yield from run_beam(work, videos[disk.SAMPLE :], description="records", **options)
+    rest, exchange = videos[disk.SAMPLE :], settings.records
+    yield from run_beam(work, rest, description="records", options=settings.beam_options, exchange=exchange)
 
 
 def _killed(video: RawVideo) -> Skipped:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 from absl import flags
 
@@ -135,10 +136,11 @@ def raw_settings_from_flags(
     given = None if values.modalities is None else tuple(name.strip().lower() for name in values.modalities)
     source = values.flow_from or "rgb"
     reader = make_reader(dataset, options, [*given, source] if given and FLOW in given else given)
-    scale = values.scale or dataset.defaults.get("scale", Config.scale)
+    scale = values.scale or str(dataset.defaults.get("scale", Config.scale))
     if scale not in SCALES:
         raise InputError(f"--scale={scale}: expected one of {', '.join(SCALES)}")
-    size = values.frame_size or dataset.defaults.get("frame_size", SCALES[scale].get("frame_size", Config.frame_size))
+    usual: Any = dataset.defaults.get("frame_size", SCALES[scale].get("frame_size", Config.frame_size))
+    size: int = usual if values.frame_size is None else values.frame_size
     if size < 16:
         raise InputError(f"--frame_size={size}: expected 16 pixels or more")
     default = reader.modalities if with_flow else reader.recorded
@@ -163,7 +165,7 @@ def raw_settings_from_flags(
         depth_modalities=_depth_modalities(values, tuple(dict.fromkeys([*modalities, source]))),
         length_tolerance=values.length_tolerance,
         limits=Limits(values.max_pixels, values.max_frames),
-        root=Path(options["videos"]).expanduser().parent if "videos" in options else data_dir,
+        root=Path(str(options["videos"])).expanduser().parent if "videos" in options else data_dir,
         flow=_flow_from_flags(dataset, reader, values, modalities, "fast" if scale == "compact" else "default"),
     )
     return RawSettings(dataset.name, data_dir, videos, options, values.workers or default_workers())

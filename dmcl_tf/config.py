@@ -47,9 +47,6 @@ METHODS: dict[str, Method] = {
 }
 
 
-VARIANTS = ("authors", "tran2018", "testing")  # of the networks, in `dmcl_tf.networks`
-
-
 def _setting(default, text: str, choices: Collection[str] | None = None):
     return dataclasses.field(default=default, metadata={"help": text, "choices": choices})
 

@@ -26,7 +26,7 @@ from pathlib import Path
 from absl import flags
 
 from dmcl_tf import flag_groups
-from dmcl_tf.config import Config, resolve
+from dmcl_tf.config import Config
 from dmcl_tf.data.table import Records, read_description
 from dmcl_tf.datasets import dataset_of, find_dataset
 from dmcl_tf.datasets.base import Dataset, describe
@@ -100,9 +100,9 @@ def choose_data(
 
 
 def _frame_size(values: flags.FlagValues, dataset: Dataset) -> int:
+    given = values["frame_size"].value or dataset.defaults.get("frame_size")
     scale = values["scale"].value or dataset.defaults.get("scale", Config.scale)
-    usual = dataset.defaults.get("frame_size") or resolve(Config.recipe, scale, {}).frame_size
-    return values["frame_size"].value or usual
+    return given if isinstance(given, int) else flag_groups.make_config({"scale": scale}).frame_size
 
 
 def train(settings: TrainSettings) -> RunFolder:

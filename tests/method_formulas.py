@@ -1,7 +1,8 @@
 """Every method once more, in float64 and one sample at a time, with all that no gradient flows through apart.
 
-A formula takes the logits z (M, C) of one sample, the same logits again as `fixed`, the label, what the method was given
-or drew, and its weights; soft targets, winners and assignments come from `fixed`. Moving z alone shows the gradient.
+A formula takes the logits z (M, C) of one sample, the same logits again as `fixed`, the label, what the method was
+given or drew, and its weights; soft targets, winners and assignments come from `fixed`. Moving z alone shows the
+gradient.
 """
 
 from __future__ import annotations

@@ -61,7 +61,9 @@ def _die_once(path: str) -> str:
 
 
 def test_what_was_killed_by_chance_is_done_again(tmp_path):
-    paths = [str(tmp_path / name) for name in "ab"]
+    paths = [str(tmp_path / name) for name in "abcd"]
+    for path in paths[1:]:
+        Path(path).touch()
     assert sorted(run_parallel(_die_once, paths, workers=2, description="work")) == paths
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import subprocess
 import sys
@@ -21,6 +22,7 @@ from data_prep.synthetic.rendering.clip import frame_names, render, stage
 from data_prep.synthetic.rendering.raycast import cast
 from data_prep.synthetic.rendering.scene import dress, furnish
 from dmcl_tf.errors import InputError
+from dmcl_tf.files import atomic_path
 
 ROOT = Path(__file__).resolve().parents[1]
 CLIP = "a11_s03_e00_v02"
@@ -223,7 +225,10 @@ def test_folder_is_rendered_resumed_and_the_unusable_listed(tmp_path):
     (source / "a03_s01_e00_v01.json").write_text('{"skeletons": [[[0.1, ')
     (source / "a04_s01_e00_v01.json").write_bytes(b"")
     (source / "a05_s01_e00_v01.json").write_text('{"bones": 1}')
-    left_over = output / "multiview_action/view_2/a11_s03_e00.partial"
+    with atomic_path(output / "multiview_action/view_2/a11_s03_e00") as here:
+        here.mkdir()
+    (output / "multiview_action/view_2/a11_s03_e00").rmdir()
+    left_over = here.with_name(here.name.replace(f"-{os.getpid()}.", "-99999999."))  # of a process that is no more
     left_over.mkdir(parents=True)
     (left_over / "frame_1_tc_1_rgb.jpg").write_bytes(b"half")
 
@@ -292,7 +297,7 @@ def test_impossible_sizes_are_refused(tmp_path, size):
 
 
 def _script(*arguments: str, cwd: Path = ROOT) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, str(ROOT / "data_prep/render_skeletons.py"), *arguments]
+    command = [sys.executable, "-m", "data_prep.render_skeletons", *arguments]
     return subprocess.run(command, cwd=cwd, capture_output=True, text=True, check=False)
 
 

@@ -19,13 +19,11 @@ def video(video_id, label, **attributes):
     return Video(video_id, label, 9, 9, 1, "", "", "", {name: str(value) for name, value in attributes.items()})
 
 
-def table(videos, class_names=None):
-    names = class_names or tuple(dict.fromkeys(each.label for each in videos))
-    return Records(Path("there"), Description("custom", "x", "", tuple(names), ("rgb",), 80, 95), tuple(videos))
-
-
 def split(name, videos, **changes):
-    return make_splits(DATASETS[name], table(videos), DATASETS[name].protocol(changes))
+    names = tuple(dict.fromkeys(each.label for each in videos))
+    description = Description(DATASETS[name].folder, "x", "", names, ("rgb",), 80, 95)
+    records = Records(Path("there"), description, tuple(videos))
+    return make_splits(DATASETS[name], records, DATASETS[name].protocol(changes))
 
 
 def nwucla(per_class=40):
@@ -185,6 +183,12 @@ def test_no_test_videos_are_a_warning_and_a_lacking_class_is_an_error():
     videos = [each for each in nwucla(2) if not (each.label == "carry" and each.attributes["view"] != "3")]
     with pytest.raises(InputError, match=r"the train split \(train_views 1,2, test_view 3\) has no video of class 'ca"):
         split("nwucla", videos)
+
+
+def test_records_of_another_data_set():
+    records = Records(Path("there"), Description("nwucla", "x", "", ("a",), ("rgb",), 80, 95), ())
+    with pytest.raises(InputError, match="there holds records of nwucla, not of demo"):
+        make_splits(DATASETS["demo"], records, DATASETS["demo"].protocol({}))
 
 
 def test_settings_that_a_data_set_does_not_have():

@@ -3,6 +3,7 @@
 import dataclasses
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -18,6 +19,7 @@ import tensorflow as tf
 from tiny import split, write_records
 
 from dmcl_tf.config import Config, reported_accuracies, resolve
+from dmcl_tf.data import pipeline
 from dmcl_tf.data import records as format_
 from dmcl_tf.datasets import DATASETS
 from dmcl_tf.errors import InputError
@@ -125,8 +127,6 @@ def test_a_complete_run_is_left_alone(whole, records, capsys):
 
 def test_a_run_that_lost_files_is_refused(whole, records, tmp_path):
     """It would be trained again and overwritten."""
-    import shutil
-
     for lost in ("history.csv", "last", "last/checkpoint"):
         directory = tmp_path / lost.replace("/", " ")
         shutil.copytree(whole.directory, directory)
@@ -220,23 +220,6 @@ def test_killed_at_any_moment_and_continued_equals_uninterrupted(recorded, unint
             np.testing.assert_array_equal(actual[name], value, err_msg=name)
 
 
-def test_a_method_that_draws_continues_with_what_it_would_have_drawn(records, tmp_path, monkeypatch):
-    settings, save_last = {"method": "random_teacher", "epochs": 2}, Checkpoints.save_last
-    expected = run(records, tmp_path / "whole", **settings).read_history()
-
-    def killed(checkpoints, epoch):
-        save_last(checkpoints, epoch)
-        raise Killed
-
-    monkeypatch.setattr(Checkpoints, "save_last", killed)
-    with pytest.raises(Killed):
-        run(records, tmp_path / "killed", **settings)
-    monkeypatch.setattr(Checkpoints, "save_last", save_last)
-    continued = run(records, tmp_path / "killed", **settings).read_history()
-    pd.testing.assert_frame_equal(continued, expected, rtol=1e-6)
-    assert len(expected) == 2
-
-
 def test_a_loss_that_is_not_finite_stops_the_run_and_names_the_videos(records, tmp_path):
     with pytest.raises(InputError) as caught:
         run(records, tmp_path / "run", learning_rate=1e38, warmup_epochs=0, value_range="0..255")
@@ -247,8 +230,6 @@ def test_a_loss_that_is_not_finite_stops_the_run_and_names_the_videos(records, t
 
 def test_the_batch_that_is_not_finite_is_named_in_any_step(records, tmp_path, monkeypatch):
     """The videos are those that the step was given, also in a run that continues."""
-    from dmcl_tf.data import pipeline
-
     shown, original = [], pipeline.training_dataset
 
     def spoiled(records, splits, config, first_epoch=0):
@@ -271,14 +252,10 @@ def test_the_batch_that_is_not_finite_is_named_in_any_step(records, tmp_path, mo
     assert str(again.value) == str(caught.value)
 
 
-@pytest.mark.parametrize("name", ["train", "validation"])
-def test_a_damaged_record_is_named(tmp_path, name):
+def test_a_damaged_record_is_named(tmp_path):
     records = write_colored(tmp_path / "records", train=4, validation=2)
-    path = format_.record_path(records.directory, f"{name}-1")
-    content = bytearray(path.read_bytes())
-    content[-300:-200] = bytes(100)
-    path.write_bytes(content)
-    # zeros within a JPEG may be decoded without complaint, which only the checksum sees
+    path = format_.record_path(records.directory, "train-1")
+    content = path.read_bytes()
     path.write_bytes(content[: len(content) // 3] + bytes(len(content) - len(content) // 3))
     with pytest.raises(InputError, match=rf"{path} is damaged: delete it and run data_prep/make_tfrecords\.py"):
         run(records, tmp_path / "run")
@@ -305,7 +282,7 @@ def test_a_batch_that_does_not_divide_among_the_devices_is_refused(records):
 
 
 def command(records, checkpoints):
-    config, usual = make_config(epochs=EPOCHS, modalities=("rgb",)), resolve("authors", "full", {})
+    config, usual = make_config(epochs=EPOCHS, method="random_teacher"), resolve("authors", "full", {})
     names = [field.name for field in dataclasses.fields(Config)]
     settings = {name: getattr(config, name) for name in names if getattr(config, name) != getattr(usual, name)}
     flags = [f"--{name}={','.join(v) if isinstance(v, tuple) else v}" for name, v in settings.items()]
@@ -333,10 +310,13 @@ def wait_for_rows(process, history, rows):
 
 @pytest.fixture(scope="module")
 def runs(records, tmp_path_factory):
-    """The folders of an uninterrupted run and of one stopped by signals, after two and three epochs, and continued."""
+    """The folders of an uninterrupted run and of one stopped by signals, after two and three epochs, and continued.
+
+    Their method draws, which must go on with what it would have drawn.
+    """
     folders = [tmp_path_factory.mktemp(name) for name in ("uninterrupted", "killed")]
     whole, killed = (start(command(records, folder)) for folder in folders)
-    directories = [folder / "custom" / "dmcl" / "authors-full-seed0" for folder in folders]
+    directories = [folder / "custom" / "random_teacher" / "authors-full-seed0" for folder in folders]
     history = directories[1] / "history.csv"
     wait_for_rows(killed, history, 2)
     killed.send_signal(signal.SIGKILL)

@@ -88,7 +88,7 @@ def check_record(video: Video, *, expected: Expected) -> CheckedRecord:
         if len(frames) != about.length:
             report(f"{modality} has {len(frames)} frames, but its length is {about.length}")
     blank = {modality: _check_frames(modality, frames, size, report) for modality, frames in contents.items()}
-    known = []
+    known: list[str] = []
     for modality, reason in _shows_nothing(contents, blank).items():
         is_known = any(warning.startswith(f"{modality} is blank") for warning in video.warnings.split(" | "))
         (known if is_known else problems).append(f"{video.video_id}: {reason}")

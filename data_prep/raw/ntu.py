@@ -17,7 +17,7 @@ from pathlib import Path
 
 from data_prep.raw.base import Listing, RawVideo, Reader, Skipped
 from data_prep.video.depth import DepthSettings
-from data_prep.video.sources import ImageFolder, VideoFile
+from data_prep.video.sources import ImageFolder, Source, VideoFile
 from dmcl_tf.datasets.ntu_actions import ACTIONS
 from dmcl_tf.errors import InputError
 
@@ -75,7 +75,7 @@ def match_names(rgb: Path, with_rgb: set[str], depth: Path, with_depth: set[str]
         elif name not in with_rgb:
             skipped.append(Skipped(name, f"{depth / name}: there is no {rgb / name}{_RGB_ENDING}; unpack it"))
         else:
-            sources = {
+            sources: dict[str, Source] = {
                 "rgb": VideoFile(rgb / f"{name}{_RGB_ENDING}"),
                 "depth": ImageFolder(depth / name, DEPTH_FOLDERS[depth.name]),
             }

@@ -42,11 +42,13 @@ def list_videos(data_dir: Path) -> Listing:
     views = [view for view in VIEWS if (root / f"view_{view}").is_dir()]
     if not views:
         raise InputError(f"{data_dir}: expected multiview_action/view_1 … view_3 there; {HOW_TO_GET}")
-    videos, skipped, warnings = [], [], []
+    videos: list[RawVideo] = []
+    skipped: list[Skipped] = []
+    warnings: list[Skipped] = []
     for view in views:
         for folder in sorted(path for path in (root / f"view_{view}").iterdir() if path.is_dir()):
             try:
-                video = _read_folder(folder, view, warnings)
+                video: RawVideo | Skipped = _read_folder(folder, view, warnings)
             except OSError as error:
                 video = Skipped(f"{folder.name}_v{view:02d}", f"{folder}: {error.strerror}")
             if isinstance(video, RawVideo):

@@ -44,7 +44,9 @@ def list_videos(data_dir: Path) -> Listing:
     """
     data_dir = Path(data_dir)
     rgb, depth = (_find(data_dir, kind, folders) for kind, folders in (("RGB", RGB_FOLDERS), ("depth", DEPTH_FOLDERS)))
-    found, skipped, warnings = {"rgb": {}, "depth": {}}, [], []
+    found: dict[str, dict[tuple[int, int, int], Path]] = {"rgb": {}, "depth": {}}
+    skipped: list[Skipped] = []
+    warnings: list[Skipped] = []
     for modality, folder in (("rgb", rgb), ("depth", depth)):
         for path in _entries(folder):
             name = _VIDEO.fullmatch(path.name)
@@ -58,7 +60,7 @@ def list_videos(data_dir: Path) -> Listing:
                 warnings.append(Skipped(_video_id(action, subject, view), reason))
     videos, excluded = [], []
     for key in sorted(found["rgb"].keys() | found["depth"].keys()):
-        paths = {modality: paths.get(key) for modality, paths in found.items()}
+        paths = {modality: paths[key] for modality, paths in found.items() if key in paths}
         video_id = _video_id(*key)
         if video_id in UNPAIRED:
             excluded.append(Skipped(video_id, "its RGB and depth are known not to be of one performance"))
@@ -92,14 +94,14 @@ def _video_id(action: int, subject: int, view: int) -> str:
 
 
 def _read_video(
-    video_id: str, key: tuple[int, int, int], paths: dict[str, Path | None], warnings: list[Skipped]
+    video_id: str, key: tuple[int, int, int], paths: dict[str, Path], warnings: list[Skipped]
 ) -> RawVideo | Skipped:
     """Returns the video, or why there is none; appends to `warnings`."""
     action, subject, view = key
     if not 1 <= action <= len(ACTIONS) or view not in VIEWS:
         return Skipped(video_id, f"{video_id}: expected actions 1 … {len(ACTIONS)} and views 1 … {len(VIEWS)}")
     for modality, other in (("rgb", "depth"), ("depth", "rgb")):
-        if paths[modality] is None:
+        if modality not in paths:
             return Skipped(video_id, f"{paths[other]}: there is no {modality} of this performance; unpack it again")
     label, attributes = ACTIONS[action - 1], {"subject": str(subject), "view": str(view)}
     images = _images(paths["rgb"], _RGB_FRAME)

@@ -15,7 +15,7 @@ import shlex
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import cv2
 
@@ -103,5 +103,5 @@ def _to_text(value: object) -> str:
     return base64.b64encode(pickle.dumps(value)).decode("ascii")
 
 
-def _from_text(text: str) -> object:
+def _from_text(text: str) -> Any:
     return pickle.loads(base64.b64decode(text))

@@ -76,15 +76,17 @@ def _run_in_processes(
 ) -> Iterator[Result]:
     left = iter(items)
     while suspects := (yield from _run_pool(function, left, workers)):
-        for item in suspects:
-            if not (yield from _run_pool(function, iter([item]), 1)):
-                continue
-            if killed is None:
-                raise InputError(
-                    "a process was killed twice at the same work, perhaps for lack of memory: run the same command "
-                    "again, with fewer --workers"
-                )
-            yield killed(item)
+        while suspects:
+            rest = iter(suspects)
+            unfinished = yield from _run_pool(function, rest, 1)
+            if unfinished:  # one process works in order, so that it was killed at the first of them
+                if killed is None:
+                    raise InputError(
+                        "a process was killed twice at the same work, perhaps for lack of memory: run the same command "
+                        "again, with fewer --workers"
+                    )
+                yield killed(unfinished[0])
+            suspects = [*unfinished[1:], *rest]
 
 
 def _run_pool(

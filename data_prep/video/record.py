@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Optional, Union
+from typing import Any, Optional, Union
 
 import cv2
 import numpy as np
@@ -92,12 +92,12 @@ class VideoSettings:
         return text if self.root is None else text.replace(f"{shown(self.root)}/", "")
 
     @cached_property
-    def description(self) -> dict[str, object]:
+    def description(self) -> dict[str, Any]:
         """All that shapes a record, as the attributes of `dmcl_tf.data.table.Description` and JSON values."""
         distances = [modality for modality in self.recorded if modality in self.depth_modalities]
-        flow = asdict(self.flow) if self.flow else None
-        if self.computed_flow:
-            flow["bound_in_pixels"] = bound_in_pixels(self.flow.bound, self.size, self.size)
+        flow: dict[str, object] | None = asdict(self.flow) if self.flow else None
+        if flow and self.computed_flow:
+            flow["bound_in_pixels"] = bound_in_pixels(self.computed_flow.bound, self.size, self.size)
         return {
             "modalities": self.modalities,
             "frame_size": self.size,
@@ -123,9 +123,10 @@ def make_record(video: RawVideo, *, settings: VideoSettings, directory: Path) ->
         if row is None:
             write_record(path, record_video(video, settings, current))
             row = _read_row(video, path, current)
-        return row
+        return row or Skipped(video.video_id, f"{path} was changed while it was written")
     except Exception as error:
-        if is_disk_full(error) or (is_wrong_place(error) and str(directory) in str(error.filename)):
+        here = str(directory) in str(getattr(error, "filename", ""))
+        if is_disk_full(error) or (is_wrong_place(error) and here):
             raise
         return Skipped(video.video_id, reason_of(error))
 
@@ -220,8 +221,8 @@ def flow_images(images: Iterable[np.ndarray], settings: FlowSettings) -> Iterato
         settings: how it is computed and stored.
     """
     grey = [image if image.ndim == 2 else cv2.cvtColor(image, cv2.COLOR_BGR2GRAY) for image in images]
-    bound = bound_in_pixels(settings.bound, *grey[0].shape)
     for flow in compute_flow(grey, ALGORITHMS[settings.algorithm].make(settings.parameters)):
+        bound = bound_in_pixels(settings.bound, *flow.shape[:2])
         blue_green_red = np.ascontiguousarray(encode_flow(flow, bound, settings.encoding)[..., ::-1])
         yield encode_jpeg(blue_green_red, settings.quality, full_chroma=True)
 
@@ -237,7 +238,7 @@ class FrameEncoder:
         self._settings = settings
         self._is_depth = modality in settings.depth_modalities
         self.is_blank = True
-        self._clip_range = None
+        self._clip_range: tuple[float, float] | None = None
         if self._is_depth and settings.depth.mode == "per_clip":
             frames = (frame for frame in source.frames(settings.limits) if isinstance(frame, Frame))
             self._clip_range = reading_range(frame.image for frame in frames)

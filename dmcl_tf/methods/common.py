@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple, Optional
+from typing import NamedTuple
 
 import tensorflow as tf
 
@@ -12,23 +12,23 @@ class Outputs(NamedTuple):
 
     Attributes:
         logits: (M, B, C) float32.
-        features: (M, B, F) float32, what the logits are computed from; for methods that ask for them.
+        features: (M, B, F) float32, what the logits are computed from; None for methods that do not ask for them.
     """
 
     logits: tf.Tensor
-    features: Optional[tf.Tensor] = None
+    features: tf.Tensor = None
 
 
 class Step(NamedTuple):
     """What a training step gives beside outputs and labels.
 
     Attributes:
-        seed: (2,) integers, another at each step and replica, for methods that draw.
-        teacher_logits: (B, C) float32 of frozen networks, for methods that need a teacher.
+        seed: (2,) integers, another at each step and replica, for methods that draw; else it may be None.
+        teacher_logits: (B, C) float32 of frozen networks, for methods that need a teacher; None without one.
     """
 
-    seed: Optional[tf.Tensor] = None
-    teacher_logits: Optional[tf.Tensor] = None
+    seed: tf.Tensor = None
+    teacher_logits: tf.Tensor = None
 
 
 def cross_entropy(logits: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:

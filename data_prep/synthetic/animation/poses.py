@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -39,7 +40,7 @@ _LIMITS = {"pelvis_pitch": (-15, 60), "lean": (-25, 75), "bend": (-30, 30), "twi
 _ELBOW = (35.0, 170.0)  # inner angle
 _KNEE = (50.0, 176.0)
 
-Pose = Mapping[str, "float | tuple[float, float, float]"]
+Pose = Mapping[str, Any]  # joints: (x, y, z); angles and the like: one number
 Keyframes = Sequence[tuple[float, Pose]]
 
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -14,6 +15,7 @@ from data_prep.running.processes import run_parallel
 from data_prep.synthetic.clip_id import parse_clip_id
 from data_prep.synthetic.demo_skeletons import demo_clip_ids, demo_skeletons
 from data_prep.synthetic.rendering.clip import write_clip
+from data_prep.video.opening import read_file
 from dmcl_tf.errors import InputError
 from dmcl_tf.files import read_json, remove_stale, write_json
 
@@ -40,9 +42,10 @@ class RenderSummary:
 
 def load_skeletons(path: Path) -> np.ndarray:
     """Reads the (L, 20, 3) skeletons of a JSON file; raises `InputError` naming the file."""
+    text = read_file(path)
     try:
-        content = json.loads(path.read_bytes())
-    except (OSError, ValueError) as error:
+        content = json.loads(text)
+    except (ValueError, RecursionError) as error:
         raise InputError(f"{path}: not a readable JSON file ({error}); copy it again") from None
     if not isinstance(content, dict) or "skeletons" not in content:
         raise InputError(f"{path}: has no key 'skeletons'; expected a skeleton file of NW-UCLA")
@@ -89,8 +92,8 @@ def _read_file(path: Path) -> np.ndarray:
 
 
 def _render_all(
-    clips: list[tuple[str, object]],
-    read: Callable[[object], np.ndarray],
+    clips: Sequence[tuple[str, Any]],
+    read: Callable[[Any], np.ndarray],
     output: Path,
     *,
     size: int,
