@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 
 import keras
@@ -70,8 +71,13 @@ def prepare_clips(clips: tf.Tensor, config: Config) -> tf.Tensor:
     return network_input(tf.reshape(images, (shape[0], shape[1], crop, crop, 3)), config.value_range)
 
 
+def clip_logits(network: keras.Model, config: Config, clips: tf.Tensor) -> tf.Tensor:
+    """What one network says of clips as a camera gives them: (N, T, H, W, 3) uint8 → logits (N, C)."""
+    return network(prepare_clips(clips, config))["logits"]
+
+
 def predict(
-    networks: Callable[[Mapping[str, tf.Tensor]], Mapping[str, tf.Tensor]],
+    networks: Mapping[str, Callable[[tf.Tensor], tf.Tensor]],
     clips: Mapping[str, tf.Tensor],
     config: Config,
     class_names: Sequence[str],
@@ -79,7 +85,7 @@ def predict(
     """What any subset of the modalities says: the mean of their logits.
 
     Args:
-        networks: an ensemble, or another function from clips by modality to logits (N, C) by modality.
+        networks: modality → function as of `clip_logits`.
         clips: modality → (N, T, H, W, 3) uint8.
         config: of the run.
         class_names: by label.
@@ -92,8 +98,7 @@ def predict(
         InvalidArgumentError: clips of another shape.
     """
     checked = check_clips(clips, config)
-    by_modality = networks({modality: prepare_clips(clip, config) for modality, clip in checked.items()})
-    logits = tf.add_n(list(by_modality.values())) / len(by_modality)
+    logits = tf.add_n([networks[modality](clip) for modality, clip in checked.items()]) / len(checked)
     probabilities = tf.nn.softmax(logits)
     scores, labels = tf.math.top_k(probabilities, min(_TOP, len(class_names)))
     classes = tf.gather(tf.constant(class_names), labels)
@@ -119,12 +124,12 @@ def write_saved_model(
     archive = keras.export.ExportArchive()
     for network in ensemble.networks.values():
         archive.track(network)
-    clip = tf.TensorSpec((None, None, config.crop_size, config.crop_size, 3), tf.float32)
-    # each network is traced once and called by every signature that needs it
-    traced = {m: tf.function(network, input_signature=[clip]) for m, network in ensemble.networks.items()}
-
-    def networks(clips):
-        return {modality: traced[modality](clips[modality])["logits"] for modality in clips}
+    clip = tf.TensorSpec((None, config.clip_frames, None, None, 3), tf.uint8)
+    # each is traced once and called by every signature that needs it
+    networks = {
+        modality: tf.function(partial(clip_logits, network, config), input_signature=[clip])
+        for modality, network in ensemble.networks.items()
+    }
 
     def serve(clips):
         return predict(networks, clips, config, class_names)

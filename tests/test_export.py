@@ -8,25 +8,21 @@ import os
 import shutil
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 
-import cv2
 import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from tiny import MODALITIES, split
+from tiny import MODALITIES
 from tiny_run import make_config, make_run, parse_flags, save_checkpoint, smooth_clips, write_noisy_records
 
-from data_prep.video.frames import resize
 from dmcl_tf import export as script
 from dmcl_tf import serving
-from dmcl_tf.data import pipeline
-from dmcl_tf.data.records import decode_video, draw_clips, read_record
 from dmcl_tf.errors import InputError, is_wrong_place
 from dmcl_tf.export import ExportSettings, export
 from dmcl_tf.files import atomic_path, lock
-from dmcl_tf.networks.ensemble import make_ensemble
 from dmcl_tf.runs import checkpoints
 from dmcl_tf.runs.checkpoints import restore_ensemble
 from dmcl_tf.runs.folder import RunFolder
@@ -122,12 +118,17 @@ def serve(version, directory, *batches):
     return served
 
 
+def as_functions(ensemble, config):
+    return {modality: partial(serving.clip_logits, net, config) for modality, net in ensemble.networks.items()}
+
+
 def in_memory(folder, clips, subsets=SUBSETS, precision="float32"):
     """The same from the ensemble itself, signature by signature."""
     run = folder.load()
     ensemble, _ = restore_ensemble(folder, "best", precision=precision)
+    networks = as_functions(ensemble, run.config)
     return {
-        name: serving.predict(ensemble, {modality: clips[modality] for modality in subset}, run.config, run.class_names)
+        name: serving.predict(networks, {modality: clips[modality] for modality in subset}, run.config, run.class_names)
         for name, subset in subsets.items()
     }
 
@@ -155,28 +156,6 @@ def test_every_signature_gives_what_the_ensemble_gives(exported, trained, tmp_pa
         certain = [served[name]["probabilities"].max() for name in SUBSETS]
         assert min(certain) < 0.99  # else anything would look equal
         assert np.abs(served["rgb"]["logits"] - served["depth"]["logits"]).max() > 1e-3
-
-
-def test_predictions_are_ordered_and_of_the_mean_of_logits(trained):
-    clips = smooth_clips(40, 40)
-    ensemble, _ = restore_ensemble(trained, "best")
-    config, class_names = make_config(), trained.load().class_names
-    predicted = serving.predict(ensemble, clips, config, class_names)
-    logits = ensemble({modality: clips[modality][:, :, 4:36, 4:36].astype(np.float32) for modality in MODALITIES})
-    mean = tf.add_n([logits[modality] for modality in MODALITIES]) / 3
-    np.testing.assert_allclose(predicted["logits"], mean, atol=1e-5)
-    expected = tf.nn.softmax(mean).numpy()
-    np.testing.assert_allclose(predicted["probabilities"], expected, atol=1e-6)
-    order = np.argsort(-expected, axis=1)[:, :5]
-    np.testing.assert_allclose(predicted["scores"], np.take_along_axis(expected, order, axis=1), atol=1e-6)
-    names = [[class_names[label].encode() for label in row] for row in order]
-    assert predicted["classes"].numpy().tolist() == names
-
-
-def test_fewer_than_five_classes():
-    ensemble = make_ensemble(make_config(modalities=("rgb",), select_by="rgb"), 3)
-    predicted = serving.predict(ensemble, {"rgb": smooth_clips(40, 40)["rgb"]}, make_config(), ("a", "b", "c"))
-    assert predicted["classes"].shape == predicted["scores"].shape == (2, 3)
 
 
 def test_saved_model_cli(exported, trained, tmp_path):
@@ -219,41 +198,6 @@ def test_modalities_of_different_numbers_of_clips_are_refused_by_the_graph(signa
         tf.errors.InvalidArgumentError, match=r"depth: expected .*N ≥ 1 as of rgb; got.*\[3 8 40 40 3\]"
     ):
         signatures["rgb_depth"](**clips)
-
-
-@pytest.mark.parametrize("size", [(120, 160), (48, 64), (40, 64), (41, 43), (20, 30), (30, 90), (40, 40)])
-def test_frames_are_resized_as_the_records_are(size):
-    clips = np.stack([smooth_clips(*size)["rgb"], np.random.RandomState(0).randint(0, 256, (2, 8, *size, 3))])
-    clips = clips.reshape(-1, 8, *size, 3).astype(np.uint8)
-    prepared = serving.prepare_clips(tf.constant(clips), make_config()).numpy()
-    expected = np.stack([[resize(image, 40)[4:36, 4:36] for image in clip] for clip in clips])
-    assert prepared.shape == expected.shape
-    assert prepared.dtype == np.float32
-    assert np.abs(prepared - expected).max() <= 1
-    if size == (40, 40):
-        np.testing.assert_array_equal(prepared, expected)
-    elif size == (120, 160):  # the area average, not samples of it
-        sampled = np.stack(
-            [
-                [cv2.resize(image, (40, 40), interpolation=cv2.INTER_LINEAR)[4:36, 4:36] for image in clip]
-                for clip in clips
-            ]
-        )
-        assert np.abs(prepared - sampled).max() > 20
-
-
-@pytest.mark.parametrize("value_range", ["0..255", "-1..1"])
-def test_stored_frames_are_fed_as_in_the_evaluation(records, value_range):
-    config, splits = make_config(value_range=value_range), split(records)
-    (batch,) = pipeline.evaluation_dataset(records, splits, "test", config, 7).as_numpy_iterator()
-    video = splits.test[batch["index"][3]]
-    _, frames = decode_video(read_record(records.path(video)))
-    for modality in MODALITIES:
-        images = np.stack([tf.io.decode_jpeg(jpeg, 3).numpy() for jpeg in frames[modality]])
-        prepared = serving.prepare_clips(tf.constant(images[draw_clips(video.video_id, video.length)]), config)
-        expected = pipeline.network_input(batch["clips"][modality][3], value_range)
-        np.testing.assert_array_equal(prepared, expected)
-        assert float(tf.reduce_min(prepared)) < 0 or value_range == "0..255"
 
 
 @pytest.mark.usefixtures("empty_models")
