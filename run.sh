@@ -37,8 +37,8 @@ interrupted. Some flags:
   --part=3/100                     prepares a fixed hundredth of the videos, for schedulers
   --runner=beam --beam_options=…   prepares the records as an Apache Beam pipeline
 
-Environment: PYTHON, the interpreter (python3); VENV, where packages are installed (.venv); DATA_ROOT, the folder
-that holds the data sets (data).
+Environment: PYTHON, the interpreter (python3); VENV, where packages are installed (.venv); EXTRAS, extras of
+pyproject.toml to install as well, such as beam; DATA_ROOT, the folder that holds the data sets (data).
 HELP
 }
 
@@ -53,7 +53,7 @@ prepare_environment() {
   if command -v nvidia-smi >/dev/null && nvidia-smi -L >/dev/null 2>&1; then
     extra=("tensorflow[and-cuda]")
   fi
-  stamp="$version ${extra[*]-} $PWD $(cat requirements.txt pyproject.toml | "$python" -c 'import hashlib, sys; print(hashlib.sha256(sys.stdin.buffer.read()).hexdigest())')"
+  stamp="$version ${extra[*]-} ${EXTRAS-} $PWD $(cat requirements.txt pyproject.toml | "$python" -c 'import hashlib, sys; print(hashlib.sha256(sys.stdin.buffer.read()).hexdigest())')"
   if [ -f "$VENV/complete" ] && [ "$(cat "$VENV/complete")" = "$stamp" ]; then
     return
   fi
@@ -77,6 +77,9 @@ prepare_environment() {
   rm -f "$VENV/complete"
   "$python" -m venv --clear "$VENV"
   "$VENV/bin/python" -m pip install --quiet --disable-pip-version-check -r requirements.txt "${extra[@]+"${extra[@]}"}"
+  if [ -n "${EXTRAS-}" ]; then
+    "$VENV/bin/python" -m pip install --quiet --disable-pip-version-check --editable ".[$EXTRAS]"
+  fi
   printf '%s' "$stamp" >"$VENV/complete"
   exec 9>&-
 }

@@ -1,6 +1,6 @@
-"""How to compute a factorised convolution: 2-D kernels on folded axes, as `dmcl_tf.networks.layers`, against 3-D kernels.
+"""How to compute a factorised convolution: 2-D kernels on folded axes, as `networks.layers`, against 3-D kernels.
 
-    python benchmarks/convolution.py
+    python -m benchmarks.convolution
 
 Forward and backward pass of one network in both formulations, with equal weights; that their outputs are equal is
 checked first, and how far their gradients differ is printed for float32. No weights are updated: with 3-D kernels in
@@ -10,23 +10,19 @@ contestants are batch normalisation with gradients, on tensors of rank 5 and wit
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable
 from functools import partial
-from pathlib import Path
 
 import keras
 import numpy as np
 import tensorflow as tf
 from absl import flags
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-
 from benchmarks.train_step import random_batch
 from benchmarks.turns import Step, machine, print_ratio, print_turns, take_turns
-from dmcl_tf import methods as objectives
-from dmcl_tf.config import Config, resolve
+from dmcl_tf.config import VARIANTS, Config, resolve
 from dmcl_tf.errors import run_script
+from dmcl_tf.methods import cross_entropy
 from dmcl_tf.networks.ensemble import make_ensemble
 from dmcl_tf.networks.layers import Convolution
 
@@ -68,13 +64,13 @@ def gradient_functions(config: Config) -> dict[str, Callable[[], list[tf.Tensor]
     clips = batch["clips"][modality]
     folded = make_ensemble(config, 10).networks[modality]
     networks = {"folded 2-D": folded, "3-D": with_3d_kernels(folded)}
-    outputs = [network(clips[:2]).numpy() for network in networks.values()]
+    outputs = [network(clips[:2])["logits"].numpy() for network in networks.values()]
     tolerance = 1e-4 if config.precision == "float32" else 0.1
     np.testing.assert_allclose(*outputs, rtol=tolerance, atol=tolerance * np.abs(outputs[0]).max())
 
     def gradients(network):
         with tf.GradientTape() as tape:
-            loss = objectives.independent(network(clips, training=True)[None], batch["label"]).loss
+            loss = cross_entropy(network(clips, training=True)["logits"][None], batch["label"])
         return tape.gradient(loss, network.trainable_variables)
 
     return {
@@ -128,6 +124,7 @@ def define_flags(flag_values: flags.FlagValues = flags.FLAGS) -> None:
     flags.DEFINE_integer("size", 64, "Height and width of the clips: 64, 112, 224, …", 16, flag_values=flag_values)
     flags.DEFINE_integer("width", 16, "Channels of the first stage; 64 is full size.", 1, flag_values=flag_values)
     flags.DEFINE_integer("batch", 16, "Clips per step.", 1, flag_values=flag_values)
+    flags.DEFINE_enum("variant", "authors", VARIANTS, "The network.", flag_values=flag_values)
     flags.DEFINE_list("precisions", ["float32", "bfloat16"], "Which to compare in.", flag_values=flag_values)
     flags.DEFINE_integer("rounds", 5, "Turns of each contestant.", 1, flag_values=flag_values)
     flags.DEFINE_float("seconds", 2.0, "Length of a turn; half as long again to start up.", 0, flag_values=flag_values)
@@ -137,7 +134,7 @@ def main() -> None:
     """Prints the table."""
     values = flags.FLAGS
     settings = {"crop_size": values.size, "frame_size": values.size, "width": values.width, "batch_size": values.batch}
-    settings.update(modalities=("rgb",), method="independent", select_by="rgb")
+    settings.update(variant=values.variant, modalities=("rgb",), method="independent", select_by="rgb")
     contestants, pairs, differences = {}, [], {}
     for precision in values.precisions:
         config = resolve("authors", "compact", {**settings, "precision": precision})

@@ -1,6 +1,6 @@
 """Training samples per second: from records, against the authors' procedure from original-size JPEG files.
 
-    python benchmarks/input_pipeline.py
+    python -m benchmarks.input_pipeline
 
 Both turn the same 640×480 frames into the same output: batches of three modalities, 8×224×224×3 float32, with full
 training augmentation. The authors' procedure (parsers.py, plainly rewritten) decodes 24 whole files per sample,
@@ -14,7 +14,6 @@ optical flow, encoded as `data_prep` does.
 
 from __future__ import annotations
 
-import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -25,8 +24,6 @@ import tensorflow as tf
 from absl import flags
 from tqdm import tqdm
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-
 from benchmarks.turns import Step, machine, print_ratio, print_turns, take_turns
 from data_prep.flow.encoding import bound_in_pixels, encode_flow
 from data_prep.flow.settings import FlowSettings
@@ -34,13 +31,14 @@ from data_prep.synthetic.demo_skeletons import demo_clip_ids, demo_skeletons
 from data_prep.synthetic.rendering.clip import render, stage, true_flow
 from data_prep.video import frames as frame_tools
 from dmcl_tf.config import Config
-from dmcl_tf.data import augmentation, records
-from dmcl_tf.data import pipeline as input_pipeline
+from dmcl_tf.data import augmentation, pipeline, table
+from dmcl_tf.data.records import About, encode_video, record_path, write_record
+from dmcl_tf.datasets.splits import Splits
 from dmcl_tf.errors import run_script
 
 _SOURCE = (640, 480)
 _RENDERED = 480  # pixels: fine enough for the sensor noise to be that of the source
-_REPETITIONS = 64  # of the one shard in an epoch: one of a few videos would be over before it began
+_REPETITIONS = 64  # of the videos in an epoch: one of a few videos would be over before it began
 _CONFIG = Config()
 OURS, AUTHORS, DECODING, BATCHES = "ours", "authors' procedure", "decoding alone", "decoding into batches"
 
@@ -76,34 +74,25 @@ def _encode(image: np.ndarray, modality: str) -> bytes:
     return frame_tools.encode_jpeg(np.ascontiguousarray(image), FlowSettings.quality, full_chroma=modality == "flow")
 
 
-def write_records(folder: Path, sources: list[Video]) -> records.DatasetInfo:
-    """The same frames as records at 256²."""
-    name = records.shard_name("train", 0, 1)
-    size = _CONFIG.frame_size
-    with tf.io.TFRecordWriter(str(folder / name)) as writer:
-        for index, video in enumerate(sources):
-            frames = {
-                modality: [_encode(frame_tools.resize(frame_tools.read_image(path), size), modality) for path in paths]
-                for modality, paths in video.items()
-            }
-            writer.write(records.encode_video(f"video{index}", index % 10, size, size, frames))
-    shard = records.Shard(name, len(sources), (folder / name).stat().st_size)
-    return records.DatasetInfo(
-        dataset="benchmark",
-        title="benchmark",
-        origin="rendered",
-        protocol={},
-        class_names=tuple(map(str, range(10))),
-        modalities=_CONFIG.modalities,
-        frame_size=size,
-        jpeg_quality=95,
-        flow=None,
-        counts={},
-        shards={"train": (shard,) * _REPETITIONS},
-        clips={},
-        versions={},
-        directory=folder,
-    )
+def write_records(folder: Path, sources: list[Video]) -> tuple[table.Records, Splits]:
+    """The same frames as records at 256², and an epoch of them."""
+    size, class_names, videos = _CONFIG.frame_size, tuple(map(str, range(10))), []
+    for index, video in enumerate(sources):
+        frames = {
+            modality: [
+                _encode(frame_tools.resize(frame_tools.read_image(Path(path)), size), modality) for path in paths
+            ]
+            for modality, paths in video.items()
+        }
+        length, video_id = len(video["rgb"]), f"video{index}"
+        serialized = encode_video(About(video_id, length, length, size, size), frames)
+        path = record_path(folder, video_id)
+        write_record(path, serialized)
+        entry = (length, length, path.stat().st_size, table.checksum(serialized), "")
+        videos.append(table.Video(video_id, class_names[index % 10], *entry))
+    description = table.Description("benchmark", "benchmark", "rendered", class_names, _CONFIG.modalities, size, 95)
+    records = table.Records(folder, description, tuple(videos))
+    return records, Splits(records.videos * _REPETITIONS, (), (), class_names)
 
 
 def authors_dataset(sources: list[Video]) -> tf.data.Dataset:
@@ -157,26 +146,26 @@ def _authors_colors(clip: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
     return tf.switch_case(branch, [lambda order=order: apply(order) for order in orders])
 
 
-def decoding_dataset(info: records.DatasetInfo) -> tf.data.Dataset:
+def decoding_dataset(paths: list[str]) -> tf.data.Dataset:
     """Nothing but decoding: 8 whole stored frames of each modality, of which one pixel is kept."""
 
-    def sample(serialized):
-        _, frames = records.parse_video(serialized, _CONFIG.modalities)
+    def sample(path):
+        frames = pipeline.read_frames(path, _CONFIG.modalities)
         images = [tf.image.decode_jpeg(x, channels=3) for m in _CONFIG.modalities for x in tf.unstack(frames[m][:8], 8)]
         return tf.stack([image[0, 0] for image in images])
 
-    dataset = tf.data.TFRecordDataset(info.shard_paths("train")).repeat()
+    dataset = tf.data.Dataset.from_tensor_slices(paths).repeat()
     dataset = dataset.map(sample, num_parallel_calls=tf.data.AUTOTUNE)
     return dataset.batch(_CONFIG.batch_size, drop_remainder=True).prefetch(tf.data.AUTOTUNE)
 
 
-def batches_dataset(info: records.DatasetInfo) -> tf.data.Dataset:
+def batches_dataset(paths: list[str]) -> tf.data.Dataset:
     """Decoding into batches of the training output, without augmentation, mixing or labels."""
     margin = (_CONFIG.frame_size - _CONFIG.crop_size) // 2
     window = [margin, margin, _CONFIG.crop_size, _CONFIG.crop_size]
 
-    def sample(serialized):
-        _, frames = records.parse_video(serialized, _CONFIG.modalities)
+    def sample(path):
+        frames = pipeline.read_frames(path, _CONFIG.modalities)
         return {
             m: tf.stack([tf.image.decode_and_crop_jpeg(x, window, channels=3) for x in tf.unstack(frames[m][:8], 8)])
             for m in _CONFIG.modalities
@@ -185,7 +174,7 @@ def batches_dataset(info: records.DatasetInfo) -> tf.data.Dataset:
     def floats(batch):
         return {m: tf.cast(clips, tf.float32) for m, clips in batch.items()}
 
-    dataset = tf.data.TFRecordDataset(info.shard_paths("train")).repeat()
+    dataset = tf.data.Dataset.from_tensor_slices(paths).repeat()
     dataset = dataset.map(sample, num_parallel_calls=tf.data.AUTOTUNE)
     return dataset.batch(_CONFIG.batch_size, drop_remainder=True).map(floats).prefetch(tf.data.AUTOTUNE)
 
@@ -216,13 +205,14 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         sources = write_sources(folder, flags.FLAGS.videos, flags.FLAGS.frames)
-        info = write_records(folder, sources)
+        records, splits = write_records(folder, sources)
+        paths = [str(records.path(video)) for video in splits.train]
 
         contestants = {
-            OURS: _contestant(lambda: input_pipeline.training_dataset(info, _CONFIG)),
+            OURS: _contestant(lambda: pipeline.training_dataset(records, splits, _CONFIG)),
             AUTHORS: _contestant(lambda: authors_dataset(sources)),
-            DECODING: _contestant(lambda: decoding_dataset(info)),
-            BATCHES: _contestant(lambda: batches_dataset(info)),
+            DECODING: _contestant(lambda: decoding_dataset(paths)),
+            BATCHES: _contestant(lambda: batches_dataset(paths)),
         }
         turns = take_turns(contestants, rounds=flags.FLAGS.rounds, seconds=flags.FLAGS.seconds)
     print(machine())

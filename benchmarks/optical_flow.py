@@ -12,17 +12,13 @@ of Middlebury. Below the table of rendered clips stands what storing the flow as
 
 from __future__ import annotations
 
-import sys
 import time
 from collections.abc import Iterator
 from dataclasses import asdict
-from pathlib import Path
 
 import cv2
 import numpy as np
 from absl import flags
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from data_prep.flow.algorithms import ALGORITHMS, FlowAlgorithm
 from data_prep.flow.encoding import ENCODINGS, bound_in_pixels, decode_flow, encode_flow

@@ -1,6 +1,6 @@
 """The ensemble's training step against separate steps of its networks, and against a matrix product.
 
-    python benchmarks/train_step.py
+    python -m benchmarks.train_step
 
 The ensemble trains three networks with `dmcl` in one step; the other contestant trains the same three networks one
 after the other with `independent`, each with a step and an optimiser of its own. The rest is DMCL's price. A sample is
@@ -13,19 +13,15 @@ inputs and kernels. The peak is that of a 2048³ matrix product of the same type
 from __future__ import annotations
 
 import dataclasses
-import sys
 from collections.abc import Callable
-from pathlib import Path
 
 import keras
 import numpy as np
 import tensorflow as tf
 from absl import flags
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-
 from benchmarks.turns import Step, machine, print_ratio, print_turns, rates, take_turns
-from dmcl_tf.config import Config, resolve
+from dmcl_tf.config import VARIANTS, Config, resolve
 from dmcl_tf.errors import run_script
 from dmcl_tf.learning.optimizers import make_optimizer
 from dmcl_tf.networks.ensemble import ModalityEnsemble, make_ensemble
@@ -42,7 +38,6 @@ def random_batch(config: Config) -> dict:
     return {
         "clips": {m: tf.constant(random.uniform(0, 255, shape), tf.float32) for m in config.modalities},
         "label": tf.constant(random.integers(0, _CLASSES, config.batch_size)),
-        "video_id": tf.constant([f"noise{i}" for i in range(config.batch_size)]),
     }
 
 
@@ -104,7 +99,7 @@ def make_contestants(config: Config) -> dict[str, Callable[[], Step]]:
 
 
 def _overrides(config: Config) -> dict:
-    names = ("crop_size", "frame_size", "width", "batch_size", "precision")
+    names = ("crop_size", "frame_size", "width", "variant", "batch_size", "precision")
     return {name: getattr(config, name) for name in names}
 
 
@@ -113,6 +108,7 @@ def define_flags(flag_values: flags.FlagValues = flags.FLAGS) -> None:
     flags.DEFINE_integer("size", 64, "Height and width of the clips: 64, 112, 224, …", 16, flag_values=flag_values)
     flags.DEFINE_integer("width", 16, "Channels of the first stage; 64 is full size.", 1, flag_values=flag_values)
     flags.DEFINE_integer("batch", 16, "Clips per step.", 1, flag_values=flag_values)
+    flags.DEFINE_enum("variant", "authors", VARIANTS, "The network.", flag_values=flag_values)
     flags.DEFINE_list("precisions", ["float32", "bfloat16"], "Which to compare in.", flag_values=flag_values)
     flags.DEFINE_integer("rounds", 5, "Turns of each contestant.", 1, flag_values=flag_values)
     flags.DEFINE_float("seconds", 3.0, "Length of a turn; half as long again to start up.", 0, flag_values=flag_values)
@@ -123,6 +119,7 @@ def main() -> None:
     tf.get_logger().setLevel("ERROR")  # each network's own step looks like a step that is traced again and again
     values = flags.FLAGS
     size = {"crop_size": values.size, "frame_size": values.size, "width": values.width, "batch_size": values.batch}
+    size["variant"] = values.variant
     contestants = {}
     for precision in values.precisions:
         config = resolve("authors", "compact", {**size, "precision": precision})

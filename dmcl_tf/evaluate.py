@@ -67,6 +67,8 @@ def current_results(settings: EvaluateSettings) -> Results | None:
     Raises:
         InputError: as `evaluate`.
     """
+    if not files.paths(settings.run_dir, settings.split)[0].exists():
+        return None
     return files.current_results(settings.run_dir, _plan(settings).evaluated)
 
 

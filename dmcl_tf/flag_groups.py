@@ -32,7 +32,7 @@ _DEFINE = {
 
 
 def define(groups: Iterable[Group], values: flags.FlagValues) -> flags.FlagValues:
-    """Defines the flags of some groups, each group once, and returns them; `--help` of the running script lists them."""
+    """Defines the flags of some groups, each once, and returns them; `--help` of the running script lists them."""
     before = set(values)
     for group in dict.fromkeys(groups):
         group(values)
@@ -78,7 +78,8 @@ def protocol_flags(values: flags.FlagValues) -> None:
 
 def records_flags(values: flags.FlagValues) -> None:
     """The folder of records."""
-    text = "folder of records, with dataset.json and videos.csv; default: data/<data set>/records/<frame size>"
+    text = "folder of records, with dataset.json and videos.csv; default: data/<data set>/records/<frame size>, for a "
+    text += "finished run those that it was trained on"
     flags.DEFINE_string("records", None, text, flag_values=values)
 
 

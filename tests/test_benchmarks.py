@@ -1,27 +1,34 @@
-"""The benchmarks run as scripts, at tiny settings, and print their tables; how fast anything is, is not tested."""
+"""The benchmarks run, at tiny settings, and print their tables; how fast anything is, is not tested."""
 
+import importlib
 import re
-import subprocess
-import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
+from absl import flags
 
+from benchmarks.train_step import forward_flops
 from data_prep.flow.algorithms import ALGORITHMS
 from data_prep.flow.encoding import ENCODINGS
+from dmcl_tf.config import resolve
+from dmcl_tf.networks.ensemble import make_ensemble
 
-ROOT = Path(__file__).resolve().parents[1]
-SMALL_NETWORKS = ("--size=32", "--width=2", "--batch=2", "--rounds=1", "--seconds=0.05", "--precisions=float32")
+SMALL_NETWORKS = ("--size=32", "--variant=testing", "--batch=2", "--rounds=1", "--seconds=0.05", "--precisions=float32")
 
 
-def run(script, *arguments):
-    """The lines that a benchmark prints."""
-    done = subprocess.run(
-        [sys.executable, str(ROOT / "benchmarks" / script), *arguments], cwd=ROOT, capture_output=True, text=True
-    )
-    assert done.returncode == 0, done.stderr[-2000:]
-    return done.stdout.splitlines()
+@pytest.fixture
+def run(monkeypatch, capsys):
+    """`run(benchmark, flag, …)` returns the lines that it prints."""
+
+    def run_benchmark(name, *arguments):
+        benchmark, values = importlib.import_module(f"benchmarks.{name}"), flags.FlagValues()
+        benchmark.define_flags(values)
+        values([name, *arguments])
+        monkeypatch.setattr(flags, "FLAGS", values)
+        benchmark.main()
+        return capsys.readouterr().out.splitlines()
+
+    return run_benchmark
 
 
 def rows(lines):
@@ -56,14 +63,14 @@ def assert_table(lines, contestants, pairs):
         assert found[name, other][0] == pytest.approx(table[name][0] / table[other][0], rel=0.05, abs=0.02)
 
 
-def test_input_pipeline():
-    lines = run("input_pipeline.py", "--videos=1", "--frames=9", "--rounds=1", "--seconds=0.1")
+def test_input_pipeline(run):
+    lines = run("input_pipeline", "--videos=1", "--frames=9", "--rounds=1", "--seconds=0.1")
     others = ["authors' procedure", "decoding alone", "decoding into batches"]
     assert_table(lines, ["ours", *others], [("ours", other) for other in others])
 
 
-def test_train_step():
-    lines = run("train_step.py", *SMALL_NETWORKS)
+def test_train_step(run):
+    lines = run("train_step", *SMALL_NETWORKS)
     assert_table(
         lines,
         ["ensemble float32", "separate float32", "matrix product float32"],
@@ -73,8 +80,8 @@ def test_train_step():
     assert 0 <= float(share[1]) < 1
 
 
-def test_convolution():
-    lines = run("convolution.py", *SMALL_NETWORKS)
+def test_convolution(run):
+    lines = run("convolution", *SMALL_NETWORKS)
     pairs = [
         ("folded 2-D kernels float32", "3-D kernels float32"),
         ("normalisation, rank 5 float32", "normalisation, rank 4 float32"),
@@ -84,8 +91,8 @@ def test_convolution():
     assert float(difference) < 1e-3
 
 
-def test_optical_flow():
-    lines = run("optical_flow.py", "--size=32", "--clips=2", "--pairs_per_clip=1", "--rounds=1")
+def test_optical_flow(run):
+    lines = run("optical_flow", "--size=32", "--clips=2", "--pairs_per_clip=1", "--rounds=1")
     for name, algorithm in ALGORITHMS.items():
         for preset in algorithm.presets:
             (line,) = (line for line in lines if line.startswith(f"{name} {preset} "))
@@ -97,8 +104,8 @@ def test_optical_flow():
         assert all(0 < float(word) < 1 for word in line.split()[1:])
 
 
-def test_parallel():
-    lines = run("parallel.py", "--size=24", "--clips=1", "--items=4", "--rounds=1")
+def test_parallel(run):
+    lines = run("parallel", "--size=24", "--clips=1", "--items=4", "--rounds=1")
     table = {line.split()[0]: line.replace(" s ", " ").split()[1:] for line in lines[2:]}
     assert list(table) == ["records"]
     for row in table.values():
@@ -108,10 +115,6 @@ def test_parallel():
 
 
 def test_operations_of_the_convolutions_are_counted():
-    from benchmarks.train_step import forward_flops
-    from dmcl_tf.config import resolve
-    from dmcl_tf.networks.ensemble import make_ensemble
-
     config = resolve("authors", "full", {"crop_size": 64, "modalities": ("rgb",), "select_by": "rgb"})
     network = make_ensemble(config, 10).networks["rgb"]
     products = 147 * 64 * 8 * 32**2 + 3 * 64 * 64 * 8 * 32**2

@@ -1,5 +1,7 @@
 """Checkpoints: what was saved comes back, and damage is named."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -74,16 +76,36 @@ def test_a_half_written_checkpoint_is_never_found(tmp_path):
     assert Checkpoints(tmp_path, make_ensemble()).restore("last") == 0
 
 
-def test_the_first_checkpoint_is_there_whole_or_not_at_all(tmp_path, monkeypatch):
+@pytest.mark.parametrize("first", [True, False])
+def test_a_full_disk_leaves_nothing_half_written(tmp_path, monkeypatch, first):
+    if not first:
+        Checkpoints(tmp_path, make_ensemble()).save_last(1)
+    before = sorted(path.name for path in tmp_path.rglob("*"))
+
     def save(self, checkpoint_number):
-        (tmp_path / "seen").write_text(self.directory)
-        raise OSError(28, "No space left on device")
+        (Path(self.directory) / f"ckpt-{checkpoint_number}_temp").mkdir(parents=True)
+        (Path(self.directory) / f"ckpt-{checkpoint_number}.index").write_bytes(b"half")
+        raise tf.errors.ResourceExhaustedError(None, None, "ckpt-10.index; No space left on device")
 
     monkeypatch.setattr(tf.train.CheckpointManager, "save", save)
-    with pytest.raises(OSError, match="No space left"):
-        Checkpoints(tmp_path, make_ensemble()).save_last(0)
-    assert [path.name for path in tmp_path.iterdir()] == ["seen"]
-    assert (tmp_path / "seen").read_text().endswith(".partial")
+    with pytest.raises(tf.errors.ResourceExhaustedError, match="No space left"):
+        Checkpoints(tmp_path, make_ensemble()).save_last(10)
+    assert sorted(path.name for path in tmp_path.rglob("*")) == before
+    assert Checkpoints(tmp_path, make_ensemble()).restore("last") == (None if first else 1)
+
+
+def test_an_interruption_after_saving_keeps_what_was_saved(tmp_path, monkeypatch):
+    checkpoints, real = Checkpoints(tmp_path, make_ensemble()), tf.train.CheckpointManager.save
+    checkpoints.save_last(0)
+
+    def save(self, checkpoint_number):
+        real(self, checkpoint_number=checkpoint_number)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(tf.train.CheckpointManager, "save", save)
+    with pytest.raises(KeyboardInterrupt):
+        checkpoints.save_last(1)
+    assert Checkpoints(tmp_path, make_ensemble()).restore("last") == 1
 
 
 @pytest.mark.parametrize("changes", [{"classes": 5}, {"modalities": ("rgb", "flow")}], ids=["classes", "modalities"])
@@ -92,7 +114,7 @@ def test_a_checkpoint_of_other_networks_is_named(tmp_path, changes):
     Checkpoints(tmp_path, make_ensemble()).save_best(7)
     for name in ("last", "best"):
         with pytest.raises(InputError, match=rf"{name}/ckpt-7 cannot be restored.*bring back .*/{name}, or") as caught:
-            Checkpoints(tmp_path, make_ensemble(**changes)).restore(name)
+            Checkpoints(tmp_path, make_ensemble(compiled=False, **changes)).restore(name)
         assert "\n" not in str(caught.value)
 
 

@@ -14,7 +14,7 @@ import pandas as pd
 import pytest
 from synthetic_runs import right_in, write_run
 
-from dmcl_tf import evaluate, report, train
+from dmcl_tf import report
 from dmcl_tf.errors import InputError
 from dmcl_tf.runs.folder import RunFolder
 from workflow import experiments
@@ -188,7 +188,7 @@ def test_a_run_that_fails_is_listed_and_the_others_go_on(tmp_path, root, ran, mo
     failures["seed=0"] = Failure("the disk is full", 2)
     folders = [f"--checkpoints={tmp_path}/checkpoints", f"--results={tmp_path}/results"]
     assert experiments.main(arguments(root, *folders)) == 1
-    assert calls[1:] == [train.train, train.train, evaluate.show, report.report]
+    assert calls[1:] == [experiments.train_and_evaluate] * 2 + [report.report]
     errors = capsys.readouterr().err.splitlines()
     assert errors[-2] == "failed: independent seed 0: the disk is full"
     assert errors[-1].startswith("failed: independent seed 1: ")  # it said that it worked, and nothing is there

@@ -19,6 +19,7 @@ from scipy import sparse
 from scipy.io import savemat
 
 from data_prep.raw.custom import configure
+from data_prep.synthetic.rendering.dataset import load_skeletons
 from data_prep.video.frames import decode_image, read_image
 from data_prep.video.opening import Limits, open_file, read_file, shown
 from data_prep.video.sources import ImageFolder, ImageSequence, MatVolume, NumpyVolume, VideoFile, open_source
@@ -61,6 +62,12 @@ def test_named_pipes_are_never_waited_for(tmp_path, ending, linked):
 @pytest.mark.parametrize("kind", KINDS)
 def test_devices_are_never_read(kind):
     refused(kind(Path("/dev/zero")), "/dev/zero: it is a device; expected a file")
+
+
+def test_a_pipe_as_a_file_of_skeletons(tmp_path):
+    os.mkfifo(tmp_path / "a01_s01_e00_v01.json")
+    with pytest.raises(InputError, match="it is a named pipe; expected a file"):
+        load_skeletons(tmp_path / "a01_s01_e00_v01.json")
 
 
 def test_a_pipe_as_the_csv_file(tmp_path):

@@ -1,89 +1,88 @@
-"""Own videos from the CSV file to predictions: ten real RGB and depth clips of five gestures, with a small network."""
+"""Own videos from the CSV file to predictions: RGB as phones and depth as sensors write it, with a tiny network."""
 
 from __future__ import annotations
 
+import csv
+import shutil
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
-import tensorflow as tf
-from absl import flags
-from tiny_run import small_networks
+from preparing import prepare
+from raw import depth_frame, write_image, write_video
 
-from data_prep import make_tfrecords
-from dmcl_tf import evaluate, export
+from data_prep.raw.base import RawVideo
+from data_prep.video.record import VideoSettings, make_frames
+from data_prep.video.sources import open_source
+from dmcl_tf import evaluate, export, train
 from dmcl_tf.config import resolve
-from dmcl_tf.data import records
-from dmcl_tf.learning import loop as training
-from dmcl_tf.runs.folder import Run, RunFolder
+from dmcl_tf.data.records import decode_video, read_record
+from dmcl_tf.datasets import DATASETS
+from dmcl_tf.scoring.accuracy import softmax
 from workflow import predict
 
-__all__ = ["small_networks"]  # acts on every test here
-
-GESTURES = Path(__file__).parents[2] / "shared/data/rgbd_gestures"
-CLIP = GESTURES / "class_03/subject11_r1"
-CLASSES = tuple(f"class_{number:02d}" for number in range(1, 6))
-
-pytestmark = pytest.mark.skipif(not GESTURES.exists(), reason=f"needs the real clips in {GESTURES}")
+ODD = Path(__file__).parent / "odd_inputs"
+CLASSES = ("left", "right")
+CONFIG = {"frame_size": 40, "crop_size": 32, "batch_size": 2, "epochs": 1, "warmup_epochs": 0, "variant": "testing"}
 
 
 @pytest.fixture(scope="module")
-def info(tmp_path_factory):
-    values = flags.FlagValues()
-    make_tfrecords.define_flags(values)
-    arguments = ["--dataset=custom", f"--videos={GESTURES}/videos.csv", "--size=40", "--workers=2"]
-    values(["make_tfrecords", *arguments, f"--data_dir={tmp_path_factory.mktemp('data')}"])
-    settings = make_tfrecords.settings_from_flags(values)
-    make_tfrecords.make_records(settings)
-    return records.DatasetInfo.load(settings.output)
-
-
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory, info):
-    """A run of a few epochs."""
-    changes = {"frame_size": 40, "crop_size": 32, "batch_size": 5, "epochs": 3, "warmup_epochs": 1}
-    config = resolve("authors", "compact", {**changes, "modalities": ("rgb", "depth")})
-    folder = RunFolder(tmp_path_factory.mktemp("run"))
-    folder.create_or_match(Run(info.dataset, str(info.directory), info.class_names, config, depth=info.depth))
-    training.train(config, info, folder, tf.distribute.get_strategy())
+def folder(tmp_path_factory):
+    """Four videos of two classes; RGB of one is upright, of one trimmed; depth is in folders, one frame short."""
+    folder = tmp_path_factory.mktemp("own")
+    for index, name in enumerate(("rot90.mp4", "trim.mp4", "plain.avi", "test.avi")):
+        path = folder / name
+        if path.suffix == ".avi":
+            write_video(path, 20, index)
+        else:
+            shutil.copy(ODD / name, path)
+        for frame in range(len(list(open_source(path).frames())) - 1):
+            write_image(folder / f"{path.stem}_depth" / f"{frame:03}.png", depth_frame(frame, index))
+    rows = [("video_id", "label", "split", "RGB", "depth")]
+    kinds = zip(("left", "right", "left", "right"), ("test", "train", "train", "val"), sorted(folder.glob("*.*")))
+    for label, split, name in kinds:
+        rows.append((name.stem, label, split, name.name, f"{name.stem}_depth"))
+    with (folder / "videos.csv").open("w", newline="") as file:
+        csv.writer(file, delimiter=";").writerows(rows)
     return folder
 
 
-def test_records(info):
-    assert (info.class_names, info.modalities, info.skipped) == (CLASSES, ("rgb", "depth"), ())
-    assert info.counts["train"] == info.counts["test"] == dict.fromkeys(CLASSES, 1)
-    assert not any(info.counts["validation"].values())  # one training video of a class is too few to give one away
-    aligned = [entry["video_id"] for entry in info.warnings if "aligned on the first 240" in entry["reason"]]
-    assert aligned == ["class_02_subject3_r1", "class_05_subject7_r0"]
-    lengths = {}
-    for path in (*info.shard_paths("train"), *info.shard_paths("test")):
-        for serialized in tf.data.TFRecordDataset(str(path)):
-            context, frames = records.parse_video(serialized, info.modalities)
-            lengths[context["video_id"].numpy().decode()] = int(context["length"])
-            assert len(frames["rgb"]) == len(frames["depth"]) == int(context["length"])
-    assert len(lengths) == 10
-    assert set(lengths.values()) == {238, 240, 241}
+@pytest.fixture(scope="module")
+def records(folder):
+    flags = ("--dataset=custom", f"--videos={folder}/videos.csv", "--frame_size=40", "--depth_mode=clip_mm")
+    return prepare(*flags, f"--data_dir={folder}/data")
 
 
-def test_from_training_to_predictions(info, folder, tmp_path):
-    results = evaluate.evaluate(folder, "test", "best")
-    assert (results["videos"], results["epoch"]) == (5, 2)
-    assert set(results["accuracy"]) == {"rgb", "depth", "sum", "sum_probabilities", "oracle", "subsets"}
-    model, record = predict.find_version(export.export(folder, tmp_path, "best", ()))
-    assert record["class_names"] == list(CLASSES)
-    for subset in (("rgb",), ("depth",), ("rgb", "depth")):
-        sources = {modality: predict.open_source(CLIP / f"{modality}.avi") for modality in subset}
-        probabilities, moments = predict.predict(model, record, sources, "class_03_subject11_r1", clips=10)
-        assert moments == 238
+def test_records(folder, records):
+    about = records.description
+    assert (about.class_names, about.modalities) == (CLASSES, ("rgb", "depth"))
+    lengths = {video.video_id: video.length for video in records.videos}
+    assert lengths == {"plain": 19, "rot90": 29, "test": 19, "trim": 18}
+    assert all("aligned on the first" in video.warnings for video in records.videos)
+    stored = decode_video(read_record(records.path(records.by_id["rot90"])))[1]
+    video = RawVideo("rot90", "left", {"rgb": open_source(folder / "rot90.mp4")})
+    assert stored["rgb"] == make_frames(video, VideoSettings(("rgb",), 40))[0]["rgb"][:29]
+
+
+def test_from_training_to_predictions(folder, records, tmp_path):
+    config = resolve("authors", "full", {**CONFIG, "modalities": ("rgb", "depth")})
+    protocol = DATASETS["custom"].protocol()
+    run = train.train(train.TrainSettings(config, "custom", records.directory, protocol, tmp_path / "run"))
+    results = evaluate.evaluate(evaluate.EvaluateSettings(run.directory))
+    assert set(results.accuracy) == {"rgb", "depth", "rgb+depth", "sum", "sum_probabilities", "oracle"}
+    table = pd.read_csv(run.directory / "predictions.csv", index_col="video_id")
+    model, exported = predict.find_model(export.export(export.ExportSettings(run.directory, tmp_path / "model")))
+    assert exported.class_names == CLASSES
+    (video_id,) = table.index
+    for subset in (("depth",), ("rgb", "depth")):
+        files = {"rgb": next(folder.glob(f"{video_id}.*")), "depth": folder / f"{video_id}_depth"}
+        paths = {modality: files[modality] for modality in subset}
+        if subset == ("depth",):  # its name seeds the choice of frames
+            paths = {"depth": shutil.copytree(files["depth"], tmp_path / video_id)}
+        probabilities, moments = predict.predict_video(predict.PredictSettings(model, exported, paths))
+        assert moments == 19
         assert probabilities.sum() == pytest.approx(1, abs=1e-5)
-        evaluated = _evaluated(folder, subset)
+        logits = [[table.loc[video_id, f"{modality}:{name}"] for name in CLASSES] for modality in subset]
         # but for the JPEG of the records
-        np.testing.assert_allclose(probabilities, evaluated, atol=0.02)
-
-
-def _evaluated(folder: RunFolder, subset: tuple[str, ...]) -> np.ndarray:
-    """The clip's probabilities from the evaluation's predictions.csv."""
-    row = pd.read_csv(folder.directory / "predictions.csv", index_col="video_id").loc["class_03_subject11_r1"]
-    logits = np.log([[float(row[f"{modality}:{name}"]) for name in CLASSES] for modality in subset]).mean(axis=0)
-    return np.exp(logits) / np.exp(logits).sum()
+        np.testing.assert_allclose(probabilities, softmax(np.mean(logits, axis=0)), atol=0.05)

@@ -286,12 +286,15 @@ def test_splits_are_those_of_the_run_on_any_copy_of_its_records(tmp_path):
     fewer = write_records(tmp_path / "fewer", {"train": 3, "test": 2}, classes=2, **settings)
     with pytest.raises(InputError, match=r"fewer: its classes are not those of .*/run; give its own --records"):
         folder.splits(fewer)
-    for dataset, protocol in (
-        ("nwucla", {"test_view": "x"}),
-        ("nwucla", {"train_views": 3}),
-        ("custom", {"colour": 1}),
-    ):
-        other = RunFolder(tmp_path / f"{dataset}-{len(str(protocol))}")
-        other.create_or_match(dataclasses.replace(run, dataset=dataset, protocol=protocol))
-        with pytest.raises(InputError):
-            other.splits(records)
+    videos = [dataclasses.replace(video, label="walk around") for video in records.videos]
+    unseen = dataclasses.replace(
+        records, videos=tuple(videos), description=dataclasses.replace(records.description, dataset="nwucla")
+    )
+    nwucla = RunFolder(tmp_path / "nwucla")
+    nwucla.create_or_match(dataclasses.replace(run, dataset="nwucla", protocol={"test_view": 3}))
+    with pytest.raises(InputError, match=r"config\.json: its protocol .* does not fit the videos of .* \('view'\)"):
+        nwucla.splits(unseen)
+    other = RunFolder(tmp_path / "other")
+    other.create_or_match(dataclasses.replace(run, protocol={"colour": 1}))
+    with pytest.raises(InputError, match="--colour: custom has no such setting"):
+        other.splits(records)

@@ -135,7 +135,7 @@ def _cost(experiment: Experiment, epochs: int) -> float:
 
 def run_one(experiment: Experiment, runs: Path) -> str | None:
     """Trains and evaluates a run and copies what it found; returns the reason where it failed."""
-    failure = call(train.train, experiment.train) or call(evaluate.show, experiment.evaluate)
+    failure = call(train_and_evaluate, experiment)
     if failure:
         return failure.reason
     state = find_state(experiment, slim_path(experiment, runs), load_records(experiment.train.records))
@@ -143,6 +143,12 @@ def run_one(experiment: Experiment, runs: Path) -> str | None:
         return f"{experiment.train.directory}: {state.text} after training and evaluation"
     publish(experiment.folder, slim_path(experiment, runs))
     return None
+
+
+def train_and_evaluate(experiment: Experiment) -> None:
+    """What the process of a run does: TensorFlow is imported once for both."""
+    train.train(experiment.train)
+    evaluate.show(experiment.evaluate)
 
 
 def check_scales(experiments: Sequence[Experiment], runs: Path) -> None:

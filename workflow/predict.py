@@ -23,7 +23,7 @@ from data_prep.video.alignment import AlignedReader
 from data_prep.video.depth import DepthSettings
 from data_prep.video.given_flow import accept_given_flow
 from data_prep.video.record import FrameEncoder, VideoSettings
-from data_prep.video.sources import open_source
+from data_prep.video.sources import open_sources
 from dmcl_tf.data.records import MINIMUM_FRAMES, draw_clips
 from dmcl_tf.errors import InputError
 from dmcl_tf.export import Exported, find_versions, name_signatures, read_exported
@@ -108,7 +108,9 @@ def predict_video(settings: PredictSettings) -> tuple[np.ndarray, int]:
     config = settings.exported.config
     modalities = tuple(modality for modality in config.modalities if modality in settings.paths)
     prepared = video_settings(settings.exported, modalities)
-    sources = {modality: open_source(settings.paths[modality]) for modality in modalities}
+    sources, left_out = open_sources({modality: settings.paths[modality] for modality in modalities})
+    for line in left_out:
+        print(f"warning: {line}")
     video = RawVideo(settings.paths[modalities[0]].stem, "", sources)
     clips, moments = read_clips(video, prepared, clips=settings.clips, frames=config.clip_frames)
     subsets = {subset: name for name, subset in name_signatures(config.modalities).items()}

@@ -22,7 +22,7 @@ class Frame(NamedTuple):
 class Source(Protocol):
     """The frames of one modality of one video, in temporal order.
 
-    Memory is bounded by a few frames, however long the video is, but for MATLAB volumes of format 5.
+    Memory is bounded by a few frames, however long the video is.
     """
 
     @property

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import cv2
 import numpy as np
 
-from data_prep.video.headers import image_kind, is_complete_jpeg, read_header
+from data_prep.video.headers import image_kind, read_header
 from data_prep.video.opening import DEFAULT_LIMITS, Limits, naming, open_file, read_file
 from dmcl_tf.errors import InputError
 
-__all__ = ["check_header", "decode_image", "encode_jpeg", "is_complete_jpeg", "read_image", "resize", "upright"]
-
 NUMPY = ".npy"
 _AGAIN = "download it again"
+_SILENT = 0  # OpenCV's level of messages
 _HEAD = 16  # bytes that tell an image's format
 
 
@@ -47,12 +48,23 @@ def decode_image(content: bytes, limits: Limits = DEFAULT_LIMITS) -> np.ndarray:
         raise InputError(f"the {header.kind} is cut off{'' if header.kind == 'JPEG' else ' or damaged'}")
     limits.check_image(header.width, header.height)
     try:
-        image = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_ANYCOLOR | cv2.IMREAD_ANYDEPTH)
+        with quietly():
+            image = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_ANYCOLOR | cv2.IMREAD_ANYDEPTH)
     except (cv2.error, MemoryError):
         image = None
     if image is None:
         raise InputError(f"the {header.kind} cannot be decoded")
     return upright(image, header.orientation)
+
+
+@contextmanager
+def quietly() -> Iterator[None]:
+    """Keeps OpenCV from printing what is said here in a line, or meant."""
+    level = cv2.setLogLevel(_SILENT)
+    try:
+        yield
+    finally:
+        cv2.setLogLevel(level)
 
 
 def read_array(path: Path, limits: Limits) -> np.ndarray:

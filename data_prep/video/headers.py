@@ -82,11 +82,6 @@ def _jpeg(content: bytes) -> Header:
     return Header("JPEG", width, height, False)
 
 
-def is_complete_jpeg(content: bytes) -> bool:
-    """Whether a JPEG's end marker follows its image data."""
-    return content.startswith(b"\xff\xd8") and _jpeg(content).whole
-
-
 def _png(content: bytes) -> Header:
     """Every chunk must be whole, by its checksum, up to the last one."""
     width, height = struct.unpack_from(">II", content, 16)

@@ -12,12 +12,11 @@ from pathlib import Path
 import cv2
 
 from data_prep.video.base import Frame
-from data_prep.video.frames import upright
+from data_prep.video.frames import quietly, upright
 from data_prep.video.isomedia import check_no_playlist, read_movie
 from data_prep.video.opening import AGAIN, DEFAULT_LIMITS, Limits, check_file, naming, open_file, shown
 from dmcl_tf.errors import InputError
 
-_LOG_ERRORS = 2  # OpenCV's number for errors without warnings
 _VIDEO_THREADS = 1  # videos are decoded in parallel processes
 _PACKETS = -1  # OpenCV's format for data that are not decoded
 _HEAD = 4096
@@ -108,7 +107,7 @@ class VideoFile:
             raise InputError(f"{shown(self.path)}: OpenCV opens no file of such a name; rename it in plain letters")
         with naming(self.path):
             check_no_playlist(head)
-            with _without_warnings():
+            with quietly():
                 settings = [cv2.CAP_PROP_N_THREADS, _VIDEO_THREADS, *options]
                 capture = cv2.VideoCapture(location, cv2.CAP_FFMPEG, settings)
             try:
@@ -141,7 +140,7 @@ class VideoFile:
             (bits for grey, bits in ((letters, letters[3]), (letters[::-1], letters[0])) if grey[:2] == b"Y1"), 8
         )
         if letters in (b"Y800", b"Y1\x00\x10"):
-            with _without_warnings():
+            with quietly():
                 capture.set(cv2.CAP_PROP_CONVERT_RGB, 0)
         elif bits > 8:
             scaled = "" if bits == 16 else f", which multiplies its values by {2 ** (16 - bits)}"
@@ -149,16 +148,6 @@ class VideoFile:
                 f"grey video of {bits} bits in a form of which OpenCV gives 8: convert it with ffmpeg -i IN -c:v ffv1 "
                 f"-pix_fmt gray16le OUT.mkv{scaled}"
             )
-
-
-@contextmanager
-def _without_warnings() -> Iterator[None]:
-    """OpenCV would warn of what is named here, or meant."""
-    level = cv2.setLogLevel(_LOG_ERRORS)
-    try:
-        yield
-    finally:
-        cv2.setLogLevel(level)
 
 
 def _codec(path: Path) -> str:

@@ -50,7 +50,7 @@ class MatVolume(_Volume):
     variable: str | None = None
 
     def frames(self, limits: Limits = DEFAULT_LIMITS) -> Iterator[Frame]:
-        """Yields one slice after the other; format 7.3 is read slice by slice, format 5 only as a whole."""
+        """Yields one slice after the other; each is read when its turn comes."""
         for index, image in enumerate(volume_frames(self.path, self.variable, limits)):
             yield Frame(f"{shown(self.path)}, frame {index}", array_image(image))
 

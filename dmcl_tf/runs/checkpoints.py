@@ -8,7 +8,7 @@ from pathlib import Path
 import tensorflow as tf
 
 from dmcl_tf.errors import InputError
-from dmcl_tf.files import atomic_path
+from dmcl_tf.files import atomic_path, remove
 from dmcl_tf.networks.ensemble import ModalityEnsemble, make_ensemble
 from dmcl_tf.runs.folder import RunFolder
 from dmcl_tf.runs.progress import checkpoint_epoch, find_checkpoint, identify_checkpoint
@@ -46,11 +46,17 @@ class Checkpoints:
             manager.save(checkpoint_number=epoch)
 
         folder = self._directory / name
-        if find_checkpoint(folder):  # and with that its state is known to delete nothing outside
-            save(folder)
-        else:  # files without a state would be those of a run that lost it
+        if find_checkpoint(folder) is None:  # and no file of one that lost its state: the folder appears whole
             with atomic_path(folder) as partial:
                 save(partial)
+            return
+        try:
+            save(folder)
+        except BaseException:
+            if checkpoint_epoch(find_checkpoint(folder)) != epoch:  # the former one is still the newest
+                for left in folder.glob(f"ckpt-{epoch}[._]*"):
+                    remove(left)
+            raise
 
     def restore(self, name: str) -> int | None:
         """Restores `last` or `best`; returns its epoch, or None where there is no such checkpoint.
