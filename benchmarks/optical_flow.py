@@ -1,7 +1,7 @@
 """Speed and accuracy of the optical-flow algorithms on rendered clips, whose true flow is known from their geometry.
 
-    python benchmarks/optical_flow.py --size=80
-    python benchmarks/optical_flow.py --pairs=FOLDER
+    python -m benchmarks.optical_flow --size=80
+    python -m benchmarks.optical_flow --pairs=FOLDER
 
 Algorithms and presets take turns within one process on one core; the time is processor time, the median over the
 rounds, of a frame pair of a video, whose frames are prepared once. The end-point error is the mean distance in pixels
@@ -15,6 +15,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from dataclasses import asdict
+from pathlib import Path
 
 import cv2
 import numpy as np
