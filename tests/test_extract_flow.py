@@ -100,8 +100,8 @@ def settings(*arguments):
 
 
 def test_flags_override_the_preset():
-    given = ("--flow_preset=fast", "--tvl1_lambda=0.1", "--tvl1_median_filtering=3", "--flow_bound=8")
-    expected = {**FAST.parameters, "lambda_": 0.1, "median_filtering": 3}
+    given = ("--flow_preset=fast", "--flow_parameters=lambda_=0.1,iterations=3", "--flow_bound=8")
+    expected = {**FAST.parameters, "lambda_": 0.1, "iterations": 3}
     assert settings(*given) == replace(FAST, parameters=expected, bound=8.0)
     assert settings("--flow_preset=fast", "--flow_parameters=warps=2").parameters == {**FAST.parameters, "warps": 2}
     assert settings() == FlowSettings()
@@ -120,7 +120,7 @@ def test_every_algorithm_is_chosen_by_name(algorithm):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--flow_algorithm=dis", "--tvl1_warps=2"], "--tvl1_warps goes with --flow_algorithm=tvl1 alone"),
+        (["--flow_algorithm=dis", "--flow_preset=precise"], "dis has no preset 'precise'; it has default, fast"),
         (["--flow_algorithm=brox_liu", "--flow_parameters=beta=2"], "has no parameter 'beta'; it has alpha, ratio"),
         (["--flow_parameters=warps=many"], "--flow_parameters=warps=many: expected a whole number"),
         (["--flow_parameters=tau"], "--flow_parameters=tau=: expected a number"),

@@ -401,5 +401,5 @@ def test_preparation_needs_no_tensorflow():
 
 def test_as_a_script_in_a_folder_it_says_what_it_can_do():
     run = subprocess.run([*command(), "--help"], capture_output=True, text=True, cwd=ROOT, check=False)
-    for name in ("dataset", "jpeg_quality", "flow_preset", "tvl1_lambda", "part", "records"):
+    for name in ("dataset", "jpeg_quality", "flow_preset", "flow_parameters", "part", "records"):
         assert f"--{name}:" in run.stdout

@@ -1,105 +1,125 @@
-"""Optical flow between consecutive frames, by several algorithms under one signature.
+"""Optical flow between consecutive frames, by several algorithms under one interface.
 
-The paper computes flow by the method of Liu et al. (`brox_liu`). Deviation: the default is TV-L1 (Zach et al. 2007,
-OpenCV's implementation), the usual choice of two-stream networks.
+The paper computes flow by the method of Liu et al. (`brox_liu`). Deviation: the default is TV-L1 (Zach et al. 2007),
+the usual choice of two-stream networks, in an implementation of our own (`tvl1`); OpenCV's is `tvl1_opencv`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import cv2
 import numpy as np
 
-from data_prep.flow.brox_liu import BroxLiuParameters, make_brox_liu
-
-FlowFunction = Callable[[np.ndarray, np.ndarray], np.ndarray]  # two grey frames (H, W) uint8 → (H, W, 2) float32
-
-
-@dataclass(frozen=True)
-class TVL1Parameters:
-    """TV-L1's parameters under OpenCV's names, with OpenCV's defaults."""
-
-    tau: float = 0.25  # time step of the numerical scheme
-    lambda_: float = 0.15  # weight of the data term: larger follows the images closer, smaller is smoother
-    theta: float = 0.3  # tightness between the data and the smoothness term
-    nscales: int = 5  # levels of the image pyramid
-    warps: int = 5  # warpings per level
-    epsilon: float = 0.01  # stop an iteration when it changes the flow by less
-    inner_iterations: int = 30  # between outlier filterings
-    outer_iterations: int = 10  # outlier filterings per warping
-    scale_step: float = 0.8  # size of a pyramid level relative to the next finer one
-    gamma: float = 0.0  # weight of illumination changes; 0 = none
-    median_filtering: int = 5  # width of the outlier filter: 1 (off), 3 or 5 pixels
+from data_prep.flow.parameters import (
+    BroxLiuParameters,
+    DISParameters,
+    FarnebackParameters,
+    OpenCVTVL1Parameters,
+    TVL1Parameters,
+)
 
 
-def make_tvl1(parameters: Mapping[str, Any]) -> FlowFunction:
-    """Returns TV-L1 with the given `TVL1Parameters`."""
-    values = TVL1Parameters(**parameters)
-    tvl1 = cv2.optflow.DualTVL1OpticalFlow_create()
-    tvl1.setTau(values.tau)
-    tvl1.setLambda(values.lambda_)
-    tvl1.setTheta(values.theta)
-    tvl1.setScalesNumber(values.nscales)
-    tvl1.setWarpingsNumber(values.warps)
-    tvl1.setEpsilon(values.epsilon)
-    tvl1.setInnerIterations(values.inner_iterations)
-    tvl1.setOuterIterations(values.outer_iterations)
-    tvl1.setScaleStep(values.scale_step)
-    tvl1.setGamma(values.gamma)
-    tvl1.setMedianFiltering(values.median_filtering)
-    return lambda first, second: tvl1.calc(first, second, None)
+class FlowAlgorithm(Protocol):
+    """Flow in two steps, so that what is derived from a frame serves both pairs that it belongs to.
+
+    An instance may hold memory: it is for one caller at a time.
+    """
+
+    def prepare(self, frame: np.ndarray) -> Any:
+        """Returns what the algorithm derives from a grey frame `(H, W)` uint8, e.g. its image pyramid."""
+
+    def between(self, first: Any, second: Any) -> np.ndarray:
+        """Returns the flow `(H, W, 2)` float32 in pixels (x, y) between two prepared frames of one size."""
 
 
-@dataclass(frozen=True)
-class DISParameters:
-    """Parameters of dense inverse search (Kroeger et al. 2016): OpenCV's medium preset, but down to full size."""
+class OpenCVFlow:
+    """One of OpenCV's algorithms.
 
-    finest_scale: int = 0  # where the search ends: 0 = full size, 1 = half
-    patch_size: int = 8  # pixels
-    patch_stride: int = 3  # pixels between patches
-    gradient_descent_iterations: int = 25  # of each patch
-    variational_refinement_iterations: int = 5  # at each scale
+    A new one is made when the frame size changes: `DualTVL1OpticalFlow` lowers its number of pyramid levels for a
+    small frame, and would keep the lower number for the large frames after it.
+    """
+
+    def __init__(self, make: Callable[[], cv2.DenseOpticalFlow]) -> None:
+        self.make = make
+        self._size: tuple[int, ...] | None = None
+
+    def prepare(self, frame: np.ndarray) -> np.ndarray:
+        """Returns the frame itself."""
+        return frame
+
+    def between(self, first: np.ndarray, second: np.ndarray) -> np.ndarray:
+        """Returns the flow `(H, W, 2)` float32 in pixels between two grey frames `(H, W)` uint8."""
+        if first.shape != self._size:
+            self._algorithm, self._size = self.make(), first.shape
+        return self._algorithm.calc(first, second, None)
 
 
-def make_dis(parameters: Mapping[str, Any]) -> FlowFunction:
+def _make_tvl1(parameters: Mapping[str, Any]) -> FlowAlgorithm:
+    from data_prep.flow.tvl1 import TVL1  # imports Numba, which only those who compute flow need
+
+    return TVL1(TVL1Parameters(**parameters))
+
+
+def _make_brox_liu(parameters: Mapping[str, Any]) -> FlowAlgorithm:
+    from data_prep.flow.brox_liu import BroxLiu  # likewise
+
+    return BroxLiu(BroxLiuParameters(**parameters))
+
+
+def make_tvl1_opencv(parameters: Mapping[str, Any]) -> FlowAlgorithm:
+    """Returns OpenCV's TV-L1 with the given `OpenCVTVL1Parameters`."""
+    values = OpenCVTVL1Parameters(**parameters)
+
+    def make() -> cv2.DenseOpticalFlow:
+        tvl1 = cv2.optflow.DualTVL1OpticalFlow_create()
+        tvl1.setTau(values.tau)
+        tvl1.setLambda(values.lambda_)
+        tvl1.setTheta(values.theta)
+        tvl1.setScalesNumber(values.nscales)
+        tvl1.setWarpingsNumber(values.warps)
+        tvl1.setEpsilon(values.epsilon)
+        tvl1.setInnerIterations(values.inner_iterations)
+        tvl1.setOuterIterations(values.outer_iterations)
+        tvl1.setScaleStep(values.scale_step)
+        tvl1.setGamma(values.gamma)
+        tvl1.setMedianFiltering(values.median_filtering)
+        return tvl1
+
+    return OpenCVFlow(make)
+
+
+def make_dis(parameters: Mapping[str, Any]) -> FlowAlgorithm:
     """Returns dense inverse search with the given `DISParameters`."""
     values = DISParameters(**parameters)
-    dis = cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
-    dis.setFinestScale(values.finest_scale)
-    dis.setPatchSize(values.patch_size)
-    dis.setPatchStride(values.patch_stride)
-    dis.setGradientDescentIterations(values.gradient_descent_iterations)
-    dis.setVariationalRefinementIterations(values.variational_refinement_iterations)
-    return lambda first, second: dis.calc(first, second, None)
+
+    def make() -> cv2.DenseOpticalFlow:
+        dis = cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
+        dis.setFinestScale(values.finest_scale)
+        dis.setPatchSize(values.patch_size)
+        dis.setPatchStride(values.patch_stride)
+        dis.setGradientDescentIterations(values.gradient_descent_iterations)
+        dis.setVariationalRefinementIterations(values.variational_refinement_iterations)
+        return dis
+
+    return OpenCVFlow(make)
 
 
-@dataclass(frozen=True)
-class FarnebackParameters:
-    """Parameters of polynomial expansion (Farnebäck 2003), with OpenCV's defaults."""
-
-    num_levels: int = 5  # of the image pyramid
-    pyr_scale: float = 0.5  # size of a pyramid level relative to the next finer one
-    win_size: int = 13  # averaging window in pixels: larger is smoother
-    num_iters: int = 10  # per level
-    poly_n: int = 5  # neighbourhood of the polynomial in pixels, 5 or 7
-    poly_sigma: float = 1.1  # of its Gaussian weights
-
-
-def make_farneback(parameters: Mapping[str, Any]) -> FlowFunction:
+def make_farneback(parameters: Mapping[str, Any]) -> FlowAlgorithm:
     """Returns Farnebäck's method with the given `FarnebackParameters`."""
     values = FarnebackParameters(**parameters)
-    farneback = cv2.FarnebackOpticalFlow_create(
-        numLevels=values.num_levels,
-        pyrScale=values.pyr_scale,
-        winSize=values.win_size,
-        numIters=values.num_iters,
-        polyN=values.poly_n,
-        polySigma=values.poly_sigma,
+    return OpenCVFlow(
+        lambda: cv2.FarnebackOpticalFlow_create(
+            numLevels=values.num_levels,
+            pyrScale=values.pyr_scale,
+            winSize=values.win_size,
+            numIters=values.num_iters,
+            polyN=values.poly_n,
+            polySigma=values.poly_sigma,
+        )
     )
-    return lambda first, second: farneback.calc(first, second, None)
 
 
 @dataclass(frozen=True)
@@ -109,19 +129,24 @@ class Algorithm:
     A preset is an instance of the dataclass whose fields are the parameters.
     """
 
-    make: Callable[[Mapping[str, float]], FlowFunction]
+    make: Callable[[Mapping[str, Any]], FlowAlgorithm]
     presets: Mapping[str, Any]
 
 
-# The fast presets were chosen with benchmarks/optical_flow.py on rendered people, whose true flow is known.
 ALGORITHMS: dict[str, Algorithm] = {
     "tvl1": Algorithm(
-        make_tvl1,
+        _make_tvl1,
         {
             "default": TVL1Parameters(),
-            # 6 to 7 times faster. The error on the body is the default's or less; over the whole frame it is larger by
-            # 0.03 pixel, noise of the background.
-            "fast": TVL1Parameters(
+            "fast": TVL1Parameters(warps=1, coarse_warps=1),
+            "precise": TVL1Parameters(warps=3, coarse_warps=4, iterations=40, scale_step=0.75),
+        },
+    ),
+    "tvl1_opencv": Algorithm(
+        make_tvl1_opencv,
+        {
+            "default": OpenCVTVL1Parameters(),
+            "fast": OpenCVTVL1Parameters(
                 scale_step=0.7, nscales=7, warps=3, outer_iterations=1, inner_iterations=10, theta=0.2
             ),
         },
@@ -137,24 +162,36 @@ ALGORITHMS: dict[str, Algorithm] = {
         make_farneback, {"default": FarnebackParameters(), "fast": FarnebackParameters(num_iters=2)}
     ),
     "brox_liu": Algorithm(
-        make_brox_liu,
+        _make_brox_liu,
         {"default": BroxLiuParameters(), "fast": BroxLiuParameters(outer_iterations=2, sor_iterations=15)},
     ),
 }
-PRESETS = ("default", "fast")
+PRESETS = ("default", "fast", "precise")  # the last of tvl1 alone
 
 
-def compute_flow(frames: Sequence[np.ndarray], algorithm: FlowFunction) -> Iterator[np.ndarray]:
+def flow_between(algorithm: FlowAlgorithm, first: np.ndarray, second: np.ndarray) -> np.ndarray:
+    """Returns the flow `(H, W, 2)` float32 in pixels from one grey frame `(H, W)` to another of its size."""
+    return algorithm.between(algorithm.prepare(first), algorithm.prepare(second))
+
+
+def compute_flow(frames: Iterable[np.ndarray], algorithm: FlowAlgorithm) -> Iterator[np.ndarray]:
     """Yields the flow at each frame: `(H, W, 2)` float32, displacement (x, y) in pixels to the next frame.
 
-    The last flow is repeated, so that there are as many as frames; a single frame has no motion.
+    The last flow is repeated, so that there are as many as frames; a single frame has no motion. Frames are taken one
+    by one, and no more than two are held.
 
     Args:
         frames: grey images `(H, W)` uint8 of one size.
         algorithm: made by one of `ALGORITHMS`.
     """
-    flow = np.zeros((*frames[0].shape, 2), np.float32)
-    for first, second in zip(frames, frames[1:]):
-        flow = algorithm(first, second)
+    first, flow = None, None
+    for frame in frames:
+        second = algorithm.prepare(frame)
+        if first is None:
+            flow = np.zeros((*frame.shape, 2), np.float32)
+        else:
+            flow = algorithm.between(first, second)
+            yield flow
+        first = second
+    if flow is not None:
         yield flow
-    yield flow

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
-from typing import Any
+from typing import Any, Optional
 
 from data_prep.flow.algorithms import ALGORITHMS
+from dmcl_tf.errors import InputError
 
 
 @dataclass(frozen=True)
@@ -36,10 +37,17 @@ class FlowSettings:
 class GivenFlowSettings:
     """Flow that comes with the data set as images, in place of `FlowSettings`; `encoding` is None where unknown."""
 
-    encoding: str | None = None
+    encoding: Optional[str] = None
     algorithm: str = "given"
 
 
 def preset_settings(algorithm: str, preset: str, **changes: Any) -> FlowSettings:
-    """Returns the settings of an algorithm's preset; `changes` are other attributes of `FlowSettings`."""
-    return FlowSettings(algorithm, preset, asdict(ALGORITHMS[algorithm].presets[preset]), **changes)
+    """Returns the settings of an algorithm's preset; `changes` are other attributes of `FlowSettings`.
+
+    Raises:
+        InputError: the algorithm has no such preset.
+    """
+    presets = ALGORITHMS[algorithm].presets
+    if preset not in presets:
+        raise InputError(f"--flow_algorithm={algorithm} has no preset {preset!r}; it has {', '.join(presets)}")
+    return FlowSettings(algorithm, preset, asdict(presets[preset]), **changes)

@@ -220,7 +220,7 @@ def flow_images(images: Iterable[np.ndarray], settings: FlowSettings) -> Iterato
         images: frames `(H, W)` or `(H, W, 3)` uint8 (blue, green, red) of one size.
         settings: how it is computed and stored.
     """
-    grey = [image if image.ndim == 2 else cv2.cvtColor(image, cv2.COLOR_BGR2GRAY) for image in images]
+    grey = (image if image.ndim == 2 else cv2.cvtColor(image, cv2.COLOR_BGR2GRAY) for image in images)
     for flow in compute_flow(grey, ALGORITHMS[settings.algorithm].make(settings.parameters)):
         bound = bound_in_pixels(settings.bound, *flow.shape[:2])
         blue_green_red = np.ascontiguousarray(encode_flow(flow, bound, settings.encoding)[..., ::-1])
