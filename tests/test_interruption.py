@@ -19,7 +19,11 @@ SMALL = ("--dataset=nwucla", "--frame_size=24", "--flow_preset=fast", "--workers
 
 def start(arguments, **streams):
     return subprocess.Popen(
-        arguments, cwd=ROOT, start_new_session=True, **(streams or {"stdout": subprocess.DEVNULL, "stderr": -3})
+        arguments,
+        cwd=ROOT,
+        start_new_session=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # tests in the background ignore it
+        **(streams or {"stdout": subprocess.DEVNULL, "stderr": -3}),
     )
 
 

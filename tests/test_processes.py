@@ -46,7 +46,10 @@ def test_a_stage_ends_with_the_command_that_started_it(tmp_path, number, status)
     (tmp_path / "command.py").write_text(script)
     pid = tmp_path / "pid"
     command = subprocess.Popen(
-        [sys.executable, str(tmp_path / "command.py"), str(pid), str(TESTS)], stderr=subprocess.PIPE, text=True
+        [sys.executable, str(tmp_path / "command.py"), str(pid), str(TESTS)],
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # tests in the background ignore it
     )
     limit = time.monotonic() + 60
     while not (pid.exists() and pid.read_text()):
