@@ -15,7 +15,7 @@ from dmcl_tf.errors import InputError, ending_in_one_line, raise_on_termination
 from dmcl_tf.flag_groups import define
 from workflow import command_line
 
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # its messages are about itself
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # what concerns the user comes as an exception
 
 # commands with FLAG_GROUPS, settings_from_flags and a function of those settings
 _MODULES = {
