@@ -168,7 +168,7 @@ def read_existing(settings: RecordSettings, description: Description) -> Records
     there = read_json(path, Description, "delete it and run the same command again")
     before, now = (dict(_flatten("", each.made_with())) for each in (there, description))
     different = [name for name in {**before, **now} if before.get(name) != now.get(name)]
-    if different:
+    if different and any((directory / "videos").glob("*/*.tfrecord")):
         shown = [name for name in different if "parameters" not in name] or different
         made, asked = (", ".join(f"{n}={_text(each.get(n))}" for n in shown[:3]) for each in (before, now))
         raise InputError(

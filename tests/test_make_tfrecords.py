@@ -341,6 +341,21 @@ def test_edits_of_own_data_take_effect_and_keep_records(tmp_path, capsys):
     assert "warning: subject" not in printed
 
 
+def test_advice_can_be_followed_where_no_record_was_made(tmp_path):
+    rows = ["video_id,label,split,depth"]
+    for number, label in enumerate(("near", "far")):
+        for index in range(9):
+            write_image(tmp_path / label / f"{index}.png", depth_frame(index, number))
+        rows.append(f"{label},{label},train,{label}")
+    (tmp_path / "videos.csv").write_text("\n".join(rows))
+    own = ("--dataset=custom", f"--videos={tmp_path}/videos.csv", f"--data_dir={tmp_path}/data", "--frame_size=24")
+    with pytest.raises(InputError, match="no video can be used.*--depth_mode=clip_mm"):
+        prepare(*own)
+    assert len(prepare(*own, "--depth_mode=clip_mm").videos) == 2
+    with pytest.raises(InputError, match=r"holds records made with depth\.mode=clip_mm"):
+        prepare(*own, "--depth_mode=per_clip")
+
+
 def test_given_flow_is_taken_as_it_is(tmp_path):
     for index in range(12):
         write_image(tmp_path / "flow" / f"{index}.png", np.full((24, 24, 3), 10 * index, np.uint8))
