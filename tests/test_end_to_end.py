@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 
 import cv2
@@ -121,7 +122,8 @@ def test_the_saved_model_is_the_run(root):
     run = run_folder(root).load()
     clips = {modality: smooth_clips(48, 64)[modality] for modality in MODALITIES}
     served = model.signatures["depth_flow"](**{name: tf.constant(clip) for name, clip in clips.items()})
-    expected = serving.predict(ensemble, clips, run.config, run.class_names)
+    networks = {m: partial(serving.clip_logits, network, run.config) for m, network in ensemble.networks.items()}
+    expected = serving.predict(networks, clips, run.config, run.class_names)
     np.testing.assert_allclose(served["probabilities"], expected["probabilities"], atol=1e-5)
     assert served["classes"].numpy().tolist() == expected["classes"].numpy().tolist()
 
