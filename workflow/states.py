@@ -27,7 +27,8 @@ class State:
     Attributes:
         epochs: that are trained.
         evaluated: whether the results are of the present checkpoint.
-        copied: whether it counts by its slim copy, the run folder being absent or behind.
+        copied: whether it counts without results of its own: by its slim copy, the run folder being absent or behind,
+            or as there are no test videos.
         text: for people.
     """
 
@@ -62,6 +63,8 @@ def find_state(experiment: Experiment, slim: Path, records: Records | None, *, w
         if folder.load().config != experiment.config:
             return State(0, False, False, "of another configuration")
         epochs = _trained_epochs(folder)
+        if epochs >= total and not folder.load().videos.get("test", 1):
+            return State(epochs, False, True, "complete, without test videos")
         if epochs >= total:
             evaluated = records is not None and current_results(experiment.evaluate) is not None
             return State(epochs, evaluated, False, "complete" if evaluated else "to evaluate")
