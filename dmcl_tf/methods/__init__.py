@@ -1,6 +1,11 @@
 """The training methods: each is one function from the networks' outputs to a loss for every network and sample.
 
-    method(outputs, labels, step, *, weights by name) -> (M, B) losses
+    method(outputs, labels, step, *, weights by name) -> losses
+
+    outputs   `Outputs` of M networks on a batch: logits (M, B, C), features (M, B, F)
+    labels    (B,), integers below C
+    step      `Step`: the seed of what is drawn, the logits of a teacher
+    losses    (M, B) float32
 
 The training loss of a batch is the mean over samples of the sum over networks. `dmcl_tf.config.METHODS` says which
 weights a method takes and whether it needs a teacher; `Config.loss_weights` gives their values. A new method is a

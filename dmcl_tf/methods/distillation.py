@@ -27,18 +27,12 @@ def dmcl(
     gradient flows through the soft targets.
 
     Args:
-        outputs: of M ≥ 2 networks.
-        labels: (B,), integers below C.
-        step: not used.
         temperature: T > 0.
         label_weight: of the label in a loser's loss.
         soft_weight: of the winner's soft targets in a loser's loss.
-
-    Returns:
-        (M, B) losses.
     """
     losses = cross_entropy(outputs.logits, labels)
-    teacher = winner(losses)  # Eq. 1
+    teacher = winner(losses)  # Eq. 1: the network whose loss is the lowest
     return _taught(outputs.logits, losses, teacher, temperature, label_weight, soft_weight)
 
 
@@ -51,10 +45,7 @@ def random_teacher(
     label_weight: float,
     soft_weight: float,
 ) -> tf.Tensor:
-    """DMCL with a teacher drawn at random for each sample, the ablation "Random Teacher" of Table 3.
-
-    Arguments and result are those of `dmcl`; the teacher is drawn from `step.seed`.
-    """
+    """DMCL with a teacher drawn from `step.seed` for each sample, the ablation "Random Teacher" of Table 3."""
     losses = cross_entropy(outputs.logits, labels)
     teacher = draw_teachers(step.seed, losses)
     return _taught(outputs.logits, losses, teacher, temperature, label_weight, soft_weight)
@@ -96,19 +87,13 @@ def generalized_distillation(
 
         label_weight · CE(y, z) + soft_weight · CE(softmax(z_teacher / T), z),
 
-    with weights 1 - λ and λ; the student's logits are not divided by T. Their code multiplies λ by T², their paper does
-    not; they try λ from 0 to 1 and T from 1 to 50 and recommend none.
+    with weights 1 - λ and λ, and z_teacher from `step`; the student's logits are not divided by T. Their code multiplies
+    λ by T², their paper does not; they try λ from 0 to 1 and T from 1 to 50 and recommend none.
 
     Args:
-        outputs: of M ≥ 1 students.
-        labels: (B,), integers below C.
-        step: with `teacher_logits`.
         temperature: T > 0.
         label_weight: of the label.
         soft_weight: of the teacher's soft targets.
-
-    Returns:
-        (M, B) losses.
     """
     losses = cross_entropy(outputs.logits, labels)
     soft_targets = tf.nn.softmax(step.teacher_logits / temperature)  # Eq. 2
@@ -121,14 +106,6 @@ def mutual(outputs: Outputs, labels: tf.Tensor, step: Step) -> tf.Tensor:
     Zhang et al., CVPR 2018: the loss of network i is CE(y, z_i) + mean over j ≠ i of KL(p_j ‖ p_i), without a
     temperature and without gradient through p_j; the mean is the paper's, their code sums. Deviation: all networks take
     their step at once, where theirs take turns.
-
-    Args:
-        outputs: of M networks.
-        labels: (B,), integers below C.
-        step: not used.
-
-    Returns:
-        (M, B) losses.
     """
     losses, log_predictions = cross_entropy(outputs.logits, labels), tf.nn.log_softmax(outputs.logits)
     fixed = tf.stop_gradient(log_predictions)

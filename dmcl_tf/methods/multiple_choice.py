@@ -12,14 +12,6 @@ def smcl(outputs: Outputs, labels: tf.Tensor, step: Step) -> tf.Tensor:
 
     S. Lee et al., 2016 (arXiv 1606.07839). Losers count in the mean over the batch as zeros, as in the code of CMCL's
     authors (src/model.py, `mcl`): a network's loss is divided by the batch, not by its wins.
-
-    Args:
-        outputs: of M networks.
-        labels: (B,), integers below C.
-        step: not used.
-
-    Returns:
-        (M, B) losses.
     """
     losses = cross_entropy(outputs.logits, labels)
     return tf.where(is_network(winner(losses), losses), losses, tf.zeros_like(losses))
@@ -38,13 +30,7 @@ def cmcl(outputs: Outputs, labels: tf.Tensor, step: Step, *, beta: float) -> tf.
     is surer than that still learns; features are not shared, which differing inputs forbid (DMCL, Sec. 3.2).
 
     Args:
-        outputs: of M networks.
-        labels: (B,), integers below C.
-        step: not used.
         beta: β, weight of the divergence.
-
-    Returns:
-        (M, B) losses.
     """
     losses, divergences = cross_entropy(outputs.logits, labels), divergence_from_uniform(outputs.logits)
     return tf.where(is_network(assign(losses, divergences, beta), losses), losses, beta * divergences)
@@ -57,13 +43,7 @@ def cmcl_stochastic(outputs: Outputs, labels: tf.Tensor, step: Step, *, beta: fl
     for every network and sample as the others' loss, whose gradient is in the mean that of `cmcl`.
 
     Args:
-        outputs: of M networks.
-        labels: (B,), integers below C.
-        step: with `seed`, of the drawn labels.
         beta: β, weight of the others' loss and, in the assignment, of the divergence.
-
-    Returns:
-        (M, B) losses.
     """
     losses = cross_entropy(outputs.logits, labels)
     assigned = assign(losses, divergence_from_uniform(outputs.logits), beta)
