@@ -87,8 +87,8 @@ def generalized_distillation(
 
         label_weight · CE(y, z) + soft_weight · CE(softmax(z_teacher / T), z),
 
-    with weights 1 - λ and λ, and z_teacher from `step`; the student's logits are not divided by T. Their code multiplies
-    λ by T², their paper does not; they try λ from 0 to 1 and T from 1 to 50 and recommend none.
+    with weights 1 - λ and λ, and z_teacher from `step`; the student's logits are not divided by T. Their code
+    multiplies λ by T², their paper does not; they try λ from 0 to 1 and T from 1 to 50 and recommend none.
 
     Args:
         temperature: T > 0.
