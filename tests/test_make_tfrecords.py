@@ -349,7 +349,7 @@ def test_advice_can_be_followed_where_no_record_was_made(tmp_path):
         rows.append(f"{label},{label},train,{label}")
     (tmp_path / "videos.csv").write_text("\n".join(rows))
     own = ("--dataset=custom", f"--videos={tmp_path}/videos.csv", f"--data_dir={tmp_path}/data", "--frame_size=24")
-    with pytest.raises(InputError, match="no video can be used.*--depth_mode=clip_mm"):
+    with pytest.raises(InputError, match=r"no video can be used.*--depth_mode=clip_mm"):
         prepare(*own)
     assert len(prepare(*own, "--depth_mode=clip_mm").videos) == 2
     with pytest.raises(InputError, match=r"holds records made with depth\.mode=clip_mm"):
