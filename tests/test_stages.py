@@ -152,6 +152,7 @@ def test_the_demo_is_short_and_its_settings_can_be_overridden():
         (["--train_views=1,3"], "--train_views=1,3 overlaps --test_view=3"),
         (["--subset=1"], "--subset: nwucla has no such setting, only ntu120mini"),
         (["--run_name=../../evil"], "--run_name '../../evil' cannot name a folder"),
+        (["--run_name=" + 201 * "x"], f"--run_name '{20 * 'x'}'… is too long to name a folder"),
     ],
 )
 def test_a_wrong_flag_is_named_before_anything_runs(arguments, message, monkeypatch):
