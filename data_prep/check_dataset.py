@@ -14,6 +14,7 @@ import sys
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
+from pathlib import Path
 
 from absl import flags
 
@@ -160,10 +161,10 @@ def check(settings: RawSettings, *, full: bool, show: int) -> int:
     return len(lines)
 
 
-def main() -> None:
+def main(values: flags.FlagValues = flags.FLAGS, *, data_root: Path = Path("data")) -> None:
     """Checks the data set that the flags name; ends with status 1 where something is wrong."""
-    settings = raw_settings_from_flags(flags.FLAGS, with_flow=False)
-    if check(settings, full=flags.FLAGS.full, show=flags.FLAGS.show):
+    settings = raw_settings_from_flags(values, data_root=data_root, with_flow=False)
+    if check(settings, full=values.full, show=values.show):
         sys.exit(1)
 
 

@@ -93,10 +93,9 @@ def check(records: Records, sheets: Path, *, workers: int) -> int:
     return len(problems)
 
 
-def main() -> None:
+def main(values: flags.FlagValues = flags.FLAGS, *, data_root: Path = Path("data")) -> None:
     """Checks the records; exits with status 1 where something is wrong."""
-    values = flags.FLAGS
-    records = Records.load(_folder(values))
+    records = Records.load(_folder(values, data_root))
     if not records.videos:
         raise InputError(f"{records.directory}: there is no video in these records")
     sheets = Path(values.sheets or records.directory / "contact_sheets")
@@ -104,11 +103,11 @@ def main() -> None:
         sys.exit(1)
 
 
-def _folder(values: flags.FlagValues) -> Path:
+def _folder(values: flags.FlagValues, data_root: Path) -> Path:
     """The folder of records that the flags name, or the only one that the data set has."""
     if values.records:
         return Path(values.records)
-    parent = Path("data") / find_dataset(values.dataset or next(iter(DATASETS))).folder / "records"
+    parent = data_root / find_dataset(values.dataset or next(iter(DATASETS))).folder / "records"
     found = sorted(path.parent for path in parent.glob("*/dataset.json"))
     if len(found) != 1:
         there = f"there are {', '.join(map(str, found))}" if found else f"there are none in {parent}"

@@ -159,13 +159,17 @@ def read_existing(settings: RecordSettings, description: Description) -> Records
     """Reads the table of records that are there already; None where there is none.
 
     Raises:
-        InputError: they were made with other settings, or `dataset.json` is damaged.
+        InputError: they are of another data set, were made with other settings, or `dataset.json` is damaged.
     """
     directory = settings.records
     path = directory / "dataset.json"
     if not path.exists():
         return None
     there = read_json(path, Description, "delete it and run the same command again")
+    if there.dataset != description.dataset:
+        raise InputError(
+            f"{directory} holds records of {there.dataset}, not of {description.dataset}: give another --records"
+        )
     before, now = (dict(_flatten("", each.made_with())) for each in (there, description))
     different = [name for name in {**before, **now} if before.get(name) != now.get(name)]
     if different and any((directory / "videos").glob("*/*.tfrecord")):

@@ -195,9 +195,9 @@ def show(settings: RandomFeatureSettings) -> None:
     print(f"{table(results)}\nwritten: {settings.output}")
 
 
-def main() -> None:
+def main(values: flags.FlagValues = flags.FLAGS, *, data_root: Path = Path("data")) -> None:
     """Computes Table 2 for the records that the flags name."""
-    show(settings_from_flags(flags.FLAGS))
+    show(settings_from_flags(values, data_root=data_root))
 
 
 if __name__ == "__main__":

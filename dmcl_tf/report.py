@@ -150,9 +150,9 @@ def settings_from_flags(values: flags.FlagValues) -> ReportSettings:
     )
 
 
-def main() -> None:
+def main(values: flags.FlagValues = flags.FLAGS) -> None:
     """Reports on the runs that the flags name."""
-    report(settings_from_flags(flags.FLAGS))
+    report(settings_from_flags(values))
 
 
 if __name__ == "__main__":

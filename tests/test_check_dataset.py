@@ -33,13 +33,12 @@ def write_custom(root):
     (root / "videos.csv").write_text("\n".join([*lines, "c,y,test,rgb.avi,depth"]) + "\n")
 
 
-def run(*arguments, monkeypatch, capsys):
+def run(*arguments, capsys):
     """Returns the script's status and what it prints."""
     values = define(script.FLAG_GROUPS, flags.FlagValues())
     values(["check_dataset", "--workers=1", *arguments])
-    monkeypatch.setattr(flags, "FLAGS", values)
     try:
-        script.main()
+        script.main(values)
         status = 0
     except SystemExit as ended:
         status = ended.code
@@ -47,8 +46,8 @@ def run(*arguments, monkeypatch, capsys):
 
 
 @pytest.fixture
-def check(monkeypatch, capsys):
-    return lambda *arguments: run(*arguments, monkeypatch=monkeypatch, capsys=capsys)
+def check(capsys):
+    return lambda *arguments: run(*arguments, capsys=capsys)
 
 
 @pytest.mark.parametrize("depth", [[], ["--full"]])

@@ -166,17 +166,16 @@ def test_the_script_prints_a_table_and_writes_sheets(made):
     assert cv2.imread(str(made.directory / "contact_sheets" / sheets[0])).shape == (5 * 18 + 9 * 80, 640, 3)
 
 
-def run_here(monkeypatch, *arguments):
+def run_here(*arguments):
     values = define(script.FLAG_GROUPS, flags.FlagValues())
     values(["check", *arguments])
-    monkeypatch.setattr(script.flags, "FLAGS", values)
-    script.main()
+    script.main(values)
 
 
-def test_the_script_fails_where_something_is_wrong(made, monkeypatch, capsys):
+def test_the_script_fails_where_something_is_wrong(made, capsys):
     change(made, set_frame("rgb", 0, b""))
     with pytest.raises(SystemExit) as caught:
-        run_here(monkeypatch, f"--records={made.directory}", f"--sheets={made.directory / 'there'}")
+        run_here(f"--records={made.directory}", f"--sheets={made.directory / 'there'}")
     assert caught.value.code == 1
     printed = capsys.readouterr().out.splitlines()
     assert [line for line in printed if line.startswith("wrong: ")] == [
@@ -186,15 +185,15 @@ def test_the_script_fails_where_something_is_wrong(made, monkeypatch, capsys):
     assert len(list((made.directory / "there").iterdir())) == 3
 
 
-def test_a_folder_without_records_is_named(tmp_path, monkeypatch):
+def test_a_folder_without_records_is_named(tmp_path):
     with pytest.raises(InputError, match=rf"{tmp_path}/dataset\.json: No such file or directory; make the records"):
-        run_here(monkeypatch, f"--records={tmp_path}")
+        run_here(f"--records={tmp_path}")
 
 
 def test_the_only_records_of_a_data_set_are_found(made, monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "data/custom/records").mkdir(parents=True)
     with pytest.raises(InputError, match=r"--records is missing: .* there are none in data/custom/records"):
-        run_here(monkeypatch, "--dataset=custom")
+        run_here("--dataset=custom")
     made.directory.rename(tmp_path / "data/custom/records/48")
-    run_here(monkeypatch, "--dataset=custom")
+    run_here("--dataset=custom")

@@ -240,6 +240,15 @@ def test_bad_settings_are_named(finished, arguments, message):
     assert contents(data_dir / "records/24") == before
 
 
+def test_records_of_another_data_set_are_refused(finished, tmp_path):
+    there = finished[0] / "records/24"
+    before = contents(there)
+    (tmp_path / "videos.csv").write_text("video_id,label,split,rgb\na,x,train,a.avi\n")
+    with pytest.raises(InputError, match="holds records of nwucla, not of custom"):
+        prepare("--dataset=custom", f"--videos={tmp_path}/videos.csv", f"--records={there}")
+    assert contents(there) == before
+
+
 def test_a_bad_value_ends_the_script_with_one_line(tmp_path):
     given = command(*SMALL, f"--data_dir={tmp_path}/nowhere")
     run = subprocess.run(given, capture_output=True, text=True, cwd=ROOT, check=False)

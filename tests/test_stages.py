@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from dmcl_tf import random_features, report
 from dmcl_tf.datasets import DATASETS
 from dmcl_tf.errors import InputError
 from workflow import __main__ as workflow
@@ -151,6 +152,7 @@ def test_the_demo_is_short_and_its_settings_can_be_overridden():
         (["--train_views=1,3"], "--train_views=1,3 overlaps --test_view=3"),
         (["--subset=1"], "--subset: nwucla has no such setting, only ntu120mini"),
         (["--run_name=../../evil"], "--run_name '../../evil' cannot name a folder"),
+        (["--run_name=" + 201 * "x"], f"--run_name '{20 * 'x'}'… is too long to name a folder"),
     ],
 )
 def test_a_wrong_flag_is_named_before_anything_runs(arguments, message, monkeypatch):
@@ -210,6 +212,28 @@ def test_every_flag_of_a_stage_is_explained(capsys):
     output = capsys.readouterr().out
     for text in ("train: Trains an ensemble", "--temperature", "--train_views", "generalized_distillation", "--part"):
         assert text in output
+
+
+@pytest.mark.parametrize(
+    "command", [["check"], ["check", "ntu60"], ["check", "records"], ["report"], ["random_features"], ["predict"]]
+)
+def test_every_command_explains_itself(command, capsys):
+    assert workflow.main([*command, "--help"]) == 0
+    assert "--" in capsys.readouterr().out
+
+
+def test_commands_get_their_flags_and_end_with_status_0(monkeypatch, tmp_path):
+    monkeypatch.setenv("DATA_ROOT", str(tmp_path))
+    settings = []
+    monkeypatch.setattr(report, "report", settings.append)
+    monkeypatch.setattr(random_features, "show", settings.append)
+    assert workflow.main(["report", "--runs=checkpoints/demo", f"--output={tmp_path}"]) == 0
+    assert workflow.main(["random_features", "--dataset=nwucla", "--scale=compact"]) == 0
+    assert settings[0].output == tmp_path
+    assert settings[1].records == tmp_path / "nwucla/records/80"
+    for command in (["check", "records", "--dataset=nwucla"], ["check", "nwucla"]):
+        with pytest.raises(InputError, match=str(tmp_path / "nwucla")):
+            workflow.main(command)
 
 
 def test_paths_are_meant_from_where_the_command_was_given(monkeypatch, tmp_path):

@@ -7,6 +7,7 @@ import importlib
 import os
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 
 from absl import flags, logging
 
@@ -17,12 +18,8 @@ from workflow import command_line
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # what concerns the user comes as an exception
 
-# commands with FLAG_GROUPS, settings_from_flags and a function of those settings
-_MODULES = {
-    "report": ("dmcl_tf.report", "report"),
-    "random_features": ("dmcl_tf.random_features", "show"),
-    "predict": ("workflow.predict", "predict"),
-}
+# commands with FLAG_GROUPS, or flag_groups(arguments), and main(values)
+_MODULES = {"report": "dmcl_tf.report", "predict": "workflow.predict"}
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -38,9 +35,11 @@ def main(arguments: Sequence[str]) -> int:
         return experiments.main(rest)
     if name == "check":
         return _check(rest)
+    if name == "random_features":
+        return _run("dmcl_tf.random_features", rest, data_root=command_line.data_root())
     if name in _MODULES:
-        return _run(*_MODULES[name], rest)
-    commands = [*DATASETS, "experiments", "check", *_MODULES]
+        return _run(_MODULES[name], rest)
+    commands = [*DATASETS, "experiments", "check", "random_features", *_MODULES]
     close = difflib.get_close_matches(name, commands, n=1)
     hint = f"; did you mean {close[0]}?" if close else ""
     raise InputError(f"{name!r}: expected a data set or a command, one of {', '.join(commands)}{hint}")
@@ -49,21 +48,25 @@ def main(arguments: Sequence[str]) -> int:
 def _check(arguments: Sequence[str]) -> int:
     """`check DATASET` looks at raw files, `check records` at records."""
     name, *rest = arguments or [""]
+    if command_line.asks_for_help([name]):
+        print("check DATASET says what is wrong with raw files, check records with records; each has its own --help")
+        return 0
     if name == "records":
-        return _run("data_prep.check_records", "check_records", rest)
+        return _run("data_prep.check_records", rest, data_root=command_line.data_root())
     if name not in DATASETS:
         raise InputError(f"check {name}: expected a data set, one of {', '.join(DATASETS)}, or records")
-    return _run("data_prep.check_dataset", "check_dataset", [f"--dataset={name}", *rest])
+    return _run("data_prep.check_dataset", [f"--dataset={name}", *rest], data_root=command_line.data_root())
 
 
-def _run(module_name: str, function: str, arguments: Sequence[str]) -> int:
+def _run(module_name: str, arguments: Sequence[str], **folders: Path) -> int:
     module = importlib.import_module(module_name)
-    groups = module.flag_groups(arguments) if hasattr(module, "flag_groups") else module.FLAG_GROUPS
+    groups = module.FLAG_GROUPS if hasattr(module, "FLAG_GROUPS") else module.flag_groups(arguments)
     values = define(groups, flags.FlagValues())
     if command_line.asks_for_help(arguments):
         command_line.print_help(module.__doc__ or "", values)
         return 0
-    return int(getattr(module, function)(module.settings_from_flags(command_line.parse(values, arguments))) or 0)
+    module.main(command_line.parse(values, arguments), **folders)
+    return 0
 
 
 if __name__ == "__main__":

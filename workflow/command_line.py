@@ -51,6 +51,11 @@ def user_path(text: str) -> str:
     return os.path.relpath(absolute) if not os.path.relpath(absolute).startswith("..") else str(absolute)
 
 
+def data_root() -> Path:
+    """The folder that holds the data sets."""
+    return Path(os.environ.get("DATA_ROOT") or "data")
+
+
 def asks_for_help(arguments: Sequence[str]) -> bool:
     """Whether the arguments ask for help."""
     return bool({"-h", "--help", "--helpfull"} & set(arguments))

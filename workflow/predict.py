@@ -186,3 +186,8 @@ def predict(settings: PredictSettings) -> None:
     given = ", ".join(f"{modality} of {path}" for modality, path in settings.paths.items())
     print(f"{given}: {moments} frames, {settings.clips} clips")
     print(table.to_string(index=False, formatters={"%": "{:.2f}".format}))
+
+
+def main(values: flags.FlagValues) -> None:
+    """Predicts the class of the video that the flags name."""
+    predict(settings_from_flags(values))

@@ -5,10 +5,8 @@ The command line is parsed once. Each stage gets its own settings, a dataclass, 
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 from absl import flags
 
@@ -49,11 +47,6 @@ class Pipeline:
     export: export.ExportSettings
 
 
-def data_root() -> Path:
-    """The folder that holds the data sets."""
-    return Path(os.environ.get("DATA_ROOT") or "data")
-
-
 def parse(dataset: str, arguments: Sequence[str]) -> flags.FlagValues:
     """The flags of all stages.
 
@@ -69,8 +62,8 @@ def make_pipeline(values: flags.FlagValues) -> Pipeline:
     Raises:
         InputError: an impossible value.
     """
-    prepare = make_tfrecords.settings_from_flags(values, data_root=data_root())
-    training = train.settings_from_flags(values, modalities=prepare.modalities, data_root=data_root())
+    prepare = make_tfrecords.settings_from_flags(values, data_root=command_line.data_root())
+    training = train.settings_from_flags(values, modalities=prepare.modalities, data_root=command_line.data_root())
     if values["run_dir"].value is None:
         values["run_dir"].value = str(training.directory)
         values["records"].value = str(prepare.records)  # where they are now; a run that is named knows its own
