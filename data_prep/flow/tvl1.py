@@ -71,7 +71,7 @@ class TVL1:
 
     def between(self, first: Pyramid, second: Pyramid) -> np.ndarray:
         """Returns the flow `(H, W, 2)` float32 in pixels between two prepared frames of one size."""
-        coarser = None
+        coarser: tuple[np.ndarray, int, int] | None = None
         for level in reversed(range(len(first))):
             height, pitch = first[level].shape[0] - 2 * BORDER, first[level].shape[1]
             state = self._state(level % 2, height, pitch)
@@ -80,7 +80,7 @@ class TVL1:
                 kernels.median_filter(state, height, pitch)
             self._refine(state, first[level].reshape(-1), second[level].reshape(-1), height, pitch, level)
             coarser = state, height, pitch
-        return kernels.flow_of(*coarser)
+        return kernels.flow_of(state, height, pitch)
 
     def _refine(
         self, state: np.ndarray, first: np.ndarray, second: np.ndarray, height: int, pitch: int, level: int
