@@ -243,7 +243,7 @@ def test_bad_settings_are_named(finished, arguments, message):
 def test_records_of_another_data_set_are_refused(finished, tmp_path):
     there = finished[0] / "records/24"
     before = contents(there)
-    (tmp_path / "videos.csv").write_text("video_id,label,split,rgb\na,x,train,a.avi\n")
+    (tmp_path / "videos.csv").write_text("video_id,label,split,rgb\na,x,train,a.avi\nb,y,train,b.avi\n")
     with pytest.raises(InputError, match="holds records of nwucla, not of custom"):
         prepare("--dataset=custom", f"--videos={tmp_path}/videos.csv", f"--records={there}")
     assert contents(there) == before

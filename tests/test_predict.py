@@ -19,7 +19,9 @@ from data_prep.video.sources import open_source
 from dmcl_tf import export
 from dmcl_tf.data import records
 from dmcl_tf.errors import InputError
+from dmcl_tf.files import write_json
 from dmcl_tf.runs.checkpoints import restore_ensemble
+from dmcl_tf.runs.folder import Record
 from dmcl_tf.scoring.accuracy import softmax
 from dmcl_tf.scoring.logits import Evaluator
 from workflow import __main__ as workflow
@@ -96,8 +98,7 @@ def test_settings_of_the_records_reach_the_model(info, tmp_path):
     depth = {"modalities": ["depth"], "mode": "per_clip"}
     folder = make_run(tmp_path / "run", info, make_config())
     run = folder.load()
-    folder.config_path.unlink()
-    folder.create_or_match(dataclasses.replace(run, depth=depth))
+    write_json(folder.config_path, Record(dataclasses.replace(run, depth=depth)))
     version = export.export(export.ExportSettings(folder.directory, tmp_path / "exported"))
     assert command.find_model(version)[1].depth == depth
     assert command.video_settings(command.find_model(version)[1], ("depth",)).depth.mode == "per_clip"

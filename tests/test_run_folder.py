@@ -122,6 +122,14 @@ def test_values_of_wrong_type_are_named(folder, name, value):
         folder.load()
 
 
+@pytest.mark.parametrize("name", ["history.csv", "last", "best"])
+def test_files_of_a_run_without_its_configuration_are_not_adopted(folder, name):
+    (folder.directory / name).mkdir(parents=True)
+    with pytest.raises(InputError, match=f"holds {name}, but no config.json"):
+        folder.create_or_match(make_run())
+    assert not folder.config_path.exists()
+
+
 def test_a_run_name_is_no_path():
     config = make_config()
     assert run_path("nwucla", config, None).parts == ("nwucla", "dmcl", "authors-compact-seed0")

@@ -123,7 +123,8 @@ class RunFolder:
         """Writes `config.json`, or checks that the folder was made with the same settings and records.
 
         Raises:
-            InputError: where it was not; the message names the settings that differ.
+            InputError: where it was not, and the message names the settings that differ; or where only other files of a
+                run are there.
         """
         if self.config_path.exists():
             there, now = _flat(self.load()), _flat(run)
@@ -134,6 +135,12 @@ class RunFolder:
                     "choose another --run_name or remove the folder"
                 )
             return
+        left = [name for name in ("history.csv", "last", "best") if (self.directory / name).exists()]
+        if left:
+            raise InputError(
+                f"{self.directory} holds {left[0]}, but no {self.config_path.name} that says of what run: restore "
+                "it, or remove the folder to train anew"
+            )
         versions = {name: _version(name) for name in _PACKAGES}
         write_json(self.config_path, Record(run, _git_commit(), platform.python_version(), versions))
 

@@ -103,7 +103,7 @@ def done_epochs(folder: RunFolder, config: Config) -> int:
 
 def _epochs(rows: list[int]) -> str:
     if rows == list(range(len(rows))):
-        return f"{len(rows)} epochs" if rows else "no epochs"
+        return f"{len(rows)} epoch{'s' * (len(rows) > 1)}" if rows else "no epochs"
     return "others than the epochs 1, 2, 3 …"
 
 

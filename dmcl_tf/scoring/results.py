@@ -25,7 +25,7 @@ from dmcl_tf.files import read_json, write_json, write_text
 from dmcl_tf.runs.folder import Run, Weights
 from dmcl_tf.scoring import accuracy
 
-_REMEDY = "evaluate the run again, python -m dmcl_tf.evaluate"
+_REMEDY = "remove it and evaluate the run again, python -m dmcl_tf.evaluate"
 
 
 class VideoLogits(NamedTuple):
