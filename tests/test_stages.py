@@ -241,5 +241,10 @@ def test_paths_are_meant_from_where_the_command_was_given(monkeypatch, tmp_path)
     assert command_line.user_path("videos.csv") == str(tmp_path / "videos.csv")
     assert command_line.user_path("~/videos.csv") == str(Path.home() / "videos.csv")
     assert command_line.user_path("/videos.csv") == "/videos.csv"
+    chosen = pipeline("nwucla", "--output=there", "--checkpoints=runs", "--export_dir=served")
+    assert chosen.prepare.records == chosen.train.records == tmp_path / "there"
+    assert chosen.evaluate.run_dir.parent == tmp_path / "runs/nwucla/dmcl"
+    assert chosen.export.export_dir == tmp_path / "served"
+    assert pipeline("nwucla").prepare.records == Path("data/nwucla/records/256")  # what is not given is the project's
     monkeypatch.setenv("CALLED_FROM", str(Path.cwd()))
     assert command_line.user_path("checkpoints/nwucla") == "checkpoints/nwucla"

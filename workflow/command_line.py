@@ -11,8 +11,9 @@ from absl import flags
 
 from dmcl_tf.errors import InputError
 
-# flags that name a file or folder that is there
-_PATHS = ("videos", "data_dir", "skeletons", "model", "run_dir", "teacher_run", "runs", "frames_dir", "pairs")
+# flags that name files and folders
+_PATHS = ("videos", "data_dir", "records", "checkpoints", "run_dir", "teacher_run", "export_dir", "model", "sheets")
+_PATHS += ("runs", "output", "results", "docs", "random_features")
 
 
 def parse(values: flags.FlagValues, arguments: Sequence[str], paths: Sequence[str] = _PATHS) -> flags.FlagValues:
@@ -36,8 +37,11 @@ def parse(values: flags.FlagValues, arguments: Sequence[str], paths: Sequence[st
             "--name=value"
         )
     for name in paths:
-        if name in values and values[name].value:
-            values[name].value = user_path(values[name].value)
+        if name == "output" and "records" in values:  # another name of the same flag
+            continue
+        if name in values and values[name].present and values[name].value:
+            given = values[name].value
+            values[name].value = [user_path(path) for path in given] if isinstance(given, list) else user_path(given)
     return values
 
 
@@ -68,6 +72,6 @@ def print_help(text: str, values: flags.FlagValues) -> None:
         flag = values[name]
         if flag.name != name:
             continue  # another name of the same flag
-        default = "" if flag.default is None else flag.default_as_str
-        line = f"--{name}: {flag.help}" + (f" [{default}]" if default not in ("", "''") else "")
+        default = ",".join(flag.default) if isinstance(flag.default, list) else flag.default
+        line = f"--{name}: {flag.help}" + (f" [{default}]" if default not in (None, "") else "")
         print(textwrap.fill(line, 118, initial_indent="  ", subsequent_indent="      "))

@@ -109,7 +109,6 @@ _PARTS = [
     *_limbs(),
 ]  # fmt: skip
 
-PART_NAMES = tuple(part.name for part in _PARTS)
 PART_MATERIALS = np.array([MATERIALS.index(part.material) for part in _PARTS])
 _RADII = np.array([part.radius for part in _PARTS])
 _REST = np.array([part.rest for part in _PARTS], float)
