@@ -45,8 +45,8 @@ def is_disk_full(error: BaseException) -> bool:
 
 def is_wrong_place(error: BaseException) -> bool:
     """Whether a named file or folder cannot be used: something is in its place, or it is protected."""
-    kinds = (errno.EEXIST, errno.ENOTDIR, errno.EISDIR, errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOENT)
-    kinds += (errno.ENAMETOOLONG,)
+    in_the_way = (errno.EEXIST, errno.ENOTDIR, errno.EISDIR, errno.EACCES, errno.EPERM, errno.EROFS)
+    kinds = (*in_the_way, errno.ENOENT, errno.ENAMETOOLONG)
     return isinstance(error, OSError) and error.errno in kinds and error.filename is not None
 
 

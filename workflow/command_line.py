@@ -12,8 +12,10 @@ from absl import flags
 from dmcl_tf.errors import InputError
 
 # flags that name files and folders
-_PATHS = ("videos", "data_dir", "records", "checkpoints", "run_dir", "teacher_run", "export_dir", "model", "sheets")
-_PATHS += ("runs", "output", "results", "docs", "random_features")
+_PATHS = (
+    *("videos", "data_dir", "records", "checkpoints", "run_dir", "teacher_run", "export_dir", "model", "sheets"),
+    *("runs", "output", "results", "docs", "random_features"),
+)
 
 
 def parse(values: flags.FlagValues, arguments: Sequence[str], paths: Sequence[str] = _PATHS) -> flags.FlagValues:
