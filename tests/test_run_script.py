@@ -52,7 +52,7 @@ def make_interpreter(directory, stages_status="", pip_status=0):
 
 
 def run(checkout, *arguments, **environment):
-    names = {name: value for name, value in os.environ.items() if name not in ("PYTHON", "VENV", "DATA_ROOT")}
+    names = {name: value for name, value in os.environ.items() if name not in ("PYTHON", "VENV", "EXTRAS", "DATA_ROOT")}
     return subprocess.run(
         ["bash", str(checkout / "run.sh"), *arguments],
         capture_output=True,
