@@ -22,7 +22,7 @@ T = TypeVar("T")
 _HOST = f"{zlib.crc32(socket.gethostname().encode()):08x}"
 _PARTIAL = re.compile(r".*\.(?P<host>[0-9a-f]{8})-(?P<process>\d+)\.partial")
 _LOCK = ".lock"
-_LONGEST_NAME = 200  # bytes; file systems allow 255, of which temporary names need some
+LONGEST_NAME = 200  # bytes; file systems allow 255, of which temporary names need some
 
 
 @contextmanager
@@ -116,8 +116,8 @@ def check_component(name: str, what: str) -> str:
     """
     if not name or name.startswith(".") or re.search(r"[/\\\x00-\x1f]", name):
         raise InputError(f"{what} {name!r} cannot name a folder: expected letters, digits, spaces, _ and -")
-    if len(name.encode(errors="surrogateescape")) > _LONGEST_NAME:
-        raise InputError(f"{what} {name[:20]!r}… is too long to name a folder: expected {_LONGEST_NAME} bytes at most")
+    if len(name.encode(errors="surrogateescape")) > LONGEST_NAME:
+        raise InputError(f"{what} {name[:20]!r}… is too long to name a folder: expected {LONGEST_NAME} bytes at most")
     return name
 
 

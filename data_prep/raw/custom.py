@@ -28,10 +28,10 @@ from data_prep.video.sources import open_sources
 from dmcl_tf.datasets.base import Setting
 from dmcl_tf.datasets.custom import check_modalities, split_of
 from dmcl_tf.errors import InputError
+from dmcl_tf.files import LONGEST_NAME
 
 REQUIRED = ("video_id", "label", "split")
 OPTIONAL = ("subject", "view")
-_LONGEST_ID = 200  # bytes; file systems allow 255 for a name with its endings
 
 HOW_TO_GET = (
     "list your videos in a CSV file with the columns video_id, label, split (train, validation or test) and one for "
@@ -176,8 +176,8 @@ def _read_row(path: Path, values: Mapping[str, str], modalities: Sequence[str], 
         raise InputError("the video_id is empty")
     if re.search(r'[/\\:*?"<>|\x00-\x1f]', video_id) or video_id.startswith(".") or video_id.endswith(".partial"):
         raise InputError(f"the video_id {video_id!r} cannot name a folder; expected letters, digits, spaces, _ and -")
-    if len(video_id.encode()) > _LONGEST_ID:
-        raise InputError(f"the video_id {video_id!r} is too long; expected at most {_LONGEST_ID} bytes")
+    if len(video_id.encode()) > LONGEST_NAME:
+        raise InputError(f"the video_id {video_id!r} is too long; expected at most {LONGEST_NAME} bytes")
     extra = next((value for name, value in values.items() if name.isdecimal() and value), None)
     if extra:
         raise InputError(f"{video_id}: the value {extra!r} has no column; put values with a separator in quotes")

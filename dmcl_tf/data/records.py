@@ -117,11 +117,11 @@ def read_record(path: Path) -> bytes:
     try:
         content = path.read_bytes()
     except OSError as error:
-        raise InputError(f"{path}: {error.strerror}; {_REMEDY}") from None
+        raise InputError(f"{path}: {error.strerror}; {REMAKE}") from None
     serialized = content[HEAD:-FOOT]
     length = struct.pack("<Q", len(serialized))
     if content[:HEAD] != length + masked_checksum(length) or content[-FOOT:] != masked_checksum(serialized):
-        raise InputError(f"{path} is damaged: {_REMEDY}")
+        raise InputError(f"{path} is damaged: {REMAKE}")
     return serialized
 
 
@@ -144,12 +144,12 @@ def read_about(path: Path) -> tuple[About, str]:
             file.seek(size - FOOT)
             return _decode_context(content[start : start + length]), file.read(FOOT)[::-1].hex()
     except OSError as error:
-        raise InputError(f"{path}: {error.strerror}; {_REMEDY}") from None
+        raise InputError(f"{path}: {error.strerror}; {REMAKE}") from None
     except (ValueError, struct.error) as error:
-        raise InputError(f"{path} is damaged ({error}): {_REMEDY}") from None
+        raise InputError(f"{path} is damaged ({error}): {REMAKE}") from None
 
 
-_REMEDY = "delete it and run data_prep/make_tfrecords.py again"
+REMAKE = "delete it and run data_prep/make_tfrecords.py again"
 
 
 def record_path(directory: Path, video_id: str) -> Path:

@@ -21,7 +21,7 @@ from typing import Optional
 
 import msgspec
 
-from dmcl_tf.data.records import masked_checksum, read_record, record_path
+from dmcl_tf.data.records import REMAKE, masked_checksum, read_record, record_path
 from dmcl_tf.errors import InputError
 from dmcl_tf.files import check_component, read_json, write_json, write_text
 
@@ -178,11 +178,8 @@ class Records:
             except InputError as error:
                 return error
             if checksum(serialized) != video.checksum:
-                return InputError(f"{path} is another record than {self.directory / 'videos.csv'} says: {_REMAKE}")
+                return InputError(f"{path} is another record than {self.directory / 'videos.csv'} says: {REMAKE}")
         return None
-
-
-_REMAKE = "delete it and run data_prep/make_tfrecords.py again"
 
 
 def read_description(directory: Path) -> Description:
