@@ -66,18 +66,21 @@ def assert_table(lines, contestants, pairs):
 def test_input_pipeline(run):
     lines = run("input_pipeline", "--videos=1", "--frames=9", "--rounds=1", "--seconds=0.1")
     others = ["authors' procedure", "decoding alone", "decoding into batches"]
-    assert_table(lines, ["ours", *others], [("ours", other) for other in others])
+    pairs = [*(("ours", other) for other in others), ("ours, augmented", others[0])]
+    assert_table(lines, ["ours", "ours, augmented", *others], pairs)
 
 
 def test_train_step(run):
     lines = run("train_step", *SMALL_NETWORKS)
     assert_table(
         lines,
-        ["ensemble float32", "separate float32", "matrix product float32"],
+        ["ensemble float32", "separate float32", "augmentation float32", "matrix product float32"],
         [("ensemble float32", "separate float32")],
     )
     (share,) = filter(None, (re.fullmatch(r"ensemble float32: .* GFLOP/s, ([\d.]+) of a .*", line) for line in lines))
     assert 0 <= float(share[1]) < 1
+    (share,) = filter(None, (re.fullmatch(r"augmentation float32: ([\d.]+) % of .*", line) for line in lines))
+    assert 0 < float(share[1]) < 100
 
 
 def test_convolution(run):

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from functools import partial
+from operator import itemgetter
 
 import keras
 import tensorflow as tf
 
 from dmcl_tf.config import Config
+from dmcl_tf.data.pipeline import training_input
 from dmcl_tf.learning.optimizers import decays_itself, is_decayed
 from dmcl_tf.methods import LOSSES, Outputs, Step, cross_entropy, winner
 from dmcl_tf.networks import NETWORKS
@@ -19,8 +21,8 @@ NOT_FINITE = "the loss is not finite"  # how the message of the error begins
 class ModalityEnsemble(keras.Model):
     """Networks of several modalities with a joint training step.
 
-    A batch is a dict: `clips`, modality → (B, T, H, W, 3) float32; `label`, (B,) integers. Clips of other modalities
-    are the teacher's, if there is one.
+    A batch is a dict with the `label`, (B,) integers, and what `prepare` makes clips of: modality → (B, T, H, W, 3)
+    float32. Clips of other modalities are the teacher's, if there is one.
 
     Args:
         networks: modality → Keras model from clips to `logits` (B, C) and `features` (B, F); the order breaks ties.
@@ -28,6 +30,7 @@ class ModalityEnsemble(keras.Model):
         weight_decay: w in w·Σv²/2, added to the loss over all kernels.
         seed: of what the method draws.
         teacher: function from clips by modality to logits (B, C) of frozen networks, which are no part of this model.
+        prepare: function from a batch to its clips by modality, such as augmentation; None: they are there as `clips`.
         name: of the model.
     """
 
@@ -39,6 +42,7 @@ class ModalityEnsemble(keras.Model):
         weight_decay: float = 0.0,
         seed: int = 0,
         teacher: Callable[[Mapping[str, tf.Tensor]], tf.Tensor] | None = None,
+        prepare: Callable[[Mapping], Mapping[str, tf.Tensor]] | None = None,
         name: str = "modality_ensemble",
     ):
         super().__init__(name=name)
@@ -48,6 +52,7 @@ class ModalityEnsemble(keras.Model):
         self.weight_decay = weight_decay
         self.seed = seed
         self.teacher = teacher
+        self.prepare = prepare or itemgetter("clips")
         names = ["loss", *(f"{m}_{kind}" for kind in ("loss", "cross_entropy", "accuracy", "wins") for m in networks)]
         self.means = {name: keras.metrics.Mean(name=name) for name in names}
         self.built = True  # by its networks
@@ -69,7 +74,7 @@ class ModalityEnsemble(keras.Model):
         return self.forward(clips, training).logits
 
     def train_step(self, batch):
-        """One step on a replica's share of a batch: logits, losses, mean plus decay, gradients, update.
+        """One step on a replica's share of a batch: clips, logits, losses, mean plus decay, gradients, update.
 
         The gradient is that of the mean over the *global* batch: each replica divides by its own share and by the
         number of replicas, and the optimiser sums.
@@ -78,9 +83,10 @@ class ModalityEnsemble(keras.Model):
             InvalidArgumentError: the loss is not finite; the message holds `NOT_FINITE`.
         """
         replicas = tf.distribute.get_strategy().num_replicas_in_sync
-        step = self._given(batch["clips"])
+        clips = self.prepare(batch)
+        step = self._given(clips)
         with tf.GradientTape() as tape:
-            outputs = self.forward(batch["clips"], training=True)
+            outputs = self.forward(clips, training=True)
             losses = self.method(outputs, batch["label"], step)  # (M, B)
             loss = tf.debugging.check_numerics(tf.reduce_sum(tf.reduce_mean(losses, axis=1)), NOT_FINITE)
             total = (loss + self._decay()) / replicas
@@ -90,8 +96,9 @@ class ModalityEnsemble(keras.Model):
 
     def test_step(self, batch):
         """Loss and accuracy of each network on a batch of clips, without training."""
-        outputs = self.forward(batch["clips"])
-        losses = self.method(outputs, batch["label"], self._given(batch["clips"]))
+        clips = self.prepare(batch)
+        outputs = self.forward(clips)
+        losses = self.method(outputs, batch["label"], self._given(clips))
         return self._report(losses, outputs.logits, batch["label"])
 
     def _maybe_symbolic_build(self, iterator=None, data_batch=None):
@@ -126,7 +133,9 @@ class ModalityEnsemble(keras.Model):
 def make_ensemble(
     config: Config, num_classes: int, teacher: Callable[[Mapping[str, tf.Tensor]], tf.Tensor] | None = None
 ) -> ModalityEnsemble:
-    """A freshly initialised ensemble for a run; weights depend on Keras' global seed.
+    """A freshly initialised ensemble for a run, whose batches are those of its input pipeline.
+
+    Weights depend on Keras' global seed.
 
     Args:
         config: of the run.
@@ -145,4 +154,5 @@ def make_ensemble(
         weight_decay=0.0 if decays_itself(config) else config.weight_decay,
         seed=config.seed,
         teacher=teacher,
+        prepare=partial(training_input, config=config),
     )
