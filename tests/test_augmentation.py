@@ -113,7 +113,7 @@ def test_clips_of_other_lengths_differ_in_their_frames_only(authors_draws):
 
 
 def test_the_authors_six_colour_orders(authors_draws):
-    """Their parsers.py: half of the distorted clips in the two orders of fast mode, half in the four of the full one."""
+    """Their parsers.py: half of the distorted clips in the two orders of fast mode, half in the four of full mode."""
     assert augmentation.COLOR_ORDERS[1:] == ("bs", "sb", "bshc", "sbch", "chbs", "hscb")
     counts = np.bincount(authors_draws.color_order, minlength=7)[1:] / np.sum(authors_draws.color_order > 0)
     np.testing.assert_allclose(counts, [1 / 4, 1 / 4, 1 / 8, 1 / 8, 1 / 8, 1 / 8], atol=0.05)

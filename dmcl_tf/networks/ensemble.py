@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from operator import itemgetter
 
@@ -11,9 +11,10 @@ import tensorflow as tf
 
 from dmcl_tf.config import Config
 from dmcl_tf.data.pipeline import training_input
-from dmcl_tf.learning.optimizers import decays_itself, is_decayed
+from dmcl_tf.learning.optimizers import apply, decays_itself, is_decayed, scale_loss
 from dmcl_tf.methods import LOSSES, Outputs, Step, cross_entropy, winner
 from dmcl_tf.networks import NETWORKS
+from dmcl_tf.networks.recompute import Recomputed
 
 NOT_FINITE = "the loss is not finite"  # how the message of the error begins
 
@@ -31,7 +32,11 @@ class ModalityEnsemble(keras.Model):
         seed: of what the method draws.
         teacher: function from clips by modality to logits (B, C) of frozen networks, which are no part of this model.
         prepare: function from a batch to its clips by modality, such as augmentation; None: they are there as `clips`.
+        recompute: whether training computes the inside of residual blocks twice instead of keeping it.
         name: of the model.
+
+    Raises:
+        InputError: a network has no residual blocks to recompute.
     """
 
     def __init__(
@@ -43,6 +48,7 @@ class ModalityEnsemble(keras.Model):
         seed: int = 0,
         teacher: Callable[[Mapping[str, tf.Tensor]], tf.Tensor] | None = None,
         prepare: Callable[[Mapping], Mapping[str, tf.Tensor]] | None = None,
+        recompute: bool = False,
         name: str = "modality_ensemble",
     ):
         super().__init__(name=name)
@@ -53,6 +59,7 @@ class ModalityEnsemble(keras.Model):
         self.seed = seed
         self.teacher = teacher
         self.prepare = prepare or itemgetter("clips")
+        self._recomputed = [Recomputed(network) for network in networks.values()] if recompute else []
         names = ["loss", *(f"{m}_{kind}" for kind in ("loss", "cross_entropy", "accuracy", "wins") for m in networks)]
         self.means = {name: keras.metrics.Mean(name=name) for name in names}
         self.built = True  # by its networks
@@ -66,8 +73,7 @@ class ModalityEnsemble(keras.Model):
 
     def forward(self, clips, training=False) -> Outputs:
         """Clips of all modalities, and perhaps more → what the networks say of them."""
-        outputs = [self.networks[modality](clips[modality], training=training) for modality in self.modalities]
-        return Outputs(*(tf.stack([output[name] for output in outputs]) for name in Outputs._fields))
+        return _stack([self.networks[modality](clips[modality], training=training) for modality in self.modalities])
 
     def stacked_logits(self, clips, training=False) -> tf.Tensor:
         """Clips of all modalities, and perhaps more → logits (M, B, C)."""
@@ -82,16 +88,28 @@ class ModalityEnsemble(keras.Model):
         Raises:
             InvalidArgumentError: the loss is not finite; the message holds `NOT_FINITE`.
         """
-        replicas = tf.distribute.get_strategy().num_replicas_in_sync
         clips = self.prepare(batch)
         step = self._given(clips)
+        kept = [part.enter(clips[modality]) for part, modality in zip(self._recomputed, self.modalities)]
+        entering = [tensors[-1] for tensors in kept]  # the parts of the networks that are not recomputed
         with tf.GradientTape() as tape:
-            outputs = self.forward(clips, training=True)
+            tape.watch(entering)
+            if self._recomputed:
+                outputs = _stack([part.rest(x, training=True) for part, x in zip(self._recomputed, entering)])
+            else:
+                outputs = self.forward(clips, training=True)
             losses = self.method(outputs, batch["label"], step)  # (M, B)
             loss = tf.debugging.check_numerics(tf.reduce_sum(tf.reduce_mean(losses, axis=1)), NOT_FINITE)
-            total = (loss + self._decay()) / replicas
-        gradients = tape.gradient(total, self.trainable_variables)
-        self.optimizer.apply_gradients(zip(gradients, self.trainable_variables))
+            total = (loss + self._decay()) / tf.distribute.get_strategy().num_replicas_in_sync
+            scaled = scale_loss(self.optimizer, total)
+        variables = self.trainable_variables
+        gradients, of_entering = tape.gradient(scaled, (variables, entering))
+        by_variable = {id(variable): gradient for variable, gradient in zip(variables, gradients)}
+        for part, tensors, gradient in zip(self._recomputed, kept, of_entering):
+            for recomputed, variable in part.gradients(tensors, gradient):
+                decay = by_variable[id(variable)]
+                by_variable[id(variable)] = recomputed if decay is None else decay + recomputed
+        apply(self.optimizer, [by_variable[id(variable)] for variable in variables], variables)
         return self._report(losses, outputs.logits, batch["label"])
 
     def test_step(self, batch):
@@ -130,6 +148,11 @@ class ModalityEnsemble(keras.Model):
         return {name: mean.result() for name, mean in self.means.items()}
 
 
+def _stack(outputs: Sequence[Mapping[str, tf.Tensor]]) -> Outputs:
+    """The outputs of M networks as one."""
+    return Outputs(*(tf.stack([output[name] for output in outputs]) for name in Outputs._fields))
+
+
 def make_ensemble(
     config: Config, num_classes: int, teacher: Callable[[Mapping[str, tf.Tensor]], tf.Tensor] | None = None
 ) -> ModalityEnsemble:
@@ -142,7 +165,8 @@ def make_ensemble(
         num_classes: C.
         teacher: as of `ModalityEnsemble`.
     """
-    keras.mixed_precision.set_global_policy("mixed_bfloat16" if config.precision == "bfloat16" else "float32")
+    policy = config.precision if config.precision == "float32" else f"mixed_{config.precision}"
+    keras.mixed_precision.set_global_policy(policy)
     momentum = config.batch_norm_momentum
     networks = {
         modality: NETWORKS[config.variant](num_classes, config.width, batch_norm_momentum=momentum, name=modality)
@@ -155,4 +179,5 @@ def make_ensemble(
         seed=config.seed,
         teacher=teacher,
         prepare=partial(training_input, config=config),
+        recompute=config.recompute,
     )
