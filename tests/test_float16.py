@@ -4,9 +4,9 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from benchmarks.train_step import random_batch
 from tiny import linear_networks
 
+from benchmarks.train_step import random_batch
 from dmcl_tf.config import resolve
 from dmcl_tf.learning.optimizers import apply, make_optimizer, scale_loss
 from dmcl_tf.networks.ensemble import ModalityEnsemble, make_ensemble

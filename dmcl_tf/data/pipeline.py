@@ -25,7 +25,7 @@ from dmcl_tf.errors import InputError
 def training_dataset(records: Records, splits: Splits, config: Config, first_epoch: int = 0) -> tf.data.Dataset:
     """All epochs of a run from `first_epoch` on, `steps_per_epoch` batches each.
 
-    Elements are dicts, for `training_input`: `clips`, modality → (B, T, H, W, C) uint8, of one channel where records are
+    Elements are dicts for `training_input`: `clips`, modality → (B, T, H, W, C) uint8, of one channel where records are
     grey, else three; `flip`, (B,) bool; `color_order`, (B,) int32; `color_strengths`, (B, 4) float32; `label`, (B,)
     int64.
     """
