@@ -78,9 +78,9 @@ def _encode(image: np.ndarray, modality: str) -> bytes:
     return frame_tools.encode_jpeg(np.ascontiguousarray(image), FlowSettings.quality, full_chroma=modality == "flow")
 
 
-def write_records(folder: Path, sources: list[Video]) -> tuple[table.Records, Splits]:
-    """The same frames as records at 256², and an epoch of them."""
-    size, class_names, videos = _CONFIG.frame_size, tuple(map(str, range(10))), []
+def write_records(folder: Path, sources: list[Video], size: int = _CONFIG.frame_size) -> tuple[table.Records, Splits]:
+    """The same frames as records of frames of `size` pixels, and an epoch of them."""
+    class_names, videos = tuple(map(str, range(10))), []
     for index, video in enumerate(sources):
         frames = {
             modality: [

@@ -70,6 +70,18 @@ def test_input_pipeline(run):
     assert_table(lines, ["ours", "ours, augmented", *others], pairs)
 
 
+def test_evaluation(run):
+    settings = ("--videos=1", "--frames=9", "--repetitions=2", "--rounds=1", "--seconds=0.05")
+    lines = run("evaluation", "--size=32", "--variant=testing", *settings)
+    assert_table(lines, ["evaluation", "forward passes alone"], [("evaluation", "forward passes alone")])
+
+
+def test_reading(run):
+    lines = run("reading", "--videos=5", "--frames=2", "--shards=2", "--rounds=1", "--seconds=0.05")
+    names = [f"{files}, {cache}" for cache in ("warm", "cold") for files in ("files", "shards")]
+    assert_table(lines, names, [tuple(names[:2]), tuple(names[2:])])
+
+
 def test_train_step(run):
     lines = run("train_step", *SMALL_NETWORKS)
     assert_table(
