@@ -29,7 +29,7 @@ from dmcl_tf.networks.ensemble import ModalityEnsemble, make_ensemble
 
 _CLASSES = 10
 _MATRIX = 2048
-_LEARNING_RATE = 1e-9  # hundreds of steps on one batch of noise would diverge under a real one
+LEARNING_RATE = 1e-9  # hundreds of steps on one batch of noise would diverge under a real one
 
 
 def random_batch(config: Config) -> dict:
@@ -50,7 +50,7 @@ def random_batch(config: Config) -> dict:
 
 def training_step(ensemble: ModalityEnsemble, config: Config) -> Callable[[dict], dict]:
     """The compiled training step of an ensemble, with the optimiser of `config` at next to no learning rate."""
-    config = dataclasses.replace(config, learning_rate=_LEARNING_RATE)
+    config = dataclasses.replace(config, learning_rate=LEARNING_RATE)
     ensemble.compile(optimizer=make_optimizer(config, 100, ensemble.trainable_variables), jit_compile=False)
     return tf.function(ensemble.train_step)
 

@@ -82,6 +82,17 @@ def test_reading(run):
     assert_table(lines, names, [tuple(names[:2]), tuple(names[2:])])
 
 
+def test_memory(run):
+    settings = ("--size=32", "--width=4", "--batch=2", "--rounds=1", "--steps=1")
+    lines = run("memory", *settings)
+    for name in ("kept", "recomputed"):
+        (line,) = (line for line in lines if line.startswith(f"{name} "))
+        megabytes, seconds = map(float, line.split()[1:])
+        assert megabytes > 100
+        assert seconds > 0
+    assert re.fullmatch(r"recomputed / kept: [\d.]+ × the memory, [\d.]+ × the time", lines[-1])
+
+
 def test_train_step(run):
     lines = run("train_step", *SMALL_NETWORKS)
     assert_table(
