@@ -13,33 +13,35 @@ from dmcl_tf.networks import NETWORKS
 from dmcl_tf.networks.ensemble import make_ensemble
 from dmcl_tf.networks.recompute import Recomputed, block_inputs
 
-SETTINGS = {"modalities": ("rgb",), "select_by": "rgb", "frame_size": 32, "crop_size": 32, "width": 4, "batch_size": 3}
-SETTINGS |= {"clip_frames": 4, "warmup_epochs": 0, "learning_rate": 0.1, "weight_decay": 0.1, "value_range": "-1..1"}
+# large enough for batch normalisation not to blow up rounding
+SETTINGS = {"modalities": ("rgb",), "select_by": "rgb", "frame_size": 64, "crop_size": 64, "width": 4, "batch_size": 4}
+SETTINGS |= {"warmup_epochs": 0, "learning_rate": 1.0, "weight_decay": 0.1, "value_range": "-1..1"}
 
 
-def two_steps(variant, **changes):
-    """Weights and moving statistics after two steps, the figures of the second, and the graph of a step."""
+def one_step(variant, **changes):
+    """By how much a step moves weights and moving statistics, its figures, and its graph."""
     config = resolve("authors", "full", {**SETTINGS, "variant": variant, **changes})
     keras.utils.set_random_seed(1)
     ensemble = make_ensemble(config, 10)
     ensemble.compile(optimizer=make_optimizer(config, 10, ensemble.trainable_variables), jit_compile=False)
+    network = ensemble.networks["rgb"]
+    before = [np.array(weight) for weight in network.get_weights()]
     step, batch = tf.function(ensemble.train_step), random_batch(config)
-    step(batch)
     figures = {name: float(value) for name, value in step(batch).items()}
-    weights = {m: network.get_weights() for m, network in ensemble.networks.items()}
-    return weights, figures, step.get_concrete_function(batch).graph
+    moved = [after - weight for after, weight in zip(network.get_weights(), before)]
+    return moved, figures, step.get_concrete_function(batch).graph
 
 
 @pytest.mark.parametrize("variant", ["authors", "tran2018"])
 def test_steps_are_the_same_and_blocks_are_computed_twice(variant):
     (kept, figures, graph), (recomputed, same_figures, larger) = (
-        two_steps(variant, recompute=recompute) for recompute in (False, True)
+        one_step(variant, recompute=recompute) for recompute in (False, True)
     )
-    assert same_figures == pytest.approx(figures, rel=1e-3)
-    for modality, weights in kept.items():
-        for weight, same in zip(weights, recomputed[modality]):
-            np.testing.assert_allclose(same, weight, rtol=1e-3, atol=1e-4)
-    # forward convolutions of each network: all of them, then again the stem and the first four blocks
+    assert same_figures == pytest.approx(figures, rel=1e-4)
+    for moved, same in zip(kept, recomputed):
+        assert np.linalg.norm(same - moved) <= 1e-3 * np.linalg.norm(moved)
+        assert np.any(moved)
+    # forward convolutions: all of them, then again the stem and the first four blocks
     shortcuts = 2 if variant == "authors" else 1
     count = [sum(o.type.endswith("Conv2D") for o in g.get_operations()) for g in (graph, larger)]
     assert count[1] - count[0] == 2 + 4 * 4 + shortcuts

@@ -231,11 +231,11 @@ def _training_clips(
     path: tf.Tensor, config: Config, grey: Collection[str], drawn: augmentation.Augmentation
 ) -> dict[str, tf.Tensor]:
     frames = read_frames(path, config.modalities)
-    clips = {}
+    window, clips = tf.stack([drawn.top, drawn.left, config.crop_size, config.crop_size]), {}
     for modality in config.modalities:
-        images = tf.unstack(tf.gather(frames[modality], drawn.frames), config.clip_frames)
-        crops = [_decode(image, drawn.top, drawn.left, config.crop_size, modality in grey) for image in images]
-        clips[modality] = tf.stack(crops)
+        images, is_grey = tf.unstack(tf.gather(frames[modality], drawn.frames), config.clip_frames), modality in grey
+        clip = tf.stack([_decode(image, window, is_grey) for image in images])
+        clips[modality] = tf.ensure_shape(clip, (config.clip_frames, *_crop_shape(config, is_grey)))
     return clips
 
 
@@ -248,9 +248,12 @@ def _evaluation_clips(
     corner, size = (config.frame_size - config.crop_size) // 2, config.crop_size
     output = {}
     for modality in config.modalities:
-        shape, is_grey = (size, size, 1 if modality in grey else 3), modality in grey
+        is_grey = modality in grey
+        shape = _crop_shape(config, is_grey)
         decoded = tf.map_fn(
-            lambda image, is_grey=is_grey: _decode(image, corner, corner, size, is_grey),
+            lambda image, is_grey=is_grey, shape=shape: tf.ensure_shape(
+                _decode(image, [corner, corner, size, size], is_grey), shape
+            ),
             tf.gather(frames[modality], used),
             fn_output_signature=tf.TensorSpec(shape, tf.uint8),
         )
@@ -258,10 +261,13 @@ def _evaluation_clips(
     return output
 
 
-def _decode(image: tf.Tensor, top, left, size: int, grey: bool) -> tf.Tensor:
-    """The crop of a JPEG string, (size, size, C) uint8: of grey modalities one channel, else three.
+def _decode(image: tf.Tensor, window, grey: bool) -> tf.Tensor:
+    """A window (top, left, height, width) of a JPEG string, in its own channels if it should be grey, else in three.
 
-    Where an image of a grey modality has colours after all, the graph fails instead of dropping them.
+    Where it has colours after all, its shape is not the expected one, so that the graph fails instead of dropping them.
     """
-    crop = tf.image.decode_and_crop_jpeg(image, tf.stack([top, left, size, size]), channels=0 if grey else 3)
-    return tf.ensure_shape(crop, [size, size, 1 if grey else 3])
+    return tf.image.decode_and_crop_jpeg(image, window, channels=0 if grey else 3)
+
+
+def _crop_shape(config: Config, grey: bool) -> tuple[int, int, int]:
+    return config.crop_size, config.crop_size, 1 if grey else 3
