@@ -10,6 +10,8 @@ from collections.abc import Callable, Iterator
 
 from absl import app, flags, logging
 
+from dmcl_tf import STOPPED, end_at_once
+
 
 class InputError(Exception):
     """The user's input cannot be used.
@@ -30,6 +32,8 @@ def raise_on_termination() -> None:
     """Lets SIGTERM and SIGHUP end this process as Ctrl-C does, so that it can end what it started."""
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, _terminate)
+    if signal.getsignal(signal.SIGINT) == end_at_once:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def _terminate(number, frame):
@@ -60,7 +64,7 @@ def explain(error: BaseException) -> tuple[str, int] | None:
     if isinstance(error, InputError):
         return f"error: {error}", 2
     if isinstance(error, KeyboardInterrupt):
-        return "stopped: the same command continues", 128 + getattr(error, "number", signal.SIGINT)
+        return STOPPED, 128 + getattr(error, "number", signal.SIGINT)
     if isinstance(error, OSError) and is_wrong_place(error):
         return f"error: {error.filename}: {error.strerror}; give another place, or make way", 2
     if is_disk_full(error):

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import os
 import re
-import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -15,15 +14,9 @@ from pathlib import Path
 from typing import BinaryIO
 
 from dmcl_tf.errors import InputError
+from dmcl_tf.files import open_regular
 
 AGAIN = "copy or download it again"
-_KINDS = (
-    (stat.S_ISDIR, "a folder"),
-    (stat.S_ISFIFO, "a named pipe"),
-    (stat.S_ISSOCK, "a socket"),
-    (stat.S_ISCHR, "a device"),
-    (stat.S_ISBLK, "a device"),
-)
 
 
 @dataclass(frozen=True)
@@ -101,13 +94,7 @@ def open_file(path: Path, remedy: str = AGAIN) -> BinaryIO:
         InputError: there is none that may be read; a named pipe or a device is never waited for.
     """
     with naming(path, remedy):
-        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-        mode = os.fstat(descriptor).st_mode
-        if stat.S_ISREG(mode):
-            return os.fdopen(descriptor, "rb")
-        os.close(descriptor)
-        kind = next((name for is_kind, name in _KINDS if is_kind(mode)), "no file")
-        raise InputError(f"it is {kind}; expected a file")
+        return open_regular(path)
 
 
 def check_file(path: Path, head: int = 1) -> bytes:
