@@ -27,6 +27,7 @@ from dmcl_tf.runs.progress import identify_checkpoint
 
 _DEFAULT = "serving_default"
 _RECORD = "dmcl_tf.json"
+_REMEDY = "export the run again, python -m dmcl_tf.export"
 
 
 @dataclass(frozen=True)
@@ -58,7 +59,7 @@ class Exported:
         class_names: by label.
         config: of the run.
         depth: how distances became 8 bits in the records; None without depth.
-        files: checksum of each file of the version by its path there, CRC-32 in hexadecimal digits.
+        files: bytes and checksum (CRC-32) of each file of the version, by its path there.
     """
 
     run_dir: str
@@ -68,7 +69,7 @@ class Exported:
     class_names: tuple[str, ...]
     config: Config
     depth: Optional[dict[str, object]] = None
-    files: dict[str, str] = field(default_factory=dict)
+    files: dict[str, tuple[int, str]] = field(default_factory=dict)
 
 
 def export(settings: ExportSettings) -> Path:
@@ -158,7 +159,7 @@ def read_exported(version: Path) -> Exported:
     Raises:
         InputError: it is none of this project, or damaged.
     """
-    return read_json(version / _RECORD, Exported, "export the run again, python -m dmcl_tf.export")
+    return read_json(version / _RECORD, Exported, _REMEDY)
 
 
 def _is_of(version: Path, exported: Exported) -> bool:
@@ -176,20 +177,24 @@ def check_files(version: Path, exported: Exported) -> None:
     Raises:
         InputError: one is missing or damaged.
     """
-    there = _checksums(version)
-    for name, checksum in exported.files.items():
-        if there.get(name) != checksum:
-            fault = "damaged" if name in there else "missing"
-            raise InputError(f"{version / name} is {fault}: export the run again, python -m dmcl_tf.export")
+    for name, (size, checksum) in exported.files.items():
+        path = version / name
+        try:
+            sound = path.stat().st_size == size and _checksum(path) == checksum
+        except OSError as error:
+            raise InputError(f"{path}: {error.strerror}; {_REMEDY}") from None
+        if not sound:
+            raise InputError(f"{path} is damaged: {_REMEDY}")
 
 
-def _checksums(version: Path) -> dict[str, str]:
-    checksums = {}
-    for path in sorted(version.rglob("*")):
-        if path.is_file() and path.name != _RECORD:
-            with open_regular(path) as file:
-                checksums[path.relative_to(version).as_posix()] = f"{zlib.crc32(file.read()):08x}"
-    return checksums
+def _checksum(path: Path) -> str:
+    with open_regular(path) as file:
+        return f"{zlib.crc32(file.read()):08x}"
+
+
+def _list_files(version: Path) -> dict[str, tuple[int, str]]:
+    paths = (path for path in sorted(version.rglob("*")) if path.is_file())
+    return {path.relative_to(version).as_posix(): (path.stat().st_size, _checksum(path)) for path in paths}
 
 
 def _write(version: Path, folder: RunFolder, exported: Exported, signatures: dict[str, tuple[str, ...]]) -> None:
@@ -199,7 +204,7 @@ def _write(version: Path, folder: RunFolder, exported: Exported, signatures: dic
     ensemble, _ = restore_ensemble(folder, exported.checkpoint, precision="float32")
     with atomic_path(version) as partial:
         write_saved_model(partial, ensemble, signatures, exported.config, exported.class_names)
-        write_json(partial / _RECORD, replace(exported, files=_checksums(partial)))
+        write_json(partial / _RECORD, replace(exported, files=_list_files(partial)))
 
 
 def export_flags(values: flags.FlagValues) -> None:

@@ -281,7 +281,7 @@ def test_a_damaged_version_is_named_and_exported_again(own, trained, name):
     with pytest.raises(InputError, match=rf"{own}/{name} is damaged: export the run again"):
         script.check_files(own, script.read_exported(own))
     (own / name).unlink()
-    with pytest.raises(InputError, match=rf"{own}/{name} is missing: export the run again"):
+    with pytest.raises(InputError, match=rf"{own}/{name}: No such file or directory; export the run again"):
         script.check_files(own, script.read_exported(own))
     assert export(ExportSettings(trained.directory, own.parent)) == own.parent / "2"
 

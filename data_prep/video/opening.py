@@ -6,14 +6,13 @@ Whatever a library says of a file that it cannot read becomes one `InputError` t
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
-from dmcl_tf.errors import InputError
+from dmcl_tf.errors import InputError, printable
 from dmcl_tf.files import open_regular
 
 AGAIN = "copy or download it again"
@@ -55,8 +54,7 @@ DEFAULT_LIMITS = Limits()
 
 def shown(path: Path | str) -> str:
     """A path as one line of text that can be printed, whatever its name consists of."""
-    # the surrogates are bytes of a file's name that are not UTF-8
-    return re.sub(r"[\x00-\x1f\x7f\ud800-\udfff]", lambda match: f"\\x{ord(match[0]) & 0xFF:02x}", os.fspath(path))
+    return printable(os.fspath(path))
 
 
 @contextmanager

@@ -116,14 +116,16 @@ def read_record(path: Path) -> bytes:
     """
     try:
         with open_regular(path) as file:
-            content = file.read()
+            size = file.seek(0, 2) - HEAD - FOOT
+            file.seek(0)
+            length = struct.pack("<Q", max(size, 0))
+            if file.read(HEAD) == length + masked_checksum(length):  # else the size may be anything
+                serialized = file.read(size)
+                if file.read() == masked_checksum(serialized):
+                    return serialized
     except OSError as error:
         raise InputError(f"{path}: {error.strerror}; {REMAKE}") from None
-    serialized = content[HEAD:-FOOT]
-    length = struct.pack("<Q", len(serialized))
-    if content[:HEAD] != length + masked_checksum(length) or content[-FOOT:] != masked_checksum(serialized):
-        raise InputError(f"{path} is damaged: {REMAKE}")
-    return serialized
+    raise InputError(f"{path} is damaged: {REMAKE}")
 
 
 def read_about(path: Path) -> tuple[About, str]:

@@ -16,6 +16,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from dmcl_tf.files import remove
+
 from . import originals
 from .trials import TRIALS, Outcome, Place, Trial
 
@@ -112,6 +114,7 @@ def _work(connection: Connection, root: Path, seed: int, trials: Mapping[str, Tr
     while True:
         kind, index = connection.recv()
         case = root / "cases" / "case"
+        remove(case)  # of one that hung
         case.mkdir()
         random = np.random.RandomState(zlib.crc32(f"{seed} {kind} {index}".encode()))
         usual = _memory("VmRSS")
