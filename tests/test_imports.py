@@ -1,6 +1,7 @@
 """What may import what: TensorFlow only where tensors are, and no arrow from the library up to what is built on it."""
 
 import ast
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -58,3 +59,12 @@ def test_what_handles_settings_runs_and_results_loads_without_tensorflow():
     command = [sys.executable, "-c", LOADER, *names]
     done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, check=False)
     assert done.returncode == 0, done.stderr[-2000:]
+
+
+def test_onednn_is_on_unless_the_user_says_otherwise():
+    script = "import os, dmcl_tf; print(os.environ['TF_ENABLE_ONEDNN_OPTS'])"
+    for given, expected in ((None, "1"), ("0", "0")):
+        environment = {name: value for name, value in os.environ.items() if name != "TF_ENABLE_ONEDNN_OPTS"}
+        environment |= {"TF_ENABLE_ONEDNN_OPTS": given} if given else {}
+        done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, cwd=ROOT, env=environment)
+        assert done.stdout == f"{expected}\n", done.stderr

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import pickle
 import signal
 import threading
+import traceback
 from collections.abc import Callable, Generator, Iterable, Iterator, Sized
-from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
-from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
-from typing import TypeVar
+from itertools import islice
+from multiprocessing.connection import Connection, wait
+from multiprocessing.process import BaseProcess
+from typing import Any, NamedTuple, TypeVar
 
 import cv2
 from tqdm import tqdm
@@ -20,7 +23,7 @@ from dmcl_tf.errors import InputError
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
-_TASKS_PER_WORKER = 4  # queued ahead: enough to keep workers busy, few enough to bound memory
+_TERMINATION = {signal.SIGTERM, signal.SIGHUP}
 
 
 def default_workers() -> int:
@@ -41,7 +44,7 @@ def run_parallel(
 
     Args:
         function: a module-level function (or `functools.partial` of one); it must catch what it can name.
-        items: the work; at most a few items per worker are in flight.
+        items: the work; one item per worker is in flight.
         workers: number of processes; 1 runs in this process.
         description: the progress bar's label.
         unit: what one item is called in the progress bar.
@@ -74,99 +77,126 @@ def _run_in_processes(
     workers: int,
     killed: Callable[[Item], Result] | None,
 ) -> Iterator[Result]:
-    left = iter(items)
-    while suspects := (yield from _run_pool(function, left, workers)):
-        while suspects:
-            rest = iter(suspects)
-            unfinished = yield from _run_pool(function, rest, 1)
-            if unfinished:  # one process works in order, so that it was killed at the first of them
-                if killed is None:
-                    raise InputError(
-                        "a process was killed twice at the same work, perhaps for lack of memory: run the same command "
-                        "again, with fewer --workers"
-                    )
-                yield killed(unfinished[0])
-            suspects = [*unfinished[1:], *rest]
+    for lost in (yield from _run_pool(function, iter(items), workers)):
+        if not (yield from _run_pool(function, iter([lost]), 1)):  # alone, it has all the memory
+            continue
+        if killed is None:
+            raise InputError(
+                "a process was killed twice at the same work, perhaps for lack of memory: run the same command again, "
+                "with fewer --workers"
+            )
+        yield killed(lost)
 
 
 def _run_pool(
     function: Callable[[Item], Result], items: Iterator[Item], workers: int
 ) -> Generator[Result, None, list[Item]]:
-    """Yields the results of all items; returns those that were in work when a process was killed, else none."""
-    # spawn, not fork: the parent may have threads running
-    context = multiprocessing.get_context("spawn")
-    pending: dict[Future, Item] = {}
-    with ProcessPoolExecutor(workers, mp_context=context, initializer=_start_worker) as pool:
-        try:
-            more = True
-            while more or pending:
-                while more and len(pending) < workers * _TASKS_PER_WORKER:
-                    more = _submit_next(pool, function, items, pending)
-                if not pending:
-                    break
-                for future in wait(pending, return_when=FIRST_COMPLETED).done:
-                    if isinstance(future.exception(), BrokenProcessPool):
-                        return (yield from _finish_broken(pending))
-                    yield future.result()
-                    del pending[future]
-        except KeyboardInterrupt:  # the user waits; a cancelled future beside a killed process would be a fault
-            for process in multiprocessing.active_children():
+    """Yields the results of all items; returns those at which a process was killed.
+
+    Each process has a pipe of its own and one item at a time. So it is known which item a process was killed at, and
+    a process that is killed cannot take a lock or half a message of the others along, as it can with the pools of the
+    standard library.
+    """
+    pool: list[BaseProcess] = []
+    work: dict[Connection, Item] = {}
+    lost: list[Item] = []
+    try:
+        for item in islice(items, workers):
+            work[_start_worker(function, item, pool)] = item
+        while work:
+            ready = wait(list(work))
+            for connection in [connection for connection in work if connection in ready]:
+                item = work.pop(connection)
+                outcome: _Outcome | None = None
+                try:
+                    outcome = connection.recv()
+                except (EOFError, ConnectionError):
+                    lost.append(item)
+                for following in islice(items, 1):
+                    work[_give(connection, following) or _start_worker(function, following, pool)] = following
+                if outcome:
+                    yield outcome.result()
+    finally:
+        for process in pool:
+            if process.is_alive():
                 process.kill()
-            raise
-        except BaseException:
-            for future in pending:
-                future.cancel()
-            raise
-    return []
+                process.join()
+    return lost
 
 
-def _submit_next(
-    pool: ProcessPoolExecutor, function: Callable, items: Iterator[Item], pending: dict[Future, Item]
-) -> bool:
-    """Submits the next item; returns whether there was one."""
-    for item in items:
-        try:
-            with _signals_held_back():
-                future = pool.submit(function, item)
-        except BrokenProcessPool as error:
-            future = Future()
-            future.set_exception(error)
-        pending[future] = item
-        return True
-    return False
+def _give(connection: Connection, item: object) -> Connection | None:
+    """Sends an item to a worker; None if that is gone."""
+    try:
+        connection.send(item)
+    except ConnectionError:
+        return None
+    return connection
 
 
-def _finish_broken(pending: dict[Future, Item]) -> Generator[Result, None, list[Item]]:
-    suspects = []
-    for future, item in pending.items():
-        if isinstance(future.exception(), BrokenProcessPool):
-            suspects.append(item)
-        else:
-            yield future.result()
-    pending.clear()
-    return suspects
+class _Outcome(NamedTuple):
+    """What became of an item in a worker: its result, or the exception and its traceback."""
+
+    value: Any = None
+    error: Exception | None = None
+    traceback: str = ""
+
+    def result(self) -> Any:
+        if self.error is not None:
+            raise self.error from RuntimeError(f"in a worker:\n{self.traceback}")
+        return self.value
+
+
+def _start_worker(function: Callable, item: object, pool: list[BaseProcess]) -> Connection:
+    context = multiprocessing.get_context("spawn")  # not fork: the parent may have threads running
+    connection, other_end = context.Pipe()
+    process = context.Process(target=_serve, args=(function, other_end), daemon=True)
+    with _signals_held_back():
+        pool.append(process)
+        process.start()
+    other_end.close()  # the worker has the only one left: its death ends the connection
+    _give(connection, item)  # a worker that is gone already shows when its result is asked for
+    return connection
 
 
 @contextmanager
 def _signals_held_back() -> Iterator[None]:
-    """Holds back Ctrl-C, which reaches every process of a terminal: workers that are started in here never see it.
+    """Holds back what would stop this process while it starts another one, which would be left over.
 
-    The parent is told a moment later, and ends them.
+    The other inherits it: Ctrl-C, which reaches every process of a terminal, is for the parent alone.
     """
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, *_TERMINATION})
     try:
         yield
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
-def _start_worker() -> None:
+def _serve(function: Callable, connection: Connection) -> None:
+    """What a worker does: item by item, until the parent closes the connection or is gone."""
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, _TERMINATION)
     cv2.setNumThreads(1)  # one process a core: threads inside OpenCV would only compete
-    parent = multiprocessing.parent_process()
-    threading.Thread(target=_exit_with, args=(parent,), daemon=True).start()
+    threading.Thread(target=_exit_with, args=(multiprocessing.parent_process(),), daemon=True).start()
+    while True:
+        try:
+            item = connection.recv()
+        except EOFError:
+            return
+        try:
+            outcome = _Outcome(function(item))
+        except Exception as error:
+            outcome = _Outcome(error=_portable(error), traceback=traceback.format_exc())
+        connection.send(outcome)
 
 
-def _exit_with(parent: multiprocessing.process.BaseProcess) -> None:
-    # A worker whose parent was killed would finish what is queued, in the way of the next run, then wait for ever
+def _portable(error: Exception) -> Exception:
+    """The exception, or its text where it cannot be sent to another process."""
+    try:
+        return pickle.loads(pickle.dumps(error))
+    except Exception:
+        return RuntimeError(f"{type(error).__name__}: {error}")
+
+
+def _exit_with(parent: BaseProcess) -> None:
+    # A worker whose parent was killed would finish its item, in the way of the next run
     parent.join()
     os._exit(1)
