@@ -193,4 +193,6 @@ def lock(folder: Path, *, shared: bool = False) -> Iterator[None]:
 def _may_hold(line: str) -> bool:
     """Whether a line of a lock may be of a process that still runs; of other hosts nobody knows."""
     match = _OWNER.fullmatch(line)
-    return bool(match) and (match["host"] != socket.gethostname() or _is_running(int(match["process"])))
+    if match is None:
+        return False
+    return match["host"] != socket.gethostname() or _is_running(int(match["process"]))

@@ -61,7 +61,7 @@ def main(arguments: list[str]) -> None:
             return
         outcomes = try_all(watchdog, QUICK if values.quick else FULL)
         watchdog.close()
-        counts = {"prepare": 2, "train": 0} if values.quick else {"prepare": 20, "train": 16}
+        counts = {"prepare": 2, "train": 0} if values.quick else {"prepare": 20, "train": 8}
         broken = [
             fault
             for stage, count in counts.items()
