@@ -7,6 +7,7 @@ hang, more than 2 GB of memory or a change outside its folder, with the numbers 
 
 from __future__ import annotations
 
+import itertools
 import platform
 import shutil
 import sys
@@ -35,8 +36,8 @@ def try_all(watchdog: Watchdog, each: int) -> dict[str, list[Outcome]]:
     """Tries so many inputs of each kind, and some multiple of it of the cheap ones."""
     wanted = [(kind, index) for kind in TRIALS for index in range(each * SHARES.get(kind, 1))]
     outcomes: dict[str, list[Outcome]] = {}
-    for kind in TRIALS:
-        sound = watchdog.run(kind, -1)
+    for kind, index in itertools.product(TRIALS, range(-(each // 2), 0)):
+        sound = watchdog.run(kind, index)
         if sound.ending != TAKEN:
             raise RuntimeError(f"{kind}: a sound input is not taken, so that nothing follows for damaged ones: {sound}")
     for kind, index in tqdm(wanted, desc="damaged inputs", unit="input", dynamic_ncols=True):

@@ -19,6 +19,7 @@ import raw  # noqa: E402
 from data_prep.synthetic.demo_skeletons import demo_clip_ids, demo_skeletons  # noqa: E402
 
 IMAGES = (".jpg", ".png", ".tif", ".bmp", ".webp", ".pgm", ".npy")
+GREY = ("tif", "pgm", "npy")  # of distances
 VIDEOS = ("land.mp4", "rot90.mp4", "trim.mov", "vfr.mkv", "gray16.mkv", "gap.avi")
 MODALITIES = ("rgb", "depth")
 FRAMES = 5
@@ -43,8 +44,7 @@ def make(root: Path) -> None:
 def _write_media(folder: Path) -> None:
     for ending in IMAGES:
         for index in range(FRAMES):
-            grey = ending in (".pgm", ".npy", ".tif")
-            image = raw.depth_frame(index) if grey else raw.colour_frame(index)
+            image = raw.depth_frame(index) if ending[1:] in GREY else raw.colour_frame(index)
             path = folder / "images" / ending[1:] / f"{index:03}{ending}"
             path.parent.mkdir(parents=True, exist_ok=True)
             if ending == ".npy":

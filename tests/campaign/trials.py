@@ -110,7 +110,7 @@ def images(place: Place, random: Random) -> Outcome:
     folder = choose((place.sound / "raw" / "images").iterdir(), random)
     copy = Path(shutil.copytree(folder, place.case / folder.name))
     place.damage(choose(copy.iterdir(), random), random)
-    return _make_record(place, "depth", copy, folder)
+    return _make_record(place, "depth" if folder.name in originals.GREY else "rgb", copy, folder)
 
 
 def videos(place: Place, random: Random) -> Outcome:

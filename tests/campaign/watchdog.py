@@ -130,7 +130,7 @@ def _work(connection: Connection, root: Path, seed: int, trials: Mapping[str, Tr
         memory = _memory("VmHWM") - usual
         shutil.rmtree(case)
         after = _state(root)
-        connection.send(Finished(outcome, memory, sorted({*before.items()} ^ {*after.items()}, key=str)))
+        connection.send(Finished(outcome, memory, sorted({name for name, _ in before.items() ^ after.items()})))
         before = after
 
 
