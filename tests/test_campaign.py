@@ -10,10 +10,8 @@ import pytest
 from campaign import report
 from campaign.__main__ import QUICK, try_all
 from campaign.mutations import damage_bytes, damage_json, damage_table
-from campaign.trials import TAKEN, TRIALS, Outcome
+from campaign.trials import REFUSED, TAKEN, TRIALS, Outcome, one_line
 from campaign.watchdog import FAULTS, HANG, MEMORY, OUTSIDE, TRACEBACK, Watchdog
-
-from dmcl_tf.errors import InputError
 
 
 @pytest.fixture(scope="module")
@@ -42,12 +40,7 @@ def fails(place, random):
 
 
 def says_two_lines(place, random):
-    from campaign.trials import in_turn
-
-    def act():
-        raise InputError("one\ntwo")
-
-    return in_turn(act)
+    return Outcome(REFUSED, one_line("one\ntwo"))
 
 
 def dies(place, random):
@@ -75,7 +68,7 @@ def behaves(place, random):
 
 def test_what_goes_wrong_is_seen_and_the_next_one_is_tried(root):
     trials = {trial.__name__: trial for trial in (fails, says_two_lines, dies, sleeps, deletes, takes_memory, behaves)}
-    watchdog = Watchdog(root, seed=7, patience=3, trials=trials)
+    watchdog = Watchdog(root, seed=7, patience=15, trials=trials)
     try:
         endings = {name: watchdog.run(name, 0).ending for name in trials}
     finally:

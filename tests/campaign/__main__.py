@@ -36,7 +36,7 @@ def try_all(watchdog: Watchdog, each: int) -> dict[str, list[Outcome]]:
     """Tries so many inputs of each kind, and some multiple of it of the cheap ones."""
     wanted = [(kind, index) for kind in TRIALS for index in range(each * SHARES.get(kind, 1))]
     outcomes: dict[str, list[Outcome]] = {}
-    for kind, index in itertools.product(TRIALS, range(-(each // 2), 0)):
+    for kind, index in itertools.product(TRIALS, range(-QUICK, 0)):
         sound = watchdog.run(kind, index)
         if sound.ending != TAKEN:
             raise RuntimeError(f"{kind}: a sound input is not taken, so that nothing follows for damaged ones: {sound}")
@@ -62,7 +62,7 @@ def main(arguments: list[str]) -> None:
             return
         outcomes = try_all(watchdog, QUICK if values.quick else FULL)
         watchdog.close()
-        counts = {"prepare": 2, "train": 0} if values.quick else {"prepare": 20, "train": 8}
+        counts = {"prepare": 2, "train": 0} if values.quick else {"prepare": 12, "train": 6}
         broken = [
             fault
             for stage, count in counts.items()

@@ -102,8 +102,10 @@ def _make_record(place: Place, modality: str, path: Path, before: Path) -> Outco
     result = make_record(RawVideo("clip", "wave", sources), settings=settings, directory=place.case / "records")
     if isinstance(result, Skipped):
         return Outcome(SKIPPED, one_line(result.reason))
+    if result.warnings:  # frames that were left out, most often
+        return Outcome(SKIPPED, one_line(result.warnings))
     original, _ = open_sources({modality: before}, root=place.sound)
-    return Outcome(TAKEN, result.warnings, fingerprint(original, {}) != fingerprint(sources, {}))
+    return Outcome(TAKEN, "", fingerprint(original, {}) != fingerprint(sources, {}))
 
 
 def images(place: Place, random: Random) -> Outcome:
