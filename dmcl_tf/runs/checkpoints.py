@@ -72,9 +72,9 @@ class Checkpoints:
             return None
         try:
             self._check_networks(path)
-            status = self._checkpoints[name].restore(str(path))
+            # an optimiser that nobody asks for is no reason to warn
+            status = self._checkpoints[name].restore(str(path)).expect_partial()
             status.assert_existing_objects_matched()
-            status.expect_partial()  # an optimiser that nobody asks for is no reason to warn
         except _UNREADABLE as error:
             reason = str(error).splitlines()[0]
             remedy = f"bring back {path.parent}, or remove {self._directory} to train anew"

@@ -23,11 +23,12 @@ a process whose time and memory are watched, beside files that nobody may touch.
 
 {table}
 
-`skipped` is a video, frame or row that is left out with its reason, `refused` a command that ends in one line. A
-`traceback` is any other end, a crash included; a `hang` takes more than {patience:g} seconds; `over 2 GB` is memory
-above what the process had before; `outside` is a file written, changed or deleted anywhere but in the folder of the
-work. The command ends with status 1 where the last four columns hold anything. The tests run a part of it
-(`tests/test_campaign.py`).
+`taken` is what is used as if it were sound; `noticed` of these are what the fingerprint of raw files, or `check
+records`, tells from the sound input. `skipped` is a video, frame or row that is left out with its reason, `refused` a
+command that ends in one line. A `traceback` is any other end, a crash included; a `hang` takes more than {patience:g}
+seconds; `over 2 GB` is memory above what the process had before; `outside` is a file written, changed or deleted
+anywhere but in the folder of the work. The command ends with status 1 where the last four columns hold anything. The
+tests run a part of it (`tests/test_campaign.py`).
 
 {kills}
 
