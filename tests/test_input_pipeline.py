@@ -5,6 +5,7 @@ import itertools
 import shutil
 from functools import partial
 
+import cv2
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -362,6 +363,10 @@ DAMAGES = {
     "a modality is missing": (lambda frames: frames["flow"].clear(), r"it has 0 frames of flow instead of 17"),
     "a JPEG is cut off": (spoil, "frame 3 of depth is no sound JPEG"),
     "frames are missing": (shorten, "it has 5 frames of rgb instead of 17"),
+    "a frame is no JPEG": (
+        lambda frames: frames["rgb"].__setitem__(2, cv2.imencode(".png", marked_frame(0, 48))[1].tobytes()),
+        "frame 2 of rgb is no sound JPEG",
+    ),
     "a frame is smaller": (
         lambda frames: frames["rgb"].__setitem__(0, encode_jpeg(marked_frame(0, 24))),
         "frame 0 of rgb has 24×24 pixels instead of 48×48",

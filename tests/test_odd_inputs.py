@@ -12,6 +12,7 @@ import pytest
 from raw import colour_frame, depth_frame, write_image, write_volume
 
 from data_prep.raw.base import RawVideo
+from data_prep.video import matroska, videos
 from data_prep.video.depth import DepthSettings
 from data_prep.video.frames import decode_image, read_image
 from data_prep.video.record import VideoSettings, make_frames
@@ -65,6 +66,74 @@ def test_every_rotation_and_mirroring_of_mp4(tmp_path, number):
     (tmp_path / "clip.mp4").write_bytes(content)
     stored = images_of(VideoFile(ODD / "land.mp4"))[7]
     np.testing.assert_array_equal(images_of(VideoFile(tmp_path / "clip.mp4"))[7], turn(stored))
+
+
+def element(kind, content):
+    """An EBML element, its size in eight bytes."""
+    return kind + (len(content) | 1 << 56).to_bytes(8, "big") + content
+
+
+def projected(content, projection):
+    """A Matroska file with a projection in its video track."""
+    tracks = content.rfind(b"\x16\x54\xae\x6b")  # the first one is in a list of places
+    _, length, head = matroska._element(content, tracks)
+    start = tracks + head
+    inner = content[start : start + length]
+    (track,) = (part for kind, part in matroska._children(inner) if kind == 0xAE)
+    parts = [(kind, part) for kind, part in matroska._children(track)]
+    parts = [(kind, part + element(b"\x76\x70", projection) if kind == 0xE0 else part) for kind, part in parts]
+    track = b"".join(element(kind.to_bytes((kind.bit_length() + 7) // 8, "big"), part) for kind, part in parts)
+    changed = element(b"\x16\x54\xae\x6b", element(b"\xae", track))
+    segment = content.find(b"\x18\x53\x80\x67")
+    return (
+        content[: segment + 4]
+        + b"\x01"
+        + b"\xff" * 7
+        + content[segment + 12 : tracks]
+        + changed
+        + content[start + length :]
+    )
+
+
+# EXIF's number → yaw and roll
+PROJECTIONS = {
+    1: (0, 0),
+    2: (180, 0),
+    3: (0, -180),
+    4: (-180, 180),
+    5: (180, 90),
+    6: (0, -90),
+    7: (180, 270),
+    8: (0, 90),
+}
+
+
+@pytest.mark.parametrize("number", UPRIGHT)
+@pytest.mark.parametrize("letter", "fd")
+def test_every_rotation_and_mirroring_of_matroska(tmp_path, number, letter):
+    size, (yaw, roll) = struct.pack("B", 0x80 | struct.calcsize(letter)), PROJECTIONS[number]
+    floats = {b"\x76\x73": yaw, b"\x76\x75": roll}
+    projection = b"".join(kind + size + struct.pack(f">{letter}", value) for kind, value in floats.items())
+    (tmp_path / "clip.mkv").write_bytes(projected((ODD / "land.mkv").read_bytes(), projection))
+    stored = images_of(VideoFile(ODD / "land.mkv"))
+    images = images_of(VideoFile(tmp_path / "clip.mkv"))
+    assert len(images) == len(stored) == 30
+    np.testing.assert_array_equal(images[7], UPRIGHT[number][0](stored[7]))
+
+
+@pytest.mark.parametrize(
+    "projection",
+    [
+        b"\x76\x71\x81\x01" + b"\x76\x75\x84" + struct.pack(">f", 90),  # a sphere
+        b"\x76\x74\x84" + struct.pack(">f", 30) + b"\x76\x75\x84" + struct.pack(">f", 90),  # tilted
+        b"\x76\x75\x84" + struct.pack(">f", np.nan),
+        b"\x76\x75\x83abc",
+        b"\x76\x75",
+    ],
+)
+def test_projections_that_are_no_rotation(tmp_path, projection):
+    (tmp_path / "clip.mkv").write_bytes(projected((ODD / "land.mkv").read_bytes(), projection))
+    assert matroska.read_orientation(tmp_path / "clip.mkv") == 1
 
 
 def exif(number):
@@ -183,6 +252,32 @@ def test_bits_that_opencv_would_cut_off_are_refused():
         images_of(VideoFile(ODD / "gray12.mkv"))
     (problem,) = VideoFile(ODD / "gray12.mkv").problems()
     assert "12 bits" in problem
+
+
+def test_distances_in_colour_of_more_than_8_bits_are_refused():
+    video = VideoFile(ODD / "colour10.mkv")
+    for mode in ("as_is", "clip_mm"):
+        with pytest.raises(
+            InputError, match=r"colour10\.mkv, frame 0: colour video of 10 bits, .* convert it with ffmpeg"
+        ):
+            encode({"depth": video}, mode)
+    assert len(encode({"rgb": video})[0]["rgb"]) == 5  # a picture loses nothing that its JPEG would keep
+
+
+@pytest.mark.parametrize(
+    ("letters", "bits"),
+    [
+        (b"I420", 8),
+        (b"Y3\x0b\x0a", 10),
+        (b"\x0a\x0b3Y", 10),
+        (b"G3\0\x08", 8),
+        (b"G4\0\x10", 16),
+        (b"BGR0", 16),
+        (b"BGR\0", 8),
+    ],
+)
+def test_bits_of_pixel_formats(letters, bits):
+    assert videos._channels(letters)[1] == bits
 
 
 @pytest.mark.parametrize("name", ["av1.mp4", "av1.webm"])

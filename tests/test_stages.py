@@ -148,6 +148,7 @@ def test_the_demo_is_short_and_its_settings_can_be_overridden():
         (["--scale=paper"], "--scale=paper: expected one of full, compact"),
         (["--lambda=2"], "--lambda=2.0: expected a value from 0 to 1"),
         (["--crop_size=300"], "--crop_size=300 exceeds --frame_size=256"),
+        (["--frame_size=5000"], "--frame_size=5000: expected from 16 to 4096 pixels"),
         (["--split=training"], "--split=training: value should be one of <test|validation>"),
         (["--train_views=1,3"], "--train_views=1,3 overlaps --test_view=3"),
         (["--subset=1"], "--subset: nwucla has no such setting, only ntu120mini"),

@@ -47,6 +47,7 @@ def _find_fault(records: Records, video: Video, grey: Collection[str]) -> str:
             return f"it has {len(images)} frames of {modality} instead of {video.length}"
         for index, image in enumerate(images):
             try:
+                tf.io.extract_jpeg_shape(image)  # other formats are decoded below, but not in training
                 shape = tf.io.decode_jpeg(image).shape
             except tf.errors.OpError:
                 return f"frame {index} of {modality} is no sound JPEG"
