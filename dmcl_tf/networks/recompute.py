@@ -51,7 +51,7 @@ class Recomputed:
         Returns:
             Pairs of gradient and variable.
         """
-        pairs = []
+        pairs: list[tuple] = []
         for part, entering in zip(self._parts[::-1], kept[-2::-1]):
             # only now, or all would be computed again at once
             with tf.control_dependencies([gradient]):
