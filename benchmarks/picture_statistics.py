@@ -112,16 +112,3 @@ def filled(silhouette: np.ndarray, largest: int = 60) -> np.ndarray:
     small = np.array([statistics[i, cv2.CC_STAT_AREA] <= largest for i in range(count)])
     small[0] = False
     return silhouette | small[labels]
-
-
-def temporal_noise(pictures: np.ndarray, mask: np.ndarray | None = None) -> float:
-    """Noise of what stands still, levels: from (T, H, W) pictures, median absolute difference in time / 0.954.
-
-    For Gaussian noise of standard deviation σ the difference of two frames has a median magnitude of 0.954 σ. Pixels
-    without a reading in either frame do not count.
-    """
-    before, after = pictures[:-1].astype(float), pictures[1:].astype(float)
-    used = (before > 0) & (after > 0)
-    if mask is not None:
-        used &= mask
-    return float(np.median(np.abs(after - before)[used]) / 0.954)

@@ -108,7 +108,7 @@ def blocked(points: np.ndarray, towards: np.ndarray, boxes: Boxes, *, reach: flo
 
 
 def _rectangles(boxes: Boxes, camera: Camera, samples: int) -> list[tuple[int, int, int, int]]:
-    """(left, top, right, bottom) in rays that hold each box's picture; the whole picture for boxes beside the camera."""
+    """(left, top, right, bottom) in rays that hold each box's picture; all of it for boxes beside the camera."""
     side = camera.size * samples
     signs = np.array([[x, y, z] for x in (-1, 1) for y in (-1, 1) for z in (-1, 1)])
     corners = boxes.centre[:, None] + (signs * boxes.half[:, None]) @ boxes.axes

@@ -1,7 +1,7 @@
 """Furniture out of blocks.
 
-A piece has coordinates of its own, in metres: x across, y up from the floor, z inwards. A piece for the wall has its back
-at z = 0 and stands at negative z; a free piece has its middle at the origin. Both face negative z.
+A piece has coordinates of its own, in metres: x across, y up from the floor, z inwards. A piece for the wall has its
+back at z = 0 and stands at negative z; a free piece has its middle at the origin. Both face negative z.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ class Block:
         size: metres, whole extents along its own axes.
         colour: (3,) RGB, 0 … 255 and more where it shines.
         texture: a name of `surfaces.textures`, or "" for none.
-        infrared: how well it sends the light of a depth sensor back, relative to matt things of its colour; 0: not at all.
+        infrared: how much of a depth sensor's light it sends back, relative to matt things of its colour.
         turn: radians from x towards z.
     """
 
@@ -42,7 +42,7 @@ Maker = Callable[[np.random.Generator, "Palette"], Piece]
 
 @dataclass(frozen=True)
 class Palette:
-    """The materials of one room, RGB 0 … 255: its wood, what is painted or laminated, metal, and a colour that recurs."""
+    """The materials of one room, RGB 0 … 255: wood, what is painted or laminated, metal, a colour that recurs."""
 
     wood: np.ndarray
     laminate: np.ndarray
@@ -65,10 +65,10 @@ def colour(
 def palette(random: np.random.Generator) -> Palette:
     """Draws the materials of a room."""
     return Palette(
-        wood=colour(random, hue=(0.06, 0.11), saturation=(0.1, 0.3), value=(0.45, 0.9)),
+        wood=colour(random, hue=(0.06, 0.11), saturation=(0.08, 0.26), value=(0.5, 0.9)),
         laminate=colour(random, saturation=(0.0, 0.06), value=(0.7, 0.98)),
-        metal=colour(random, saturation=(0.0, 0.1), value=(0.15, 0.6)),
-        accent=colour(random, saturation=(0.1, 0.5), value=(0.2, 0.75)),
+        metal=colour(random, saturation=(0.0, 0.08), value=(0.3, 0.7)),
+        accent=colour(random, saturation=(0.1, 0.4), value=(0.25, 0.75)),
     )
 
 
@@ -164,7 +164,7 @@ def cabinet(random: np.random.Generator, materials: Palette) -> Piece:
     tall = random.uniform(0.7, 1.1) if random.random() < 0.6 else random.uniform(1.7, 2.0)
     face, texture = _surface(random, materials)
     piece = [Block((0, tall / 2, -deep / 2), (wide, tall, deep), face, texture)]
-    piece.append(Block((0, tall / 2, -deep), (0.012, tall - 0.08, 0.004), face * 0.4))
+    piece.append(Block((0, tall / 2, -deep), (0.025, tall - 0.08, 0.004), face * 0.4))
     for side in (-1, 1):
         piece.append(Block((0.07 * side, tall * 0.6, -deep - 0.015), (0.02, 0.14, 0.03), materials.metal, "", 0.5))
     if tall < 1.3 and random.random() < 0.6:
@@ -189,14 +189,18 @@ def desk(random: np.random.Generator, materials: Palette) -> Piece:
         x = random.uniform(-0.35, 0.35) * wide
         piece.append(Block((x, high + 0.02, -deep * 0.7), (0.3, 0.02, 0.21), np.full(3, 235.0), "print"))
     if random.random() < 0.4:
-        small = [replace(b, size=tuple(0.6 * s for s in b.size)) for b in carton(random, materials)[:1]]
-        piece += [replace(b, centre=(0.35 * wide, high + 0.015 + b.size[1] / 2, -deep / 2)) for b in small]
+        box_width, box_height = random.uniform(0.18, 0.32), random.uniform(0.1, 0.25)
+        piece.append(
+            Block(
+                (0.35 * wide, high + 0.015 + box_height / 2, -deep / 2), (box_width, box_height, 0.22), _carton(random)
+            )
+        )
     return piece
 
 
 def chair(random: np.random.Generator, materials: Palette) -> Piece:
     """A chair with four legs or a column."""
-    cloth = materials.accent if random.random() < 0.6 else _dark(random) + 15
+    cloth = materials.accent if random.random() < 0.6 else _dark(random) + 40
     seat, back = 0.45, random.uniform(0.28, 0.42)
     piece = [
         Block((0, seat, 0), (0.44, 0.05, 0.44), cloth, "cloth"),

@@ -15,6 +15,7 @@ from data_prep.synthetic.rendering.furniture import (
     AT_THE_WALL,
     FREE,
     Block,
+    Palette,
     Piece,
     carton,
     chair,
@@ -36,7 +37,12 @@ _ABOVE = slice(0, 12)  # those joints
 
 @dataclass(frozen=True)
 class Frame:
-    """A room's coordinates in the camera's frame: rows of `axes` (3, 3) are across, up and inwards; `floor` as metres up."""
+    """A room's coordinates in the camera's frame.
+
+    Attributes:
+        axes: (3, 3) whose rows are across, up and inwards, unit vectors.
+        floor: metres, the floor's place along up; negative, as the camera is above it.
+    """
 
     axes: np.ndarray
     floor: float
@@ -69,7 +75,8 @@ def lay_out(random: np.random.Generator, joints: np.ndarray, camera_height: floa
     left = min(-random.uniform(1.3, 3.2), joints[..., 0].min() - 0.5)
     right = max(random.uniform(1.3, 3.2), joints[..., 0].max() + 0.5)
     materials = palette(random)
-    blocks = _shell(random, left, right, back) + _skirting(random, left, right, back)
+    tall = max(random.uniform(2.5, 3.0), camera_height + 0.3, joints[..., 1].max() + 0.3)
+    blocks = _shell(random, left, right, back, tall) + _skirting(random, left, right, back)
     x = left + random.uniform(0.1, 1.5)
     makers, weights = list(AT_THE_WALL), np.array(list(AT_THE_WALL.values()))
     while x < right - 0.6:
@@ -77,8 +84,8 @@ def lay_out(random: np.random.Generator, joints: np.ndarray, camera_height: floa
         wide = width(made)
         if x + wide < right:
             blocks += _if_free(placed(made, x + wide / 2, back), joints, camera_height)
-        x += wide + random.uniform(0.5, 3.2)
-    for side, wall, turn in ((-1, left, np.pi / 2), (1, right, -np.pi / 2)):
+        x += wide + random.uniform(0.6, 3.6)
+    for wall, turn in ((left, np.pi / 2), (right, -np.pi / 2)):
         for z in (random.uniform(2.2, 3.0), random.uniform(3.4, 4.4)):
             made = makers[random.choice(len(makers), p=weights / weights.sum())](random, materials)
             if random.random() < 0.35 and z + width(made) / 2 < back - 0.4:
@@ -86,17 +93,17 @@ def lay_out(random: np.random.Generator, joints: np.ndarray, camera_height: floa
     return blocks + _on_the_floor(random, joints, camera_height, materials)
 
 
-def _shell(random: np.random.Generator, left: float, right: float, back: float) -> Piece:
-    wall = colour(random, hue=(0.05, 0.6), saturation=(0.0, 0.06), value=(0.8, 1.0))
-    other = wall if random.random() < 0.8 else colour(random, saturation=(0.03, 0.25), value=(0.6, 0.95))
+def _shell(random: np.random.Generator, left: float, right: float, back: float, tall: float) -> Piece:
+    wall = colour(random, hue=(0.05, 0.6), saturation=(0.0, 0.04), value=(0.8, 1.0))
+    other = wall if random.random() < 0.8 else colour(random, saturation=(0.03, 0.2), value=(0.65, 0.95))
     kind = random.choice(["carpet", "planks", "tiles"], p=[0.55, 0.25, 0.2])
     if kind == "planks":
-        floor = colour(random, hue=(0.05, 0.1), saturation=(0.12, 0.28), value=(0.25, 0.5))
+        floor = colour(random, hue=(0.05, 0.1), saturation=(0.1, 0.25), value=(0.25, 0.5))
     elif kind == "tiles":
         floor = colour(random, saturation=(0.0, 0.08), value=(0.35, 0.65))
     else:
-        floor = colour(random, hue=(0.0, 0.7), saturation=(0.02, 0.2), value=(0.08, 0.28))
-    tall, far = random.uniform(2.5, 3.0), 30.0
+        floor = colour(random, hue=(0.0, 0.7), saturation=(0.02, 0.15), value=(0.1, 0.3))
+    far = 30.0  # metres: these blocks cover whatever the camera can see
     return [
         Block((0, -0.5, 0), (far, 1, far), floor, kind),
         Block((0, tall + 0.5, 0), (far, 1, far), np.full(3, 235.0), "paint"),
@@ -118,7 +125,7 @@ def _skirting(random: np.random.Generator, left: float, right: float, back: floa
     ]
 
 
-def _on_the_floor(random: np.random.Generator, joints: np.ndarray, camera_height: float, materials: object) -> Piece:
+def _on_the_floor(random: np.random.Generator, joints: np.ndarray, camera_height: float, materials: Palette) -> Piece:
     """Pieces beside the person, and mostly one in front of the legs."""
     x, z = np.median(joints[:, HIP_CENTRE, 0]), np.median(joints[:, HIP_CENTRE, 2])
     blocks: Piece = []

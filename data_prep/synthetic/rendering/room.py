@@ -11,8 +11,8 @@ from data_prep.synthetic.clip_id import ClipId, generator
 from data_prep.synthetic.rendering.body import HEAD, LEFT_ANKLE, LEFT_FOOT, RIGHT_ANKLE, RIGHT_FOOT
 from data_prep.synthetic.rendering.boxes import Boxes, Surfaces, blocked, cast_boxes
 from data_prep.synthetic.rendering.camera import Camera
-from data_prep.synthetic.rendering.layout import SHELL, Frame, lay_out
 from data_prep.synthetic.rendering.furniture import Piece
+from data_prep.synthetic.rendering.layout import SHELL, Frame, lay_out
 from data_prep.synthetic.rendering.scene import EXPOSURE, Light
 from data_prep.synthetic.rendering.sensor import reflected
 from data_prep.synthetic.rendering.surfaces import sample, textures
@@ -20,9 +20,10 @@ from data_prep.synthetic.rendering.surfaces import sample, textures
 SAMPLES = 2  # rays per pixel and direction: antialiasing
 _PAINT = 1.1  # how much brighter a room is than a person of the same colour
 _UNEVEN = 0.5  # standard deviation of the logarithm of what surfaces send back in infrared
+_LOWEST_CAMERA = 0.2  # metres over the floor
 _STEEPEST_CAMERA = np.tan(np.radians(20))
 _LAMP_WIDTH = 0.25  # tangent: soft edges of shadows
-_SHADOW = 0.4  # share of the lamp's light that furniture takes; rooms have more lamps than one
+_SHADOW = 0.35  # share of the lamp's light that furniture takes; rooms have more lamps than one
 _UNDER = 0.5  # share of the light from everywhere that is lost beneath a table
 
 
@@ -57,6 +58,7 @@ def furnish(clip_id: ClipId, skeletons: np.ndarray, camera: Camera, light: Light
     """
     random = generator("room", clip_id.view, clip_id.subject)
     floor_normal, floor_offset = _floor(skeletons)
+    floor_offset = min(floor_offset, -_LOWEST_CAMERA)
     turn = np.radians(random.uniform(-25, 25))
     inwards = np.array([np.sin(turn), 0.0, np.cos(turn)])
     inwards -= (inwards @ floor_normal) * floor_normal
@@ -66,11 +68,11 @@ def furnish(clip_id: ClipId, skeletons: np.ndarray, camera: Camera, light: Light
     boxes = frame.boxes(blocks)
     seen = cast_boxes(boxes, camera, samples=SAMPLES)
 
-    albedo = _albedo(blocks, seen, random)
     side, size = camera.size * SAMPLES, camera.size
     middle = np.arange(side * side).reshape(side, side)[SAMPLES // 2 :: SAMPLES, SAMPLES // 2 :: SAMPLES].ravel()
     points = seen.points[middle]
     lit = _lit(points, seen.normals[middle], boxes, light) * _pools(frame.inside(points), random)
+    albedo = _albedo(blocks, seen, random)
     lit = np.repeat(np.repeat(lit.reshape(size, size), SAMPLES, axis=0), SAMPLES, axis=1).reshape(-1, 1)
     colour = (albedo * lit * (_PAINT * EXPOSURE * light.colour).astype(np.float32)).clip(0, 255).reshape(side, side, 3)
     infrared = np.array([block.infrared for block in blocks], np.float32)
@@ -116,7 +118,7 @@ def _albedo(blocks: Piece, seen: Surfaces, random: np.random.Generator) -> np.nd
 
 
 def _lit(points: np.ndarray, normals: np.ndarray, boxes: Boxes, light: Light) -> np.ndarray:
-    """The light (N,) that falls on each place: the lamp's with soft shadows of furniture, and its glow, dimmer below."""
+    """The light (N,) that falls on each place: the lamp's with soft shadows of furniture, and its glow."""
     furniture = boxes.subset(np.arange(SHELL, len(boxes.centre)))
     start = points + 0.004 * normals
     across = np.cross(light.direction, [0.0, 0.0, 1.0])

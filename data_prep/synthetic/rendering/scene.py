@@ -98,7 +98,7 @@ def shade(hits: Hits, body: Capsules, clothing: Clothing, light: Light) -> np.nd
 
 
 def body_echo(hits: Hits, clothing: Clothing) -> np.ndarray:
-    """What a depth sensor gets back (N,) from the places hit on the body, see `sensor.reflected`; hair returns little."""
+    """What a depth sensor gets back (N,) from the places hit on the body, see `sensor.reflected`; little from hair."""
     part = hits.part[hits.rows, hits.columns]
     colours, gains = clothing.colours.astype(np.float32)[PART_MATERIALS], _INFRARED[PART_MATERIALS]
     return reflected(colours[part], hits.points, hits.normals, gains[part])

@@ -1,11 +1,11 @@
 """What a Kinect does to the picture: noise in colour; ragged edges, steps, holes and eight bits in depth.
 
-The model of depth is that of the first Kinect, which projects a pattern of infrared dots and looks for it beside itself:
+The model of depth is that of the first Kinect, which projects a pattern of infrared dots and looks for it from beside:
 
-- Readings are whole eighths of a pixel of disparity: with a focal length of 580 pixels and a base of 7.5 cm, the distances
-  348 / n metres. Steps grow with the square of the distance, 12 mm at 2 m and 46 mm at 4 m (Khoshelham, Elberink,
-  Sensors 2012); disparities have Gaussian noise, and positions are uncertain by about a window of the search (Barron,
-  Malik, CVPR 2013; Handa et al., ICRA 2014).
+- Readings are whole eighths of a pixel of disparity: with a focal length of 580 pixels and a base of 7.5 cm, the
+  distances 348 / n metres. Steps grow with the square of the distance, 12 mm at 2 m and 46 mm at 4 m (Khoshelham,
+  Elberink, Sensors 2012); disparities have Gaussian noise, and positions are uncertain by about a pixel
+  (Barron, Malik, CVPR 2013; Handa et al., ICRA 2014).
 - Nothing is measured where the projector does not reach, where too little light comes back (dark, glossy or grazing
   surfaces; glass), and at some pixels of edges.
 """

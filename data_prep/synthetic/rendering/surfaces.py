@@ -81,7 +81,7 @@ def _streaks(random: np.random.Generator, strength: float) -> np.ndarray:
 
 def _planks(random: np.random.Generator) -> np.ndarray:
     """Floor boards 15 cm wide and 1.2 m long, each of its own shade, with dark joints."""
-    gains = 1 + _streaks(random, 0.03)
+    gains: np.ndarray = 1 + _streaks(random, 0.03)
     for row in range(0, _SIDE, 16):
         shift = int(random.integers(_SIDE))
         for half in (0, 1):
@@ -94,7 +94,7 @@ def _planks(random: np.random.Generator) -> np.ndarray:
 
 def _tiles(random: np.random.Generator) -> np.ndarray:
     """Square tiles of 30 cm with joints."""
-    gains = 1 + np.kron(random.normal(0, 0.03, (8, 8)), np.ones((32, 32))) + _octaves(random, {32: 0.02})
+    gains: np.ndarray = 1 + np.kron(random.normal(0, 0.03, (8, 8)), np.ones((32, 32))) + _octaves(random, {32: 0.02})
     gains[::32] *= 0.87
     gains[:, ::32] *= 0.87
     return gains
