@@ -133,7 +133,7 @@ def test_rendered_rooms(run, tmp_path):
     depth = np.zeros((60, 80, 30), np.uint16)
     depth[10:50, 30:50] = 2500
     scipy.io.savemat(tmp_path / "a1_s1_t1_depth.mat", {"d_depth": depth})
-    lines = run("rendered_rooms", "--clips=2", "--size=32", f"--utd={tmp_path}")
+    lines = run("rendered_rooms", "--clips=2", "--size=48", f"--utd={tmp_path}")
     titles = [line.split(":")[0] for line in lines if ": 2 of ours" in line]
     assert titles == [
         "room without people",
