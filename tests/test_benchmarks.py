@@ -5,6 +5,7 @@ import re
 
 import numpy as np
 import pytest
+import scipy.io
 from absl import flags
 
 from benchmarks.train_step import forward_flops
@@ -152,3 +153,21 @@ def test_operations_of_the_convolutions_are_counted():
         products += 9 * before * channels * time_before * size**2 + 3 * channels**2 * positions
         products += 3 * (9 + 3) * channels**2 * positions
     assert forward_flops(network, config) == 2 * products
+
+
+def test_rendered_rooms(run, tmp_path):
+    depth = np.zeros((60, 80, 30), np.uint16)
+    depth[10:50, 30:50] = 2500
+    scipy.io.savemat(tmp_path / "a1_s1_t1_depth.mat", {"d_depth": depth})
+    lines = run("rendered_rooms", "--clips=2", "--size=48", f"--utd={tmp_path}")
+    titles = [line.split(":")[0] for line in lines if ": 2 of ours" in line]
+    assert titles == [
+        "room without people",
+        "room with a person",
+        "person",
+        "person's depth",
+        "depth of the whole frame",
+    ]
+    assert "person's depth: 2 of ours, 2 of theirs" in lines
+    (line,) = (line for line in lines if line.startswith("| holes"))
+    assert re.fullmatch(r"\| holes \| [\d.e-]+ \([\d.e-]+ – [\d.e-]+\) \| 0 \(0 – 0\) \| .* \|", line)
