@@ -12,7 +12,7 @@ import traceback
 from collections.abc import Callable
 from typing import NamedTuple, TypeVar
 
-from dmcl_tf.errors import explain, raise_on_termination
+from dmcl_tf.errors import explain, held_back, raise_on_termination
 
 Argument = TypeVar("Argument")
 
@@ -44,11 +44,8 @@ def call(function: Callable[[Argument], object], argument: Argument) -> Failure 
     receiver, sender = context.Pipe(duplex=False)
     process = context.Process(target=_work, args=(function, argument, sender))
     # Ctrl-C reaches both processes of a terminal; the new one hears of it once its modules are imported
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-    try:
+    with held_back(signal.SIGINT):
         process.start()
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
     sender.close()
     try:
         process.join()
