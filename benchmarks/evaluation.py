@@ -16,8 +16,9 @@ import tensorflow as tf
 from absl import flags
 
 from benchmarks.input_pipeline import write_records, write_sources
-from benchmarks.turns import Step, machine, print_ratio, print_turns, take_turns
-from dmcl_tf.config import VARIANTS, Config, resolve
+from benchmarks.train_step import network_flags
+from benchmarks.turns import Step, machine, print_ratio, print_turns, take_turns, turn_flags
+from dmcl_tf.config import Config, resolve
 from dmcl_tf.data.records import CLIPS
 from dmcl_tf.data.table import Records
 from dmcl_tf.datasets.splits import Splits
@@ -51,14 +52,11 @@ def make_contestants(
 
 def define_flags(flag_values: flags.FlagValues = flags.FLAGS) -> None:
     """Defines this script's flags."""
-    flags.DEFINE_integer("size", 64, "Height and width of the clips: 64, 112, 224, …", 16, flag_values=flag_values)
-    flags.DEFINE_integer("width", 16, "Channels of the first stage; 64 is full size.", 1, flag_values=flag_values)
-    flags.DEFINE_enum("variant", "authors", VARIANTS, "The network.", flag_values=flag_values)
+    network_flags(flag_values)
     flags.DEFINE_integer("videos", 8, "Different videos.", 1, flag_values=flag_values)
     flags.DEFINE_integer("frames", 24, "Frames of each.", 9, flag_values=flag_values)
     flags.DEFINE_integer("repetitions", 4, "How often the split has each video.", 1, flag_values=flag_values)
-    flags.DEFINE_integer("rounds", 5, "Turns of each contestant.", 1, flag_values=flag_values)
-    flags.DEFINE_float("seconds", 3.0, "Length of a turn; half as long again to start up.", 0, flag_values=flag_values)
+    turn_flags(flag_values)
 
 
 def main() -> None:

@@ -27,7 +27,7 @@ import tensorflow as tf
 from absl import flags
 from tqdm import tqdm
 
-from benchmarks.turns import Step, machine, print_ratio, print_turns, take_turns
+from benchmarks.turns import Step, machine, print_ratio, print_turns, take_turns, turn_flags
 from data_prep.flow.encoding import bound_in_pixels, encode_flow
 from data_prep.flow.settings import FlowSettings
 from data_prep.synthetic.demo_skeletons import demo_clip_ids, demo_skeletons
@@ -193,8 +193,7 @@ def define_flags(flag_values: flags.FlagValues = flags.FLAGS) -> None:
     """Defines this script's flags."""
     flags.DEFINE_integer("videos", 8, "Source videos.", 1, flag_values=flag_values)
     flags.DEFINE_integer("frames", 24, "Frames of each.", 9, flag_values=flag_values)
-    flags.DEFINE_integer("rounds", 5, "Turns of each contestant.", 1, flag_values=flag_values)
-    flags.DEFINE_float("seconds", 3.0, "Length of a turn; half as long again to start up.", 0, flag_values=flag_values)
+    turn_flags(flag_values)
 
 
 def main() -> None:

@@ -18,9 +18,9 @@ import numpy as np
 from absl import flags
 from tqdm import tqdm
 
-from benchmarks.train_step import random_batch, training_step
+from benchmarks.train_step import network_flags, random_batch, training_step
 from benchmarks.turns import machine
-from dmcl_tf.config import VARIANTS, Config, resolve
+from dmcl_tf.config import Config, resolve
 from dmcl_tf.errors import run_script
 from dmcl_tf.networks.ensemble import make_ensemble
 
@@ -45,10 +45,8 @@ def measure(config: Config, steps: int) -> Measured:
 
 def define_flags(flag_values: flags.FlagValues = flags.FLAGS) -> None:
     """Defines this script's flags."""
-    flags.DEFINE_integer("size", 64, "Height and width of the clips: 64, 112, 224, …", 16, flag_values=flag_values)
-    flags.DEFINE_integer("width", 16, "Channels of the first stage; 64 is full size.", 1, flag_values=flag_values)
+    network_flags(flag_values)
     flags.DEFINE_integer("batch", 16, "Clips per step.", 1, flag_values=flag_values)
-    flags.DEFINE_enum("variant", "authors", VARIANTS, "The network.", flag_values=flag_values)
     flags.DEFINE_enum("precision", "float32", ["float32", "bfloat16"], "Arithmetic.", flag_values=flag_values)
     flags.DEFINE_integer("steps", 3, "Timed steps of each turn.", 1, flag_values=flag_values)
     flags.DEFINE_integer("rounds", 3, "Turns of each.", 1, flag_values=flag_values)

@@ -19,7 +19,7 @@ import tensorflow as tf
 from absl import flags
 
 from benchmarks.train_step import LEARNING_RATE, random_batch, training_step
-from benchmarks.turns import Step, machine, print_ratio, print_turns, take_turns
+from benchmarks.turns import Step, machine, print_ratio, print_turns, take_turns, turn_flags
 from dmcl_tf.config import Config, resolve
 from dmcl_tf.errors import run_script
 from dmcl_tf.networks.ensemble import ModalityEnsemble, make_ensemble
@@ -177,8 +177,7 @@ def define_flags(flag_values: flags.FlagValues = flags.FLAGS) -> None:
     flags.DEFINE_integer("batch", 16, "Clips per step.", 1, flag_values=flag_values)
     flags.DEFINE_integer("threads", 1, "Threads of each contestant.", 1, flag_values=flag_values)
     flags.DEFINE_list("precisions", ["float32", "bfloat16"], "Which to compare in.", flag_values=flag_values)
-    flags.DEFINE_integer("rounds", 5, "Turns of each contestant.", 1, flag_values=flag_values)
-    flags.DEFINE_float("seconds", 3.0, "Length of a turn; half as long again to start up.", 0, flag_values=flag_values)
+    turn_flags(flag_values)
 
 
 def main() -> None:

@@ -19,8 +19,8 @@ import numpy as np
 import tensorflow as tf
 from absl import flags
 
-from benchmarks.turns import Step, machine, print_ratio, print_turns, take_turns
-from dmcl_tf.data.pipeline import read_frames
+from benchmarks.turns import Step, machine, print_ratio, print_turns, take_turns, turn_flags
+from dmcl_tf.data.pipeline import parse_frames, read_frames
 from dmcl_tf.data.records import About, encode_video, record_path, write_record
 from dmcl_tf.errors import run_script
 
@@ -58,14 +58,10 @@ def files_dataset(paths: Sequence[str]) -> tf.data.Dataset:
 
 def shards_dataset(paths: Sequence[str]) -> tf.data.Dataset:
     """Every video once, from shards."""
-
-    def parse(serialized):
-        lists = {modality: tf.io.FixedLenSequenceFeature([], tf.string) for modality in _MODALITIES}
-        return tf.io.parse_single_sequence_example(serialized, sequence_features=lists)[1]
-
     shards = tf.data.Dataset.from_tensor_slices(list(paths)).shuffle(len(paths))
     dataset = shards.interleave(tf.data.TFRecordDataset, num_parallel_calls=tf.data.AUTOTUNE, deterministic=False)
-    return dataset.shuffle(_BUFFER).map(parse, num_parallel_calls=tf.data.AUTOTUNE).prefetch(8)
+    dataset = dataset.shuffle(_BUFFER)
+    return dataset.map(lambda video: parse_frames(video, _MODALITIES), num_parallel_calls=tf.data.AUTOTUNE).prefetch(8)
 
 
 def forget(paths: Sequence[str]) -> None:
@@ -90,8 +86,7 @@ def define_flags(flag_values: flags.FlagValues = flags.FLAGS) -> None:
     flags.DEFINE_integer("videos", 200, "Videos.", 1, flag_values=flag_values)
     flags.DEFINE_integer("frames", 40, "Frames of each, in each of three modalities.", 1, flag_values=flag_values)
     flags.DEFINE_integer("shards", 8, "Files in which the other contestant keeps them.", 1, flag_values=flag_values)
-    flags.DEFINE_integer("rounds", 5, "Turns of each contestant.", 1, flag_values=flag_values)
-    flags.DEFINE_float("seconds", 3.0, "Length of a turn; half as long again to start up.", 0, flag_values=flag_values)
+    turn_flags(flag_values)
     flags.DEFINE_string("folder", None, "Where to write; default: that of temporary files.", flag_values=flag_values)
 
 

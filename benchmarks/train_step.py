@@ -20,7 +20,7 @@ import numpy as np
 import tensorflow as tf
 from absl import flags
 
-from benchmarks.turns import Step, machine, print_ratio, print_turns, processor_seconds, rates, take_turns
+from benchmarks.turns import Step, machine, print_ratio, print_turns, processor_seconds, rates, take_turns, turn_flags
 from dmcl_tf.config import VARIANTS, Config, resolve
 from dmcl_tf.data import augmentation
 from dmcl_tf.errors import run_script
@@ -117,15 +117,19 @@ def _overrides(config: Config) -> dict:
     return {name: getattr(config, name) for name in names}
 
 
-def define_flags(flag_values: flags.FlagValues = flags.FLAGS) -> None:
-    """Defines this script's flags."""
+def network_flags(flag_values: flags.FlagValues) -> None:
+    """The networks, and the clips that they see; compact ones by default."""
     flags.DEFINE_integer("size", 64, "Height and width of the clips: 64, 112, 224, …", 16, flag_values=flag_values)
     flags.DEFINE_integer("width", 16, "Channels of the first stage; 64 is full size.", 1, flag_values=flag_values)
-    flags.DEFINE_integer("batch", 16, "Clips per step.", 1, flag_values=flag_values)
     flags.DEFINE_enum("variant", "authors", VARIANTS, "The network.", flag_values=flag_values)
+
+
+def define_flags(flag_values: flags.FlagValues = flags.FLAGS) -> None:
+    """Defines this script's flags."""
+    network_flags(flag_values)
+    flags.DEFINE_integer("batch", 16, "Clips per step.", 1, flag_values=flag_values)
     flags.DEFINE_list("precisions", ["float32", "bfloat16"], "Which to compare in.", flag_values=flag_values)
-    flags.DEFINE_integer("rounds", 5, "Turns of each contestant.", 1, flag_values=flag_values)
-    flags.DEFINE_float("seconds", 3.0, "Length of a turn; half as long again to start up.", 0, flag_values=flag_values)
+    turn_flags(flag_values)
 
 
 def main() -> None:

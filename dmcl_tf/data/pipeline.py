@@ -206,23 +206,27 @@ def grey_modalities(records: Records, modalities: Sequence[str]) -> frozenset[st
 
     A modality of which only these videos are grey is not: `faults.explain` names the frame that has colours.
     """
-    videos, colored, seen = records.videos, {_COLORED}, set()
+    videos, colored = records.videos, {_COLORED}
+    grey: set[str] = set()
     for video in (videos[0], videos[len(videos) // 2], videos[-1]):
         try:
             frames = decode_video(read_record(records.path(video)))[1]
             for modality in modalities:
-                seen.add(modality)
-                if int(tf.io.extract_jpeg_shape(frames[modality][0])[2]) != 1:
-                    colored.add(modality)
+                channels = int(tf.io.extract_jpeg_shape(frames[modality][0])[2])
+                (grey if channels == 1 else colored).add(modality)
         except (InputError, LookupError, ValueError, tf.errors.OpError):  # whoever needs this video will name it
             continue
-    return frozenset(seen - colored)
+    return frozenset(grey - colored)
 
 
 def read_frames(path: tf.Tensor, modalities: Sequence[str]) -> dict[str, tf.Tensor]:
     """The JPEG strings (L,) of each modality in the record at a path, without looking at the framing's checksums."""
     content = tf.io.read_file(path)
-    serialized = tf.strings.substr(content, HEAD, tf.strings.length(content) - HEAD - FOOT)
+    return parse_frames(tf.strings.substr(content, HEAD, tf.strings.length(content) - HEAD - FOOT), modalities)
+
+
+def parse_frames(serialized: tf.Tensor, modalities: Sequence[str]) -> dict[str, tf.Tensor]:
+    """The JPEG strings (L,) of each modality in a serialized record."""
     lists = {modality: tf.io.FixedLenSequenceFeature([], tf.string) for modality in modalities}
     return tf.io.parse_single_sequence_example(serialized, sequence_features=lists)[1]
 
