@@ -202,9 +202,9 @@ _COLORED = "rgb"  # the modality whose colours are distorted; its clips have thr
 
 
 def grey_modalities(records: Records, modalities: Sequence[str]) -> frozenset[str]:
-    """The modalities whose frames are stored without colours, by the first frames of a few videos.
+    """The modalities whose frames are stored without colours, judged by the first frames of a few videos.
 
-    A modality of which only these videos are grey is not: `faults.explain` names the frame that has colours.
+    Frames with colours in other videos of such a modality end the reading, and `faults.explain` names the first of them.
     """
     videos, colored = records.videos, {_COLORED}
     grey: set[str] = set()
