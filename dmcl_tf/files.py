@@ -120,7 +120,7 @@ def read_bytes(path: Path) -> bytes:
         size = os.fstat(file.fileno()).st_size
         if size > _LARGEST:
             raise InputError(f"{path}: {size / 2**20:,.0f} MiB; expected at most {_LARGEST / 2**20:,.0f}")
-        return file.read(_LARGEST)
+        return file.read(size)
 
 
 def read_json(path: Path, kind: type[T], remedy: str) -> T:

@@ -115,5 +115,6 @@ def read_file(path: Path, limits: Limits = DEFAULT_LIMITS, remedy: str = AGAIN) 
         InputError: there is no regular file that may be read, or it is larger than the limit.
     """
     with open_file(path, remedy) as file, naming(path, remedy):
-        limits.check_bytes(os.fstat(file.fileno()).st_size, "the file")
-        return file.read(limits.bytes)
+        size = os.fstat(file.fileno()).st_size
+        limits.check_bytes(size, "the file")
+        return file.read(size)  # not the limit, as so much memory would be set aside for any small file

@@ -204,7 +204,7 @@ _COLORED = "rgb"  # the modality whose colours are distorted; its clips have thr
 def grey_modalities(records: Records, modalities: Sequence[str]) -> frozenset[str]:
     """The modalities whose frames are stored without colours, judged by the first frames of a few videos.
 
-    Frames with colours in other videos of such a modality end the reading, and `faults.explain` names the first of them.
+    Frames with colours in other videos of such a modality end the reading; `faults.explain` names the first of them.
     """
     videos, colored = records.videos, {_COLORED}
     grey: set[str] = set()
