@@ -52,15 +52,20 @@ def make_interpreter(directory, stages_status="", pip_status=0):
     return path, lambda: log.read_text().splitlines() if log.exists() else []
 
 
-def run(checkout, *arguments, **environment):
+def environment(**given):
+    """What run.sh sees: nothing that it was told to run these tests with."""
     names = {name: value for name, value in os.environ.items() if name not in ("PYTHON", "VENV", "EXTRAS", "DATA_ROOT")}
+    return {**names, **{name: str(value) for name, value in given.items()}}
+
+
+def run(checkout, *arguments, **given):
     return subprocess.run(
         ["bash", str(checkout / "run.sh"), *arguments],
         capture_output=True,
         text=True,
         check=False,
         cwd=checkout.parent,
-        env={**names, **{name: str(value) for name, value in environment.items()}},
+        env=environment(**given),
     )
 
 
@@ -118,7 +123,7 @@ def test_two_installations_into_one_folder_go_one_after_the_other(checkout, tmp_
             ["bash", str(checkout / "run.sh"), "demo"],
             stderr=subprocess.PIPE,
             text=True,
-            env={**os.environ, "PYTHON": str(python)},
+            env=environment(PYTHON=python),
         )
         assert waiting.stderr.readline() == "process 4711 installs into .venv: waiting for it\n"
         assert not any(line.startswith("-m") for line in log())
