@@ -48,6 +48,7 @@ def define_flags(flag_values: flags.FlagValues = flags.FLAGS) -> None:
     network_flags(flag_values)
     flags.DEFINE_integer("batch", 16, "Clips per step.", 1, flag_values=flag_values)
     flags.DEFINE_enum("precision", "float32", ["float32", "bfloat16"], "Arithmetic.", flag_values=flag_values)
+    flags.DEFINE_list("modalities", list(Config.modalities), "A network for each of these.", flag_values=flag_values)
     flags.DEFINE_integer("steps", 3, "Timed steps of each turn.", 1, flag_values=flag_values)
     flags.DEFINE_integer("rounds", 3, "Turns of each.", 1, flag_values=flag_values)
 
@@ -57,6 +58,7 @@ def main() -> None:
     values = flags.FLAGS
     size = {"crop_size": values.size, "frame_size": values.size, "width": values.width, "batch_size": values.batch}
     size |= {"variant": values.variant, "precision": values.precision}
+    size |= {"modalities": tuple(values.modalities), "select_by": values.modalities[0]}
     spawn, turns = multiprocessing.get_context("spawn"), {False: [], True: []}
     for recompute in tqdm([False, True] * values.rounds, desc="measure", unit="turn", dynamic_ncols=True):
         config = resolve("authors", "compact", {**size, "recompute": recompute})

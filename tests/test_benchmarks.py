@@ -84,7 +84,7 @@ def test_reading(run):
 
 
 def test_memory(run):
-    settings = ("--size=32", "--width=4", "--batch=2", "--rounds=1", "--steps=1")
+    settings = ("--size=32", "--width=4", "--batch=2", "--rounds=1", "--steps=1", "--modalities=rgb")
     lines = run("memory", *settings)
     for name in ("kept", "recomputed"):
         (line,) = (line for line in lines if line.startswith(f"{name} ") and "/" not in line)
