@@ -89,10 +89,10 @@ def write_records(folder: Path, sources: list[Video], size: int = _CONFIG.frame_
             for modality, paths in video.items()
         }
         length, video_id = len(video["rgb"]), f"video{index}"
-        serialized = encode_video(About(video_id, length, length, size, size), frames)
+        serialized = encode_video(About(video_id, length, length, size, size, grey=("depth",)), frames)
         path = record_path(folder, video_id)
         write_record(path, serialized)
-        entry = (length, length, path.stat().st_size, table.checksum(serialized), "")
+        entry = (length, length, path.stat().st_size, table.checksum(serialized), "", "depth")
         videos.append(table.Video(video_id, class_names[index % 10], *entry))
     description = table.Description("benchmark", "benchmark", "rendered", class_names, _CONFIG.modalities, size, 95)
     records = table.Records(folder, description, tuple(videos))

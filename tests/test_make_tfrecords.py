@@ -101,7 +101,7 @@ def test_records_hold_the_resized_frames_and_their_flow(finished):
     chosen = settings(*SMALL, f"--data_dir={data_dir}")
     (video,) = (v for v in chosen.raw.list_videos(chosen.raw.reader()).videos if v.video_id == "a04_s01_e00_v02")
     about, frames = records.decode_video(records.read_record(made.path(made.by_id[video.video_id])))
-    assert dataclasses.replace(about, fingerprint="") == records.About(video.video_id, 10, 10, 24, 24)
+    assert dataclasses.replace(about, fingerprint="") == records.About(video.video_id, 10, 10, 24, 24, grey=("depth",))
     for modality in ("rgb", "depth"):
         for path, stored in zip(video.sources[modality].paths, frames[modality]):
             image = cv2.resize(cv2.imread(str(path)), (24, 24), interpolation=cv2.INTER_AREA)
@@ -115,7 +115,7 @@ def test_records_hold_the_resized_frames_and_their_flow(finished):
 def test_flow_is_that_of_the_resized_frames_and_not_of_their_jpegs(raw):
     chosen = settings(*SMALL, f"--data_dir={raw}", "--jpeg_quality=1", "--flow_encoding=uv").raw
     video = chosen.list_videos(chosen.reader()).videos[0]
-    frames, _ = record.make_frames(video, chosen.videos)
+    frames, _, _ = record.make_frames(video, chosen.videos)
     resized = [
         cv2.resize(cv2.imread(str(path)), (24, 24), interpolation=cv2.INTER_AREA) for path in video.sources["rgb"].paths
     ]

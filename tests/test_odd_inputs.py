@@ -23,7 +23,7 @@ ODD = Path(__file__).parent / "odd_inputs"
 def encode(sources, mode="as_is"):
     """The decoded frames of a record of 32 pixels, by modality."""
     settings = VideoSettings(tuple(sources), 32, depth=DepthSettings(mode))
-    frames, warnings = make_frames(RawVideo("clip", "wave", sources), settings)
+    frames, warnings, _ = make_frames(RawVideo("clip", "wave", sources), settings)
     return {modality: [decode_image(image) for image in images] for modality, images in frames.items()}, warnings
 
 

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 
 import tensorflow as tf
 
-from dmcl_tf.data.pipeline import grey_modalities
 from dmcl_tf.data.records import decode_video, read_record
 from dmcl_tf.data.table import Records, Video
 from dmcl_tf.errors import InputError, is_disk_full
@@ -22,9 +21,8 @@ def explain(records: Records, videos: Sequence[Video], error: tf.errors.OpError)
     damage = records.find_damage(videos)
     if damage:
         return damage
-    grey = grey_modalities(records, records.description.modalities)
     for video in videos:
-        fault = _find_fault(records, video, grey)
+        fault = _find_fault(records, video)
         if fault:
             return InputError(
                 f"{records.path(video)}: {fault}; delete it and run data_prep/make_tfrecords.py again from sound files"
@@ -32,7 +30,7 @@ def explain(records: Records, videos: Sequence[Video], error: tf.errors.OpError)
     return error
 
 
-def _find_fault(records: Records, video: Video, grey: Collection[str]) -> str:
+def _find_fault(records: Records, video: Video) -> str:
     """What cannot be used in a record that is what its table says; "" for nothing."""
     try:
         about, frames = decode_video(read_record(records.path(video)))
@@ -51,8 +49,8 @@ def _find_fault(records: Records, video: Video, grey: Collection[str]) -> str:
                 shape = tf.io.decode_jpeg(image).shape
             except tf.errors.OpError:
                 return f"frame {index} of {modality} is no sound JPEG"
-            if modality in grey and shape[2] > 1:
-                return f"frame {index} of {modality} has colours, those of other videos are grey"
+            if modality in video.grey.split() and shape[2] > 1:
+                return f"frame {index} of {modality} has colours, and videos.csv says that all are grey"
             if tuple(shape[:2]) != (size, size):
                 return f"frame {index} of {modality} has {shape[1]}×{shape[0]} pixels instead of {size}×{size}"
     return ""

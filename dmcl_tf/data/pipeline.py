@@ -21,6 +21,8 @@ from dmcl_tf.data.table import Description, Records, Video
 from dmcl_tf.datasets.splits import SPLITS, Splits, draw_fraction
 from dmcl_tf.errors import InputError
 
+_COLORED = "rgb"  # the modality whose colours are distorted; its clips have three channels even where they are grey
+
 
 def training_dataset(records: Records, splits: Splits, config: Config, first_epoch: int = 0) -> tf.data.Dataset:
     """All epochs of a run from `first_epoch` on, `steps_per_epoch` batches each.
@@ -33,7 +35,7 @@ def training_dataset(records: Records, splits: Splits, config: Config, first_epo
     paths = tf.constant([str(records.path(video)) for video in videos])
     labels = tf.constant(splits.labels(videos))
     lengths = tf.constant([video.length for video in videos], tf.int64)
-    grey = grey_modalities(records, config.modalities)
+    grey = records.grey_modalities - {_COLORED}
 
     def epoch_dataset(epoch):
         seed = _seeds(config, epoch)[2]
@@ -143,7 +145,7 @@ def evaluation_dataset(
     Elements are dicts: `clips`, modality → (B, K, T, H, W, C) uint8, for `network_input`, of one channel where the
     records are grey, else three; `label`, (B,) int64; `index`, (B,) int64, the place of the video in the split.
     """
-    videos, grey = getattr(splits, split), grey_modalities(records, config.modalities)
+    videos, grey = getattr(splits, split), records.grey_modalities - {_COLORED}
     frames = np.stack([draw_clips(v.video_id, v.length, frames=config.clip_frames) for v in videos])
     rows = {
         "path": [str(records.path(video)) for video in videos],
@@ -196,27 +198,6 @@ def network_input(clips: tf.Tensor, value_range: str) -> tf.Tensor:
     if value_range == "-1..1":
         clips = clips / 127.5 - 1.0
     return tf.repeat(clips, 3, axis=-1) if clips.shape[-1] == 1 else clips
-
-
-_COLORED = "rgb"  # the modality whose colours are distorted; its clips have three channels even where they are grey
-
-
-def grey_modalities(records: Records, modalities: Sequence[str]) -> frozenset[str]:
-    """The modalities whose frames are stored without colours, judged by the first frames of a few videos.
-
-    Frames with colours in other videos of such a modality end the reading; `faults.explain` names the first of them.
-    """
-    videos, colored = records.videos, {_COLORED}
-    grey: set[str] = set()
-    for video in (videos[0], videos[len(videos) // 2], videos[-1]):
-        try:
-            frames = decode_video(read_record(records.path(video)))[1]
-            for modality in modalities:
-                channels = int(tf.io.extract_jpeg_shape(frames[modality][0])[2])
-                (grey if channels == 1 else colored).add(modality)
-        except (InputError, LookupError, ValueError, tf.errors.OpError):  # whoever needs this video will name it
-            continue
-    return frozenset(grey - colored)
 
 
 def read_frames(path: tf.Tensor, modalities: Sequence[str]) -> dict[str, tf.Tensor]:

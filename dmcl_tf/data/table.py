@@ -40,6 +40,7 @@ class Video:
         bytes: size of the record's file.
         checksum: of the record's example, CRC-32C in hexadecimal digits.
         fingerprint: of the raw files and settings that the record was made from.
+        grey: the modalities whose every frame has one channel, separated by spaces.
         warnings: what is peculiar about it, separated by " | ".
         attributes: what protocols ask for: subject, view, setup; of own videos also split. Columns of their own.
     """
@@ -51,6 +52,7 @@ class Video:
     bytes: int
     checksum: str
     fingerprint: str
+    grey: str = ""
     warnings: str = ""
     attributes: Mapping[str, str] = field(default_factory=dict)
 
@@ -130,6 +132,11 @@ class Records:
     def by_id(self) -> dict[str, Video]:
         """The videos by name."""
         return {video.video_id: video for video in self.videos}
+
+    @cached_property
+    def grey_modalities(self) -> frozenset[str]:
+        """The modalities whose every frame has one channel, in all videos."""
+        return frozenset(self.description.modalities).intersection(*(video.grey.split() for video in self.videos))
 
     def path(self, video: Video) -> Path:
         """The file of a video's record."""
