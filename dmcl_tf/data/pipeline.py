@@ -16,7 +16,7 @@ import tensorflow as tf
 
 from dmcl_tf.config import Config
 from dmcl_tf.data import augmentation
-from dmcl_tf.data.records import FOOT, HEAD, decode_video, draw_clips, read_record
+from dmcl_tf.data.records import FOOT, HEAD, draw_clips
 from dmcl_tf.data.table import Description, Records, Video
 from dmcl_tf.datasets.splits import SPLITS, Splits, draw_fraction
 from dmcl_tf.errors import InputError

@@ -1,8 +1,9 @@
 """The TFRecord format: one file for each video, which holds one `tf.train.SequenceExample`.
 
-Context features: `video_id`, `fingerprint`, `warnings` and `grey` (bytes), `length` (frames stored), `frames` (moments that the
-raw video has), `height`, `width` (pixels). One feature list per modality, named after it, with `length` JPEG strings;
-element i of every modality shows the same moment. Labels and splits are no part of it: they are in the table of videos.
+Context features: `video_id`, `fingerprint`, `warnings` and `grey` (bytes), `length` (frames stored), `frames` (moments
+that the raw video has), `height`, `width` (pixels). One feature list per modality, named after it, with `length` JPEG
+strings; element i of every modality shows the same moment. Labels and splits are no part of it: they are in the table
+of videos.
 
 Files are written and their heads are read here without TensorFlow, whose import would cost every worker of a
 preparation half a gigabyte. The encoding is protocol buffers' own, as `tf.train.SequenceExample` writes it.
@@ -15,6 +16,7 @@ import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import google_crc32c
 import numpy as np
@@ -99,8 +101,8 @@ def _decode_context(context: bytes) -> About:
     try:
         numbers = {name: int(values[name][0]) for name in ("frames", "length", "height", "width")}
         texts = {name: values[name][0].decode() for name in ("video_id", "fingerprint")}
-        lists = {name: tuple(text.decode() for text in values[name]) for name in _LISTS}
-        return About(**texts, **numbers, **lists)
+        lists: dict[str, Any] = {name: tuple(text.decode() for text in values[name]) for name in _LISTS}
+        return About(texts["video_id"], **numbers, fingerprint=texts["fingerprint"], **lists)
     except (KeyError, IndexError, TypeError, AttributeError, UnicodeDecodeError) as error:
         raise ValueError(f"its context lacks {error}") from None
 
