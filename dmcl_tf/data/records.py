@@ -99,10 +99,10 @@ def decode_video(serialized: bytes) -> tuple[About, dict[str, list[bytes]]]:
 def _decode_context(context: bytes) -> About:
     values = {name: _feature_values(feature) for name, feature in _entries(context)}
     try:
-        numbers = {name: int(values[name][0]) for name in ("frames", "length", "height", "width")}
-        texts = {name: values[name][0].decode() for name in ("video_id", "fingerprint")}
-        lists: dict[str, Any] = {name: tuple(text.decode() for text in values[name]) for name in _LISTS}
-        return About(texts["video_id"], **numbers, fingerprint=texts["fingerprint"], **lists)
+        about: dict[str, Any] = {name: int(values[name][0]) for name in ("frames", "length", "height", "width")}
+        about |= {name: values[name][0].decode() for name in ("video_id", "fingerprint")}
+        about |= {name: tuple(text.decode() for text in values[name]) for name in _LISTS}
+        return About(**about)
     except (KeyError, IndexError, TypeError, AttributeError, UnicodeDecodeError) as error:
         raise ValueError(f"its context lacks {error}") from None
 
