@@ -84,8 +84,8 @@ def test_reading(run):
 
 
 def test_memory(run):
-    settings = ("--size=32", "--width=4", "--batch=2", "--rounds=1", "--steps=1", "--modalities=rgb")
-    lines = run("memory", *settings)
+    size = ("--size=32", "--width=4", "--batch=2", "--variant=testing", "--modalities=rgb")
+    lines = run("memory", *size, "--rounds=1", "--steps=1")
     for name in ("kept", "recomputed"):
         (line,) = (line for line in lines if line.startswith(f"{name} ") and "/" not in line)
         megabytes, seconds = map(float, line.split()[1:])
