@@ -158,6 +158,20 @@ def test_every_signature_gives_what_the_ensemble_gives(exported, trained, tmp_pa
         assert np.abs(served["rgb"]["logits"] - served["depth"]["logits"]).max() > 1e-3
 
 
+def test_saved_model_cli(exported, trained, tmp_path):
+    clips, signature = smooth_clips(50, 70, clips=1), "rgb_flow"
+    np.savez(tmp_path / "clips.npz", **clips)
+    inputs = ";".join(f"{modality}={tmp_path}/clips.npz[{modality}]" for modality in SUBSETS[signature])
+    tool = [sys.executable, "-m", "tensorflow.python.tools.saved_model_cli", "run", "--dir", str(exported)]
+    tool += ["--tag_set", "serve", "--signature_def", signature, "--inputs", inputs, "--outdir", str(tmp_path / "out")]
+    done = subprocess.run(tool, capture_output=True, text=True, check=False, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert sorted(path.stem for path in (tmp_path / "out").iterdir()) == sorted(OUTPUTS)
+    served = {name: np.load(tmp_path / "out" / f"{name}.npy", allow_pickle=True) for name in OUTPUTS}
+    served["classes"] = np.vectorize(bytes.decode)(served["classes"])
+    assert_same_predictions(served, in_memory(trained, clips)[signature])
+
+
 @pytest.mark.parametrize(
     "shape",
     [
