@@ -48,8 +48,9 @@ class TVL1:
     """
 
     def __init__(self, parameters: TVL1Parameters) -> None:
-        if not 0 < parameters.scale_step < 1:
-            raise InputError(f"scale_step={parameters.scale_step}: expected a number between 0 and 1")
+        for name in ("first_step", "scale_step"):
+            if not 0 < getattr(parameters, name) < 1:
+                raise InputError(f"{name}={getattr(parameters, name)}: expected a number between 0 and 1")
         if parameters.minimum_side < 4:
             raise InputError(f"minimum_side={parameters.minimum_side}: expected 4 pixels or more")
         self.parameters = parameters
@@ -63,11 +64,17 @@ class TVL1:
         while True:
             border = 4 * [BORDER]
             pyramid.append(cv2.copyMakeBorder(image, *border, cv2.BORDER_REPLICATE))
-            height, width = (round(side * values.scale_step ** len(pyramid)) for side in frame.shape)
+            scale = self._scale(len(pyramid))
+            height, width = (round(side * scale) for side in frame.shape)
             if min(height, width) < values.minimum_side:
                 return pyramid
-            blurred = cv2.GaussianBlur(image, (0, 0), _SAMPLING_BLUR * math.sqrt(values.scale_step**-2 - 1))
+            step = scale / self._scale(len(pyramid) - 1)
+            blurred = cv2.GaussianBlur(image, (0, 0), _SAMPLING_BLUR * math.sqrt(step**-2 - 1))
             image = cv2.resize(blurred, (width, height), interpolation=cv2.INTER_LINEAR)
+
+    def _scale(self, level: int) -> float:
+        """The size of a pyramid level relative to the full size."""
+        return self.parameters.first_step * self.parameters.scale_step ** (level - 1) if level else 1.0
 
     def between(self, first: Pyramid, second: Pyramid) -> np.ndarray:
         """Returns the flow `(H, W, 2)` float32 in pixels between two prepared frames of one size."""
@@ -87,7 +94,7 @@ class TVL1:
     ) -> None:
         """All warps of one level."""
         values = self.parameters
-        lambda_ = min(values.lambda_ / values.scale_step**level, max(values.coarse_lambda, values.lambda_))
+        lambda_ = min(values.lambda_ / self._scale(level), max(values.coarse_lambda, values.lambda_))
         tau, sigma, limit = map(np.float32, (values.tau, values.sigma, values.tau * lambda_))
         share = np.float32(values.tau / (values.tau + values.theta))
         for _ in range(values.coarse_warps if level else values.warps):
