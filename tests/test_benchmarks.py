@@ -1,6 +1,8 @@
 """The benchmarks run, at tiny settings, and print their tables; how fast anything is, is not tested."""
 
+import concurrent.futures
 import importlib
+import json
 import re
 
 import numpy as np
@@ -8,27 +10,38 @@ import pytest
 import scipy.io
 from absl import flags
 
+from benchmarks import __main__ as runner
+from benchmarks import preparation
 from benchmarks.train_step import forward_flops
 from data_prep.flow.algorithms import ALGORITHMS
 from data_prep.flow.encoding import ENCODINGS
 from dmcl_tf.config import resolve
+from dmcl_tf.errors import InputError
 from dmcl_tf.networks.ensemble import make_ensemble
 
-SMALL_NETWORKS = ("--size=32", "--variant=testing", "--batch=2", "--rounds=1", "--seconds=0.05", "--precisions=float32")
+TINY = ("--size=32", "--variant=testing", "--batch=2", "--modalities=rgb")
+ONE_TURN = ("--rounds=1", "--seconds=0.01")
+SMALL_NETWORKS = (*TINY, *ONE_TURN, "--precisions=float32")
 
 
 @pytest.fixture
 def run(monkeypatch, capsys):
-    """`run(benchmark, flag, …)` returns the lines that it prints."""
+    """`run(benchmark, flag, …)` returns the lines that it prints, and has checked the ratios that it returns."""
 
     def run_benchmark(name, *arguments):
         benchmark, values = importlib.import_module(f"benchmarks.{name}"), flags.FlagValues()
         benchmark.define_flags(values)
         values([name, *arguments])
-        monkeypatch.setattr(flags, "FLAGS", values)
-        benchmark.main()
+        returned = benchmark.main(values)
+        if name != "rendered_rooms":
+            assert returned
+            assert all(0 < ratio < np.inf for ratio in returned.values())
         return capsys.readouterr().out.splitlines()
 
+    # processes of their own are tested below, once
+    for name in ("memory", "onednn"):
+        module = importlib.import_module(f"benchmarks.{name}")
+        monkeypatch.setattr(module, "own_process", lambda **_: concurrent.futures.ThreadPoolExecutor(1))
     return run_benchmark
 
 
@@ -65,27 +78,25 @@ def assert_table(lines, contestants, pairs):
 
 
 def test_input_pipeline(run):
-    lines = run("input_pipeline", "--videos=1", "--frames=9", "--rounds=1", "--seconds=0.1")
+    lines = run("input_pipeline", "--videos=1", "--frames=9", *ONE_TURN)
     others = ["authors' procedure", "decoding alone", "decoding into batches"]
     pairs = [*(("ours", other) for other in others), ("ours, augmented", others[0])]
     assert_table(lines, ["ours", "ours, augmented", *others], pairs)
 
 
 def test_evaluation(run):
-    settings = ("--videos=1", "--frames=9", "--repetitions=2", "--rounds=1", "--seconds=0.05")
-    lines = run("evaluation", "--size=32", "--variant=testing", *settings)
+    lines = run("evaluation", *TINY, "--videos=1", "--frames=9", "--repetitions=2", *ONE_TURN)
     assert_table(lines, ["evaluation", "forward passes alone"], [("evaluation", "forward passes alone")])
 
 
 def test_reading(run):
-    lines = run("reading", "--videos=5", "--frames=2", "--shards=2", "--rounds=1", "--seconds=0.05")
+    lines = run("reading", "--videos=5", "--frames=2", "--shards=2", *ONE_TURN)
     names = [f"{files}, {cache}" for cache in ("warm", "cold") for files in ("files", "shards")]
     assert_table(lines, names, [tuple(names[:2]), tuple(names[2:])])
 
 
 def test_memory(run):
-    size = ("--size=32", "--width=4", "--batch=2", "--variant=testing", "--modalities=rgb")
-    lines = run("memory", *size, "--rounds=1", "--steps=1")
+    lines = run("memory", *TINY, "--rounds=1", "--steps=1")
     for name in ("kept", "recomputed"):
         (line,) = (line for line in lines if line.startswith(f"{name} ") and "/" not in line)
         megabytes, seconds = map(float, line.split()[1:])
@@ -139,6 +150,77 @@ def test_parallel(run):
         numbers = [float(word) for word in row]
         assert len(numbers) == 7
         assert min(numbers) > 0
+
+
+def test_preparation(run):
+    lines = run("preparation", "--size=24", "--clips=1", "--rounds=1")
+    table = {line[:16].strip(): line[16:].split() for line in lines if "processor ms per frame" in line}
+    assert list(table) == ["decode", "resize", "flow", "encode as JPEG", "write", "rest", "all"]
+    assert sum(float(row[-2]) for name, row in table.items() if name != "all") == pytest.approx(100, abs=0.5)
+    assert min(float(table[name][0]) for name in ("decode", "flow", "encode as JPEG")) > 0
+
+
+def test_the_clock_leaves_out_the_parts_within_a_part(monkeypatch):
+    moment = [0.0]
+    monkeypatch.setattr(preparation.time, "process_time", lambda: moment[0])
+    clock = preparation.Clock()
+
+    def work(seconds):
+        moment[0] += seconds
+
+    def numbers():
+        for number in (1, 2):
+            work(10)
+            yield number
+
+    def outer():
+        for number in clock.iterator("inner", numbers()):
+            work(number)
+            clock.function("inmost", work)(100)
+        return "done"
+
+    work(0.5)
+    assert clock.function("outer", outer)() == "done"
+    assert clock.seconds == {"rest": 0.5, "outer": 3, "inner": 20, "inmost": 200}
+
+
+def run_all(*arguments):
+    values = flags.FlagValues()
+    runner.define_flags(values)
+    runner.main(values(["benchmarks", *arguments]) and values)
+
+
+def test_all_in_turn(monkeypatch, capfd, tmp_path):
+    """One benchmark that loads no TensorFlow, in a process of its own; its ratios are kept and compared with."""
+    command = "preparation --size=24 --clips=1 --rounds=1"
+    baseline = tmp_path / "baseline.json"
+    monkeypatch.setattr(runner, "BASELINE", baseline)
+    monkeypatch.setattr(runner, "QUICK", (command, "none"))
+    run_all("--quick", "--only=preparation", "--write_baseline")
+    kept = json.loads(baseline.read_text())
+    ((name, ratio),) = kept["ratios"][command].items()
+    assert 0 < ratio < 1
+    monkeypatch.setattr(runner, "BASELINE", baseline)
+    capfd.readouterr()
+    kept["ratios"][command][name] = 1000.0
+    baseline.write_text(json.dumps(kept))
+    run_all("--quick", "--only=preparation")
+    lines = capfd.readouterr().out.splitlines()
+    assert f"$ python -m benchmarks.{command}" in lines
+    (line,) = (line for line in lines if line.startswith(f"  {name}"))
+    assert line.split()[-2:] == ["1000.00", "0.00"]
+    with pytest.raises(InputError, match="--only=tea: expected some of preparation, none"):
+        run_all("--quick", "--only=tea")
+
+
+def test_every_command_is_one_that_its_benchmark_understands():
+    for command in (*runner.FULL, *runner.QUICK):
+        name, *arguments = command.split()
+        if name == "pytorch":  # which is not installed
+            continue
+        values = flags.FlagValues()
+        importlib.import_module(f"benchmarks.{name}").define_flags(values)
+        assert values([name, *arguments]) == [name]
 
 
 def test_operations_of_the_convolutions_are_counted():
