@@ -95,7 +95,7 @@ def take_turns(algorithms: dict[str, FlowAlgorithm], pairs: list[Pair], rounds: 
     milliseconds: dict[str, list[float]] = {name: [] for name in algorithms}
     flows = {}
     for algorithm in algorithms.values():  # compiles or loads what it needs
-        algorithm.between(*map(algorithm.prepare, pairs[0][:2]))
+        algorithm.between(*(algorithm.prepare(frame[:64, :64].copy()) for frame in pairs[0][:2]))
     for _ in range(rounds):
         for name, algorithm in algorithms.items():
             seconds, flows[name] = 0.0, []

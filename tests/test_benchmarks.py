@@ -1,6 +1,7 @@
 """The benchmarks run, at tiny settings, and print their tables; how fast anything is, is not tested."""
 
 import concurrent.futures
+import dataclasses
 import importlib
 import json
 import re
@@ -11,11 +12,12 @@ import scipy.io
 from absl import flags
 
 from benchmarks import __main__ as runner
-from benchmarks import preparation
+from benchmarks import input_pipeline, preparation
 from benchmarks.train_step import forward_flops
 from data_prep.flow.algorithms import ALGORITHMS
 from data_prep.flow.encoding import ENCODINGS
 from dmcl_tf.config import resolve
+from dmcl_tf.data import augmentation
 from dmcl_tf.errors import InputError
 from dmcl_tf.networks.ensemble import make_ensemble
 
@@ -77,11 +79,26 @@ def assert_table(lines, contestants, pairs):
         assert found[name, other][0] == pytest.approx(table[name][0] / table[other][0], rel=0.05, abs=0.02)
 
 
+@pytest.fixture
+def _small_batches(monkeypatch):
+    """Of one sample, with one way to distort its colours, from small pictures."""
+    monkeypatch.setattr(input_pipeline, "_CONFIG", dataclasses.replace(input_pipeline._CONFIG, batch_size=1))
+    monkeypatch.setattr(augmentation, "COLOR_ORDERS", ("", "bs"))
+    monkeypatch.setattr(input_pipeline, "_RENDERED", 96)
+
+
+@pytest.mark.usefixtures("_small_batches")
 def test_input_pipeline(run):
     lines = run("input_pipeline", "--videos=1", "--frames=9", *ONE_TURN)
     others = ["authors' procedure", "decoding alone", "decoding into batches"]
     pairs = [*(("ours", other) for other in others), ("ours, augmented", others[0])]
     assert_table(lines, ["ours", "ours, augmented", *others], pairs)
+
+
+@pytest.mark.usefixtures("_small_batches")
+def test_training(run):
+    lines = run("training", *TINY[1:], "--videos=1", "--frames=9", *ONE_TURN)
+    assert_table(lines, ["from records", "from memory"], [("from records", "from memory")])
 
 
 def test_evaluation(run):

@@ -78,16 +78,17 @@ class TVL1:
 
     def between(self, first: Pyramid, second: Pyramid) -> np.ndarray:
         """Returns the flow `(H, W, 2)` float32 in pixels between two prepared frames of one size."""
-        coarser: tuple[np.ndarray, int, int] | None = None
+        coarser: np.ndarray | None = None
         for level in reversed(range(len(first))):
             height, pitch = first[level].shape[0] - 2 * BORDER, first[level].shape[1]
             state = self._state(level % 2, height, pitch)
+            fields = kernels.images_of(state, height, pitch)
             if coarser is not None:
-                kernels.enlarge(*coarser, state, height, pitch)
-                kernels.median_filter(state, height, pitch)
+                _enlarge(coarser, fields)
+                _filter_outliers(fields)
             self._refine(state, first[level].reshape(-1), second[level].reshape(-1), height, pitch, level)
-            coarser = state, height, pitch
-        return kernels.flow_of(state, height, pitch)
+            coarser = fields
+        return np.dstack((fields[kernels.U], fields[kernels.V]))
 
     def _refine(
         self, state: np.ndarray, first: np.ndarray, second: np.ndarray, height: int, pitch: int, level: int
@@ -101,7 +102,7 @@ class TVL1:
             kernels.warp(state, first, second, height, pitch)
             kernels.linearise(state, height, pitch, share)
             kernels.iterate(state, height, pitch, values.iterations, tau, sigma, limit)
-            kernels.median_filter(state, height, pitch)
+            _filter_outliers(kernels.images_of(state, height, pitch))
 
     def _state(self, parity: int, height: int, pitch: int) -> np.ndarray:
         """The cleared state of a level, in memory that the level after the next uses again."""
@@ -112,3 +113,21 @@ class TVL1:
         state[: kernels.CARRIED] = 0
         state[kernels.INSIDE] = 0
         return state
+
+
+def _enlarge(coarse: np.ndarray, fields: np.ndarray) -> None:
+    """Hands flow and dual on to a finer level; fields of both levels without their borders."""
+    height, width = fields.shape[1:]
+    for source, target in zip(coarse[: kernels.CARRIED], fields):
+        cv2.resize(source, (width, height), target, interpolation=cv2.INTER_LINEAR)
+    fields[kernels.U] *= np.float32(width / coarse.shape[2])
+    fields[kernels.V] *= np.float32(height / coarse.shape[1])
+    # nothing of the dual reaches across the border
+    fields[kernels.UX, :, -1] = fields[kernels.VX, :, -1] = 0
+    fields[kernels.UY, -1] = fields[kernels.VY, -1] = 0
+
+
+def _filter_outliers(fields: np.ndarray) -> None:
+    """Each pixel of the flow becomes the median of the 3 × 3 pixels about it."""
+    for field in (kernels.U, kernels.V):
+        cv2.medianBlur(fields[field], 3, fields[field])
