@@ -70,8 +70,8 @@ class BroxLiu:
         parameters = self.parameters
         height, width = flow.shape[1:]
         alpha, epsilon2 = np.float32(parameters.alpha), np.float32(_EPSILON**2)
-        side_by_side = np.dstack([*second, second[0]])  # the fourth to fill a vector
-        side_by_side = cv2.copyMakeBorder(side_by_side, *4 * [BORDER], cv2.BORDER_REPLICATE).reshape(-1)
+        images = [cv2.copyMakeBorder(image, *4 * [BORDER], cv2.BORDER_REPLICATE) for image in second]
+        images = np.stack(images).reshape(len(second), -1)
         smooth_first = _filter(first, _SMOOTHING, _SMOOTHING)
         first_dx = np.float32(0.4) * _filter(smooth_first, _DERIVATIVE, _IDENTITY)
         first_dy = np.float32(0.4) * _filter(smooth_first, _IDENTITY, _DERIVATIVE)
@@ -82,7 +82,7 @@ class BroxLiu:
         increment = np.empty_like(flow)
         board = kernels.new_board(height, width)
         for _ in range(parameters.outer_iterations + level):
-            kernels.warp(side_by_side, flow, width + 2 * BORDER, warped, inside)
+            kernels.warp(images, flow, width + 2 * BORDER, warped, inside)
             _filter(warped, _SMOOTHING, _SMOOTHING, bordered[:, 2:-2, 2:-2])
             bordered[:, 2:-2, :2], bordered[:, 2:-2, -2:] = bordered[:, 2:-2, 2:3], bordered[:, 2:-2, -3:-2]
             bordered[:, :2], bordered[:, -2:] = bordered[:, 2:3], bordered[:, -3:-2]

@@ -11,7 +11,7 @@ from __future__ import annotations
 import numpy as np
 
 from data_prep.flow.compiled import compiled
-from data_prep.flow.sampling import cubic_weights, locate
+from data_prep.flow.sampling import interpolate, locate
 
 # What the solver keeps of a pixel: the weights of its neighbours, the inverse of its 2 × 2 matrix times the
 # over-relaxation, the right side, and the increment.
@@ -37,42 +37,19 @@ def warp(images, flow, pitch, warped, inside):
     """Interpolates where the flow `(2, H, W)` points to.
 
     Args:
-        images: four of them, pixel by pixel side by side, `(4 n,)`; each laid out as in `sampling`.
+        images: `(C, n)`, each laid out as in `sampling`.
         flow: in pixels.
         pitch: of the images.
-        warped: `(3, H, W)`, filled from the first three.
+        warped: `(C, H, W)`, filled.
         inside: `(H, W)`, filled with 1 where the flow points into the images, else 0.
     """
-    _, height, width = warped.shape
+    channels, height, width = warped.shape
     corner, across, down = np.empty(width, np.int32), np.empty(width, np.float32), np.empty((4, width), np.float32)
-    right, values = np.empty((4, width), np.float32), np.empty(4 * width, np.float32)
-    flat = flow.reshape(2, height * width)
-    row = np.uint64(4 * pitch)
+    columns, flat = np.empty(4 * width, np.float32), flow.reshape(2, height * width)
     for y in range(height):
         locate(flat, np.uint64(y * width), y, height, pitch, corner, across, down, inside[y])
-        for x in range(np.uint64(width)):
-            right[0, x], right[1, x], right[2, x], right[3, x] = cubic_weights(across[x])
-        for x in range(np.uint64(width)):
-            a, b, c, d = right[0, x], right[1, x], right[2, x], right[3, x]
-            first = second = third = fourth = _ZERO
-            i = _4 * np.uint64(corner[x])
-            for k in range(_4):
-                w = down[k, x]
-                j = i + _4
-                m, n = j + _4, j + _4 + _4
-                first += w * (a * images[i] + b * images[j] + c * images[m] + d * images[n])
-                i, j, m, n = i + _1, j + _1, m + _1, n + _1
-                second += w * (a * images[i] + b * images[j] + c * images[m] + d * images[n])
-                i, j, m, n = i + _1, j + _1, m + _1, n + _1
-                third += w * (a * images[i] + b * images[j] + c * images[m] + d * images[n])
-                i, j, m, n = i + _1, j + _1, m + _1, n + _1
-                fourth += w * (a * images[i] + b * images[j] + c * images[m] + d * images[n])
-                i = i - _3 + row
-            q = _4 * x
-            values[q], values[q + _1], values[q + _2], values[q + _3] = first, second, third, fourth
-        for x in range(np.uint64(width)):
-            q = _4 * x
-            warped[0, y, x], warped[1, y, x], warped[2, y, x] = values[q], values[q + _1], values[q + _2]
+        for channel in range(channels):
+            interpolate(images[channel], pitch, corner, across, down, columns, warped[channel, y])
 
 
 @compiled

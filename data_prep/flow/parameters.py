@@ -17,8 +17,7 @@ class TVL1Parameters:
     warps: int = 2  # linearisations of the data term at full size
     coarse_warps: int = 2  # likewise on each smaller level
     iterations: int = 15  # per warp
-    first_step: float = 0.5  # size of the second pyramid level relative to the full size, which costs the most
-    scale_step: float = 0.7  # likewise of each further level relative to the next finer one
+    scale_step: float = 0.7  # size of a pyramid level relative to the next finer one
     minimum_side: int = 16  # of the coarsest level, in pixels
     smoothing: float = 0.5  # standard deviation in pixels of the Gaussian that the frames are smoothed with
 

@@ -48,9 +48,8 @@ class TVL1:
     """
 
     def __init__(self, parameters: TVL1Parameters) -> None:
-        for name in ("first_step", "scale_step"):
-            if not 0 < getattr(parameters, name) < 1:
-                raise InputError(f"{name}={getattr(parameters, name)}: expected a number between 0 and 1")
+        if not 0 < parameters.scale_step < 1:
+            raise InputError(f"scale_step={parameters.scale_step}: expected a number between 0 and 1")
         if parameters.minimum_side < 4:
             raise InputError(f"minimum_side={parameters.minimum_side}: expected 4 pixels or more")
         self.parameters = parameters
@@ -64,45 +63,37 @@ class TVL1:
         while True:
             border = 4 * [BORDER]
             pyramid.append(cv2.copyMakeBorder(image, *border, cv2.BORDER_REPLICATE))
-            scale = self._scale(len(pyramid))
-            height, width = (round(side * scale) for side in frame.shape)
+            height, width = (round(side * values.scale_step ** len(pyramid)) for side in frame.shape)
             if min(height, width) < values.minimum_side:
                 return pyramid
-            step = scale / self._scale(len(pyramid) - 1)
-            blurred = cv2.GaussianBlur(image, (0, 0), _SAMPLING_BLUR * math.sqrt(step**-2 - 1))
+            blurred = cv2.GaussianBlur(image, (0, 0), _SAMPLING_BLUR * math.sqrt(values.scale_step**-2 - 1))
             image = cv2.resize(blurred, (width, height), interpolation=cv2.INTER_LINEAR)
-
-    def _scale(self, level: int) -> float:
-        """The size of a pyramid level relative to the full size."""
-        return self.parameters.first_step * self.parameters.scale_step ** (level - 1) if level else 1.0
 
     def between(self, first: Pyramid, second: Pyramid) -> np.ndarray:
         """Returns the flow `(H, W, 2)` float32 in pixels between two prepared frames of one size."""
-        coarser: np.ndarray | None = None
+        coarser: tuple[np.ndarray, int, int] | None = None
         for level in reversed(range(len(first))):
             height, pitch = first[level].shape[0] - 2 * BORDER, first[level].shape[1]
             state = self._state(level % 2, height, pitch)
-            fields = kernels.images_of(state, height, pitch)
             if coarser is not None:
-                _enlarge(coarser, fields)
-                _filter_outliers(fields)
+                kernels.enlarge(*coarser, state, height, pitch, kernels.CARRIED)
             self._refine(state, first[level].reshape(-1), second[level].reshape(-1), height, pitch, level)
-            coarser = fields
-        return np.dstack((fields[kernels.U], fields[kernels.V]))
+            coarser = state, height, pitch
+        return kernels.flow_of(state, height, pitch)
 
     def _refine(
         self, state: np.ndarray, first: np.ndarray, second: np.ndarray, height: int, pitch: int, level: int
     ) -> None:
         """All warps of one level."""
         values = self.parameters
-        lambda_ = min(values.lambda_ / self._scale(level), max(values.coarse_lambda, values.lambda_))
+        lambda_ = min(values.lambda_ / values.scale_step**level, max(values.coarse_lambda, values.lambda_))
         tau, sigma, limit = map(np.float32, (values.tau, values.sigma, values.tau * lambda_))
         share = np.float32(values.tau / (values.tau + values.theta))
         for _ in range(values.coarse_warps if level else values.warps):
             kernels.warp(state, first, second, height, pitch)
             kernels.linearise(state, height, pitch, share)
             kernels.iterate(state, height, pitch, values.iterations, tau, sigma, limit)
-            _filter_outliers(kernels.images_of(state, height, pitch))
+            kernels.median_filter(state, height, pitch)
 
     def _state(self, parity: int, height: int, pitch: int) -> np.ndarray:
         """The cleared state of a level, in memory that the level after the next uses again."""
@@ -113,21 +104,3 @@ class TVL1:
         state[: kernels.CARRIED] = 0
         state[kernels.INSIDE] = 0
         return state
-
-
-def _enlarge(coarse: np.ndarray, fields: np.ndarray) -> None:
-    """Hands flow and dual on to a finer level; fields of both levels without their borders."""
-    height, width = fields.shape[1:]
-    for source, target in zip(coarse[: kernels.CARRIED], fields):
-        cv2.resize(source, (width, height), target, interpolation=cv2.INTER_LINEAR)
-    fields[kernels.U] *= np.float32(width / coarse.shape[2])
-    fields[kernels.V] *= np.float32(height / coarse.shape[1])
-    # nothing of the dual reaches across the border
-    fields[kernels.UX, :, -1] = fields[kernels.VX, :, -1] = 0
-    fields[kernels.UY, -1] = fields[kernels.VY, -1] = 0
-
-
-def _filter_outliers(fields: np.ndarray) -> None:
-    """Each pixel of the flow becomes the median of the 3 × 3 pixels about it."""
-    for field in (kernels.U, kernels.V):
-        cv2.medianBlur(fields[field], 3, fields[field])

@@ -38,9 +38,48 @@ def state_shape(height: int, pitch: int) -> tuple[int, int]:
     return FIELDS, 16 * (lines + (5 - lines) % 64)
 
 
-def images_of(state: np.ndarray, height: int, pitch: int) -> np.ndarray:
-    """The fields of a state without their borders, `(FIELDS, H, W)`, in the same memory."""
-    return state[:, : (height + 2 * BORDER) * pitch].reshape(FIELDS, -1, pitch)[:, BORDER:-BORDER, BORDER:-BORDER]
+def flow_of(state: np.ndarray, height: int, pitch: int) -> np.ndarray:
+    """Returns the flow `(H, W, 2)` in a state."""
+    rows = state[: V + 1, : (height + 2 * BORDER) * pitch].reshape(2, -1, pitch)
+    return np.dstack(tuple(rows[:, BORDER:-BORDER, BORDER:-BORDER]))
+
+
+@compiled
+def _places(size, coarse_size):
+    """Where the pixels of a row lie between the pixels of a coarser one: the left neighbours and how far from them."""
+    left, share = np.empty(size, np.int64), np.empty(size, np.float32)
+    for x in range(size):
+        place = min(max((x + 0.5) * coarse_size / size - 0.5, 0.0), coarse_size - 1.0)
+        left[x] = min(int(place), coarse_size - 2)
+        share[x] = place - left[x]
+    return left, share
+
+
+@compiled
+def enlarge(coarse, coarse_height, coarse_pitch, state, height, pitch, fields):
+    """Hands flow and dual, the first `fields`, on to a finer level, by linear interpolation."""
+    width, coarse_width = pitch - 2 * BORDER, coarse_pitch - 2 * BORDER
+    left, right_share = _places(width, coarse_width)
+    above, below_share = _places(height, coarse_height)
+    row = np.empty(coarse_width, np.float32)
+    for y in range(height):
+        start = np.uint64((y + BORDER) * pitch + BORDER)
+        upper = np.uint64((above[y] + BORDER) * coarse_pitch + BORDER)
+        lower = upper + np.uint64(coarse_pitch)
+        down = below_share[y]
+        for field in range(fields):  # an argument, or the compiler would write the loop out
+            scale = _ONE
+            if field == U:
+                scale = np.float32(width / coarse_width)
+            elif field == V:
+                scale = np.float32(height / coarse_height)
+            for x in range(np.uint64(coarse_width)):
+                value = coarse[field, upper + x]
+                row[x] = scale * (value + down * (coarse[field, lower + x] - value))
+            for x in range(np.uint64(width)):
+                i = np.uint64(left[x])
+                value = row[i]
+                state[field, start + x] = value + right_share[x] * (row[i + _1] - value)
 
 
 @compiled
@@ -70,16 +109,17 @@ def _update_dual(state, start, end, pitch, sigma):
 
 
 @compiled
-def _clear_dual_at_border(state, top, bottom, last, pitch):
-    """Takes out what would reach across the border: left and right of the rows up to `bottom`, and below `last`."""
-    width = np.uint64(pitch) - _2 * _BORDER
+def _repeat_flow(state, top, bottom, last, pitch):
+    """Repeats the flow beyond the image, so that the dual stays 0 there: beside some rows, and below the last one."""
+    step, width = np.uint64(pitch), np.uint64(pitch) - _2 * _BORDER
     for y in range(top, bottom):
-        left = np.uint64(y * pitch) + _BORDER
-        right = left + width - _1
-        state[UX, left - _1] = state[VX, left - _1] = state[UX, right] = state[VX, right] = _ZERO
+        left = np.uint64(y) * step + _BORDER
+        right = left + width
+        state[U, left - _1], state[U, right] = state[U, left], state[U, right - _1]
+        state[V, left - _1], state[V, right] = state[V, left], state[V, right - _1]
     if bottom == last:
-        for i in range(np.uint64((last - 1) * pitch), np.uint64(last * pitch)):
-            state[UY, i] = state[VY, i] = _ZERO
+        for i in range(np.uint64(last) * step, np.uint64(last + 1) * step):
+            state[U, i], state[V, i] = state[U, i - step], state[V, i - step]
 
 
 @compiled
@@ -94,12 +134,12 @@ def iterate(state, height, pitch, iterations, tau, sigma, limit):
             if top < bottom:
                 start, end = np.uint64(top * pitch) + _BORDER, np.uint64(bottom * pitch) - _BORDER
                 _update_flow(state, start, end, step, tau, limit)
+                _repeat_flow(state, top, bottom, last, pitch)
             # The dual of a row needs the flow of the row below.
             top, bottom = max(first, front - i - rows - 1), min(last, front - i - 1)
             if top < bottom:
                 start, end = np.uint64(top * pitch) + _BORDER, np.uint64(bottom * pitch) - _BORDER
                 _update_dual(state, start, end, step, sigma)
-                _clear_dual_at_border(state, top, bottom, last, pitch)
 
 
 @compiled
@@ -115,6 +155,36 @@ def _repeat_border(state, field, height, pitch):
     for i in range(step):
         state[field, i] = state[field, i + step] = state[field, i + top]
         state[field, i + bottom + step] = state[field, i + bottom + _2 * step] = state[field, i + bottom]
+
+
+@compiled
+def _sorted(a, b, c):
+    low, high = min(a, b), max(a, b)
+    return min(low, c), min(max(low, c), high), max(high, c)
+
+
+@compiled
+def _median(state, field, target, start, end, pitch):
+    """Each pixel of `target` becomes the median of 3 × 3 pixels of `field`."""
+    for i in range(start, end):
+        above, below = i - pitch, i + pitch
+        a0, a1, a2 = _sorted(state[field, above - _1], state[field, i - _1], state[field, below - _1])
+        b0, b1, b2 = _sorted(state[field, above], state[field, i], state[field, below])
+        c0, c1, c2 = _sorted(state[field, above + _1], state[field, i + _1], state[field, below + _1])
+        # the median of the largest low, the median middle and the smallest high value of the columns
+        low, middle, high = max(max(a0, b0), c0), _sorted(a1, b1, c1)[1], min(min(a2, b2), c2)
+        state[target, i] = _sorted(low, middle, high)[1]
+
+
+@compiled
+def median_filter(state, height, pitch):
+    """Takes outliers out of the flow."""
+    start, end = np.uint64(BORDER * pitch) + _BORDER, np.uint64((BORDER + height) * pitch) - _BORDER
+    for field in (U, V):
+        _repeat_border(state, field, height, pitch)
+        _median(state, field, MEAN, start, end, np.uint64(pitch))
+        for i in range(start, end):
+            state[field, i] = state[MEAN, i]
 
 
 @compiled
