@@ -1,6 +1,6 @@
 """How well the preparation of records uses several cores, on rendered clips.
 
-    python benchmarks/parallel.py
+    python -m benchmarks.parallel
 
 The same records are made with one process and with several, in turn; the efficiency is the ratio of their videos per
 second divided by the number of processes. Starting the processes, which a long run does once, is left out: the first
@@ -24,6 +24,7 @@ from typing import NamedTuple
 import numpy as np
 from absl import flags
 
+from benchmarks.turns import Ratios
 from data_prep.flow.settings import preset_settings
 from data_prep.raw.base import RawVideo
 from data_prep.raw.nwucla import list_videos
@@ -83,9 +84,8 @@ def define_flags(flag_values: flags.FlagValues = flags.FLAGS) -> None:
     flags.DEFINE_integer("processes", 2, "Processes to compare with one.", 2, flag_values=flag_values)
 
 
-def main() -> None:
-    """Measures and prints the table."""
-    values = flags.FLAGS
+def main(values: flags.FlagValues) -> Ratios:
+    """Prints the table, and returns the efficiency."""
     root = Path(tempfile.mkdtemp(prefix="parallel-"))
     settings = VideoSettings(("rgb", "depth", "flow"), values.size, flow=preset_settings("tvl1", "fast"))
     print(f"{values.items} records at {values.size}², {values.rounds} rounds, {default_workers()} cores")
@@ -105,10 +105,11 @@ def main() -> None:
             f"{'records':10}{1 / np.median(ones):12.2f}{1 / np.median(many):8.2f}{np.median(efficiency):21.2f}"
             f"{best:8.2f}{first:10.1f} s{little / 1000:10.0f}{memory / 1000:6.0f}"
         )
+        return {f"speed of {values.processes} processes / {values.processes} × the speed of one": float(best)}
     finally:
         shutil.rmtree(root)
 
 
 if __name__ == "__main__":
     define_flags()
-    run_script(main)
+    run_script(lambda: main(flags.FLAGS))

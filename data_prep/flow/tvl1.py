@@ -76,8 +76,7 @@ class TVL1:
             height, pitch = first[level].shape[0] - 2 * BORDER, first[level].shape[1]
             state = self._state(level % 2, height, pitch)
             if coarser is not None:
-                kernels.enlarge(*coarser, state, height, pitch)
-                kernels.median_filter(state, height, pitch)
+                kernels.enlarge(*coarser, state, height, pitch, kernels.CARRIED)
             self._refine(state, first[level].reshape(-1), second[level].reshape(-1), height, pitch, level)
             coarser = state, height, pitch
         return kernels.flow_of(state, height, pitch)

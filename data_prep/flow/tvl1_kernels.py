@@ -56,8 +56,8 @@ def _places(size, coarse_size):
 
 
 @compiled
-def enlarge(coarse, coarse_height, coarse_pitch, state, height, pitch):
-    """Hands flow and dual on to a finer level, by linear interpolation."""
+def enlarge(coarse, coarse_height, coarse_pitch, state, height, pitch, fields):
+    """Hands flow and dual, the first `fields`, on to a finer level, by linear interpolation."""
     width, coarse_width = pitch - 2 * BORDER, coarse_pitch - 2 * BORDER
     left, right_share = _places(width, coarse_width)
     above, below_share = _places(height, coarse_height)
@@ -67,7 +67,7 @@ def enlarge(coarse, coarse_height, coarse_pitch, state, height, pitch):
         upper = np.uint64((above[y] + BORDER) * coarse_pitch + BORDER)
         lower = upper + np.uint64(coarse_pitch)
         down = below_share[y]
-        for field in range(CARRIED):
+        for field in range(fields):  # an argument, or the compiler would write the loop out
             scale = _ONE
             if field == U:
                 scale = np.float32(width / coarse_width)
@@ -80,7 +80,6 @@ def enlarge(coarse, coarse_height, coarse_pitch, state, height, pitch):
                 i = np.uint64(left[x])
                 value = row[i]
                 state[field, start + x] = value + right_share[x] * (row[i + _1] - value)
-    _clear_dual_at_border(state, BORDER, BORDER + height, BORDER + height, pitch)
 
 
 @compiled
@@ -110,16 +109,17 @@ def _update_dual(state, start, end, pitch, sigma):
 
 
 @compiled
-def _clear_dual_at_border(state, top, bottom, last, pitch):
-    """Takes out what would reach across the border: left and right of the rows up to `bottom`, and below `last`."""
-    width = np.uint64(pitch) - _2 * _BORDER
+def _repeat_flow(state, top, bottom, last, pitch):
+    """Repeats the flow beyond the image, so that the dual stays 0 there: beside some rows, and below the last one."""
+    step, width = np.uint64(pitch), np.uint64(pitch) - _2 * _BORDER
     for y in range(top, bottom):
-        left = np.uint64(y * pitch) + _BORDER
-        right = left + width - _1
-        state[UX, left - _1] = state[VX, left - _1] = state[UX, right] = state[VX, right] = _ZERO
+        left = np.uint64(y) * step + _BORDER
+        right = left + width
+        state[U, left - _1], state[U, right] = state[U, left], state[U, right - _1]
+        state[V, left - _1], state[V, right] = state[V, left], state[V, right - _1]
     if bottom == last:
-        for i in range(np.uint64((last - 1) * pitch), np.uint64(last * pitch)):
-            state[UY, i] = state[VY, i] = _ZERO
+        for i in range(np.uint64(last) * step, np.uint64(last + 1) * step):
+            state[U, i], state[V, i] = state[U, i - step], state[V, i - step]
 
 
 @compiled
@@ -134,12 +134,12 @@ def iterate(state, height, pitch, iterations, tau, sigma, limit):
             if top < bottom:
                 start, end = np.uint64(top * pitch) + _BORDER, np.uint64(bottom * pitch) - _BORDER
                 _update_flow(state, start, end, step, tau, limit)
+                _repeat_flow(state, top, bottom, last, pitch)
             # The dual of a row needs the flow of the row below.
             top, bottom = max(first, front - i - rows - 1), min(last, front - i - 1)
             if top < bottom:
                 start, end = np.uint64(top * pitch) + _BORDER, np.uint64(bottom * pitch) - _BORDER
                 _update_dual(state, start, end, step, sigma)
-                _clear_dual_at_border(state, top, bottom, last, pitch)
 
 
 @compiled
