@@ -1,8 +1,9 @@
 """Exports a run: `python -m dmcl_tf.export --run_dir=… --export_dir=exported/model --formats=savedmodel,onnx`.
 
-The SavedModel has one signature for each non-empty subset of the modalities (`rgb`, `rgb_depth`, …) and `serving_default`. Inputs, named
-after the modalities, are clips of uint8 (N, T, H, W, 3), T as in training; outputs are `logits` and `probabilities`
-(N, C), and `classes` and `scores` (N, 5), the five likeliest. Served in float32 whatever the precision of training.
+The SavedModel has one signature for each non-empty subset of the modalities (`rgb`, `rgb_depth`, …) and
+`serving_default`. Inputs, named after the modalities, are clips of uint8 (N, T, H, W, 3), T as in training; outputs are
+`logits` and `probabilities` (N, C), and `classes` and `scores` (N, 5), the five likeliest. Served in float32 whatever
+the precision of training.
 The other formats, onnx, openvino and litert, have one model for each subset that --subsets names. `model_card.md` says
 of every export what it was trained on, how good it is, and what it takes.
 """
@@ -224,7 +225,9 @@ def export_flags(values: flags.FlagValues) -> None:
     text = f"formats, some of {','.join(FORMATS)}; the SavedModel is always written, and each other needs the extra of "
     text += "its name"
     flags.DEFINE_list("formats", ["savedmodel"], text, flag_values=values)
-    text = "subsets with a model of their own in the other formats, such as rgb,rgb+flow; default: each modality and all"
+    text = (
+        "subsets with a model of their own in the other formats, such as rgb,rgb+flow; default: each modality and all"
+    )
     flags.DEFINE_list("subsets", None, text, flag_values=values)
 
 

@@ -101,7 +101,7 @@ def _input(exported: Exported) -> str:
         f"{config.frame_size} × {config.frame_size}, cropped to the central {config.crop_size} × {config.crop_size} "
         "and scaled inside the model. The frames of a clip were spread over the whole video in training: one from each "
         f"of {config.clip_frames} equal parts.",
-        "Channels are red, green, blue. Depth repeats one grey level in all three; flow has the channels of its images.",
+        "Channels are red, green, blue. Depth repeats one grey level in all three; flow has those of its images.",
     ]
     for name, settings in (("Depth", exported.depth), ("Flow", exported.flow)):
         if settings:
@@ -125,5 +125,5 @@ def _limits(run: Run) -> str:
         f"- It knows the {len(run.class_names)} classes below and no other: every clip gets one of them.\n"
         "- The accuracy holds for videos like those it was measured on; other cameras, places and people lower it.\n"
         "- Probabilities are not calibrated.\n"
-        "- It has not been examined for differences between groups of people, and is not meant for decisions about them."
+        "- Differences between groups of people were not examined; it is not meant for decisions about people."
     )
