@@ -121,10 +121,24 @@ def _write_onnx(path: Path, serve) -> None:
         tf2onnx.convert.from_function(function, specification, opset=_OPSET, output_path=f"{path}.onnx")
 
 
-def _write_openvino(path: Path, serve) -> None:
-    import openvino
+@contextlib.contextmanager
+def _without_telemetry() -> Iterator[None]:
+    """OpenVINO's converter reports its use over the network, from forks of this process, unless it runs in CI."""
+    before = os.environ.get("CI")
+    os.environ["CI"] = "true"
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ["CI"]
+        else:
+            os.environ["CI"] = before
 
-    with _quietly(), _saved(serve) as folder:
+
+def _write_openvino(path: Path, serve) -> None:
+    with _quietly(), _saved(serve) as folder, _without_telemetry():
+        import openvino
+
         openvino.save_model(openvino.convert_model(folder), f"{path}.xml", compress_to_fp16=False)
 
 
