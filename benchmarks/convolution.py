@@ -18,9 +18,10 @@ import numpy as np
 import tensorflow as tf
 from absl import flags
 
-from benchmarks.train_step import random_batch
-from benchmarks.turns import Step, machine, print_ratio, print_turns, take_turns
-from dmcl_tf.config import VARIANTS, Config, resolve
+from benchmarks.train_step import network_flags, random_batch
+from benchmarks.turns import Step, machine, print_ratio, print_turns, take_turns, turn_flags
+from dmcl_tf.config import Config, resolve
+from dmcl_tf.data import pipeline
 from dmcl_tf.errors import run_script
 from dmcl_tf.methods import cross_entropy
 from dmcl_tf.networks.ensemble import make_ensemble
@@ -61,7 +62,7 @@ def gradient_functions(config: Config) -> dict[str, Callable[[], list[tf.Tensor]
     """
     (modality,) = config.modalities
     batch = random_batch(config)
-    clips = batch["clips"][modality]
+    clips = pipeline.network_input(batch["clips"][modality], config.value_range)
     folded = make_ensemble(config, 10).networks[modality]
     networks = {"folded 2-D": folded, "3-D": with_3d_kernels(folded)}
     outputs = [network(clips[:2])["logits"].numpy() for network in networks.values()]
@@ -121,13 +122,10 @@ def _contestant(gradients: Callable[[], list[tf.Tensor]], samples: int) -> Calla
 
 def define_flags(flag_values: flags.FlagValues = flags.FLAGS) -> None:
     """Defines this script's flags."""
-    flags.DEFINE_integer("size", 64, "Height and width of the clips: 64, 112, 224, …", 16, flag_values=flag_values)
-    flags.DEFINE_integer("width", 16, "Channels of the first stage; 64 is full size.", 1, flag_values=flag_values)
+    network_flags(flag_values)
     flags.DEFINE_integer("batch", 16, "Clips per step.", 1, flag_values=flag_values)
-    flags.DEFINE_enum("variant", "authors", VARIANTS, "The network.", flag_values=flag_values)
     flags.DEFINE_list("precisions", ["float32", "bfloat16"], "Which to compare in.", flag_values=flag_values)
-    flags.DEFINE_integer("rounds", 5, "Turns of each contestant.", 1, flag_values=flag_values)
-    flags.DEFINE_float("seconds", 2.0, "Length of a turn; half as long again to start up.", 0, flag_values=flag_values)
+    turn_flags(flag_values, seconds=2.0)
 
 
 def main() -> None:

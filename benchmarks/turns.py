@@ -9,10 +9,17 @@ from typing import NamedTuple
 
 import numpy as np
 import tensorflow as tf
+from absl import flags
 
 from data_prep.running.processes import default_workers
 
 Step = Callable[[], int]  # does some work and returns the number of samples in it
+
+
+def turn_flags(values: flags.FlagValues, seconds: float = 3.0) -> None:
+    """How often contestants take turns, and for how long."""
+    flags.DEFINE_integer("rounds", 5, "Turns of each contestant.", 1, flag_values=values)
+    flags.DEFINE_float("seconds", seconds, "Length of a turn; half as long again to start up.", 0, flag_values=values)
 
 
 class Turn(NamedTuple):

@@ -38,7 +38,7 @@ def extract_video(video: RawVideo, *, settings: VideoSettings, frames_dir: Path)
         existing = _read(folder)
         if existing and existing.fingerprint == current:
             return existing
-        frames, warnings = make_frames(video, settings)
+        frames, warnings, _ = make_frames(video, settings)
         count = len(next(iter(frames.values())))
         about = About(video.video_id, count, count, settings.size, settings.size, current, tuple(warnings))
         remove(folder)

@@ -12,8 +12,9 @@ from __future__ import annotations
 
 import os
 import re
+import zlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Optional
 
@@ -21,8 +22,9 @@ from absl import flags
 
 from dmcl_tf import model_card
 from dmcl_tf.config import Config, subset_names
+from dmcl_tf.data.table import Records
 from dmcl_tf.errors import InputError, run_script
-from dmcl_tf.files import atomic_path, lock, read_json, remove_stale, write_json, write_text
+from dmcl_tf.files import atomic_path, lock, open_regular, read_json, remove_stale, write_json, write_text
 from dmcl_tf.flag_groups import define, run_flags
 from dmcl_tf.formats import FORMATS, check_installed
 from dmcl_tf.runs.folder import RunFolder, Weights
@@ -30,6 +32,7 @@ from dmcl_tf.runs.progress import identify_checkpoint
 
 _DEFAULT = "serving_default"
 _RECORD = "dmcl_tf.json"
+_REMEDY = "export the run again, python -m dmcl_tf.export"
 
 
 @dataclass(frozen=True)
@@ -69,6 +72,7 @@ class Exported:
         flow: how flow was computed; None without flow.
         formats: that it is there in, the SavedModel always.
         subsets: that have a model of their own, in the other formats.
+        files: bytes and checksum (CRC-32) of each file of the version, by its path there.
     """
 
     run_dir: str
@@ -81,6 +85,7 @@ class Exported:
     flow: Optional[dict[str, object]] = None
     formats: tuple[str, ...] = ("savedmodel",)
     subsets: tuple[str, ...] = ()
+    files: dict[str, tuple[int, str]] = field(default_factory=dict)
 
 
 def export(settings: ExportSettings) -> Path:
@@ -102,6 +107,7 @@ def export(settings: ExportSettings) -> Path:
     signatures = {**name_signatures(run.config.modalities), _DEFAULT: default}
     formats = tuple(name for name in FORMATS if name in ("savedmodel", *settings.formats))
     subsets = _subsets(settings.subsets, run.config.modalities) if len(formats) > 1 else ()
+    _warn_of_changes(folder)
     exported = Exported(
         run_dir=os.path.relpath(settings.run_dir),
         checkpoint=settings.checkpoint,
@@ -137,6 +143,17 @@ def _subsets(names: Sequence[str], modalities: tuple[str, ...]) -> tuple[str, ..
         if name not in known:
             raise InputError(f"--subsets={name}: expected some of {', '.join(known)}")
     return tuple(name for name in known if name in (names or (*modalities, "+".join(modalities))))
+
+
+def _warn_of_changes(folder: RunFolder) -> None:
+    """Says where the videos are no longer those that the run knows; the model is that of the run all the same."""
+    directory = Path(folder.load().records)
+    if (directory / "videos.csv").exists():
+        try:
+            folder.splits(Records.load(directory))
+        except InputError as error:
+            reason = str(error).partition("; give its own")[0]
+            print(f"warning: the model is of the run as it was trained, and the records have changed since: {reason}")
 
 
 def name_signatures(modalities: Sequence[str]) -> dict[str, tuple[str, ...]]:
@@ -177,15 +194,42 @@ def read_exported(version: Path) -> Exported:
     Raises:
         InputError: it is none of this project, or damaged.
     """
-    return read_json(version / _RECORD, Exported, "export the run again, python -m dmcl_tf.export")
+    return read_json(version / _RECORD, Exported, _REMEDY)
 
 
 def _is_of(version: Path, exported: Exported) -> bool:
     try:
-        files = ("saved_model.pb", "model_card.md", *portable_files(exported))
-        return all((version / name).exists() for name in files) and read_exported(version) == exported
-    except InputError:  # of unknown making: no reason to keep it
+        there = read_exported(version)
+        check_files(version, there)
+    except InputError:  # damaged or of unknown making: no reason to keep it
         return False
+    return (version / "saved_model.pb").exists() and replace(there, files={}) == exported
+
+
+def check_files(version: Path, exported: Exported) -> None:
+    """Checks that the files of a version are those that were written; libraries may crash on others.
+
+    Raises:
+        InputError: one is missing or damaged.
+    """
+    for name, (size, checksum) in exported.files.items():
+        path = version / name
+        try:
+            sound = path.stat().st_size == size and _checksum(path) == checksum
+        except OSError as error:
+            raise InputError(f"{path}: {error.strerror}; {_REMEDY}") from None
+        if not sound:
+            raise InputError(f"{path} is damaged: {_REMEDY}")
+
+
+def _checksum(path: Path) -> str:
+    with open_regular(path) as file:
+        return f"{zlib.crc32(file.read()):08x}"
+
+
+def _list_files(version: Path) -> dict[str, tuple[int, str]]:
+    paths = (path for path in sorted(version.rglob("*")) if path.is_file())
+    return {path.relative_to(version).as_posix(): (path.stat().st_size, _checksum(path)) for path in paths}
 
 
 def portable_files(exported: Exported) -> tuple[str, ...]:
@@ -213,7 +257,7 @@ def _write(version: Path, folder: RunFolder, exported: Exported, signatures: dic
         clip = (config.clip_frames, config.crop_size, config.crop_size)
         sizes = {m: (net.count_params(), multiply_adds(net, clip)) for m, net in ensemble.networks.items()}
         write_text(partial / "model_card.md", model_card.describe_model(folder, exported, sizes, differences))
-        write_json(partial / _RECORD, exported)
+        write_json(partial / _RECORD, replace(exported, files=_list_files(partial)))
 
 
 def export_flags(values: flags.FlagValues) -> None:

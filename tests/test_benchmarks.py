@@ -5,6 +5,7 @@ import re
 
 import numpy as np
 import pytest
+import scipy.io
 from absl import flags
 
 from benchmarks.train_step import forward_flops
@@ -66,18 +67,44 @@ def assert_table(lines, contestants, pairs):
 def test_input_pipeline(run):
     lines = run("input_pipeline", "--videos=1", "--frames=9", "--rounds=1", "--seconds=0.1")
     others = ["authors' procedure", "decoding alone", "decoding into batches"]
-    assert_table(lines, ["ours", *others], [("ours", other) for other in others])
+    pairs = [*(("ours", other) for other in others), ("ours, augmented", others[0])]
+    assert_table(lines, ["ours", "ours, augmented", *others], pairs)
+
+
+def test_evaluation(run):
+    settings = ("--videos=1", "--frames=9", "--repetitions=2", "--rounds=1", "--seconds=0.05")
+    lines = run("evaluation", "--size=32", "--variant=testing", *settings)
+    assert_table(lines, ["evaluation", "forward passes alone"], [("evaluation", "forward passes alone")])
+
+
+def test_reading(run):
+    lines = run("reading", "--videos=5", "--frames=2", "--shards=2", "--rounds=1", "--seconds=0.05")
+    names = [f"{files}, {cache}" for cache in ("warm", "cold") for files in ("files", "shards")]
+    assert_table(lines, names, [tuple(names[:2]), tuple(names[2:])])
+
+
+def test_memory(run):
+    settings = ("--size=32", "--width=4", "--batch=2", "--rounds=1", "--steps=1", "--modalities=rgb")
+    lines = run("memory", *settings)
+    for name in ("kept", "recomputed"):
+        (line,) = (line for line in lines if line.startswith(f"{name} ") and "/" not in line)
+        megabytes, seconds = map(float, line.split()[1:])
+        assert megabytes > 100
+        assert seconds > 0
+    assert re.fullmatch(r"recomputed / kept: [\d.]+ × the memory, [\d.]+ × the time", lines[-1])
 
 
 def test_train_step(run):
     lines = run("train_step", *SMALL_NETWORKS)
     assert_table(
         lines,
-        ["ensemble float32", "separate float32", "matrix product float32"],
+        ["ensemble float32", "separate float32", "augmentation float32", "matrix product float32"],
         [("ensemble float32", "separate float32")],
     )
     (share,) = filter(None, (re.fullmatch(r"ensemble float32: .* GFLOP/s, ([\d.]+) of a .*", line) for line in lines))
     assert 0 <= float(share[1]) < 1
+    (share,) = filter(None, (re.fullmatch(r"augmentation float32: ([\d.]+) % of .*", line) for line in lines))
+    assert 0 < float(share[1]) < 100
 
 
 def test_convolution(run):
@@ -126,3 +153,21 @@ def test_operations_of_the_convolutions_are_counted():
         products += 9 * before * channels * time_before * size**2 + 3 * channels**2 * positions
         products += 3 * (9 + 3) * channels**2 * positions
     assert forward_flops(network, config) == 2 * products
+
+
+def test_rendered_rooms(run, tmp_path):
+    depth = np.zeros((60, 80, 30), np.uint16)
+    depth[10:50, 30:50] = 2500
+    scipy.io.savemat(tmp_path / "a1_s1_t1_depth.mat", {"d_depth": depth})
+    lines = run("rendered_rooms", "--clips=2", "--size=48", f"--utd={tmp_path}")
+    titles = [line.split(":")[0] for line in lines if ": 2 of ours" in line]
+    assert titles == [
+        "room without people",
+        "room with a person",
+        "person",
+        "person's depth",
+        "depth of the whole frame",
+    ]
+    assert "person's depth: 2 of ours, 2 of theirs" in lines
+    (line,) = (line for line in lines if line.startswith("| holes"))
+    assert re.fullmatch(r"\| holes \| [\d.e-]+ \([\d.e-]+ – [\d.e-]+\) \| 0 \(0 – 0\) \| .* \|", line)

@@ -25,7 +25,7 @@ def test_frames_are_those_of_records(raw, tmp_path):
     video = chosen.list_videos(chosen.reader()).videos[0]
     about = script.extract_video(video, settings=chosen.videos, frames_dir=tmp_path)
     assert (about.frames, about.length) == (3, 3)  # short videos are not padded here
-    frames, _ = make_frames(video, chosen.videos)
+    frames, _, _ = make_frames(video, chosen.videos)
     for modality, images in frames.items():
         paths = sorted((tmp_path / video.video_id / modality).iterdir())
         assert [path.name for path in paths] == ["000000.jpg", "000001.jpg", "000002.jpg"]

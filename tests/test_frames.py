@@ -91,8 +91,8 @@ def test_shrinking_averages_all_pixels():
 
 def test_frames_are_aligned_and_resized(tmp_path):
     video = make_video(tmp_path)
-    frames, warnings = make_frames(video, SETTINGS)
-    assert warnings == []
+    frames, warnings, grey = make_frames(video, SETTINGS)
+    assert (warnings, grey) == ([], ["depth"])
     assert {modality: len(images) for modality, images in frames.items()} == {"rgb": 12, "depth": 12}
     for modality, images in frames.items():
         assert images[11] == encode_jpeg(resize(read_image(video.sources[modality].paths[11]), 16), 95)
@@ -102,7 +102,7 @@ def test_an_unreadable_image_leaves_its_moment_out_of_all_modalities(tmp_path):
     video = make_video(tmp_path)
     bad = video.sources["depth"].paths[4]
     bad.write_bytes(bad.read_bytes()[:-20])
-    frames, warnings = make_frames(video, SETTINGS)
+    frames, warnings, _ = make_frames(video, SETTINGS)
     assert warnings == [f"{bad}: the JPEG is cut off; download it again; its frame is left out"]
     assert len(frames["rgb"]) == len(frames["depth"]) == 11
     assert frames["rgb"][4] == encode_jpeg(resize(read_image(video.sources["rgb"].paths[5]), 16), 95)

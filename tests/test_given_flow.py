@@ -45,7 +45,7 @@ def make_video(root, frames=12, flows=12, edit=None):
 
 @pytest.mark.parametrize("flows", [12, 11])
 def test_as_many_images_as_frames_or_one_fewer(tmp_path, flows):
-    frames, warnings = make_frames(make_video(tmp_path, flows=flows), SETTINGS)
+    frames, warnings, _ = make_frames(make_video(tmp_path, flows=flows), SETTINGS)
     assert warnings == []
     expected = [encode_jpeg(flow_image(min(index, flows - 1)), 95, full_chroma=True) for index in range(12)]
     assert frames["flow"] == expected
@@ -68,7 +68,7 @@ def test_another_number_is_refused(tmp_path, flows):
     ],
 )
 def test_images_that_are_no_flow_are_left_out_and_named(tmp_path, edit, reason):
-    frames, warnings = make_frames(make_video(tmp_path, edit=edit), SETTINGS)
+    frames, warnings, _ = make_frames(make_video(tmp_path, edit=edit), SETTINGS)
     assert len(frames["flow"]) == 11
     assert reason in warnings[0]
 

@@ -29,7 +29,8 @@ SMALL = ("--dataset=nwucla", "--frame_size=24", "--flow_preset=fast")
 
 
 def make(data_dir, *arguments):
-    return prepare(*SMALL, f"--data_dir={data_dir}", *arguments)
+    without_flow = any(argument.startswith("--modalities=") and "flow" not in argument for argument in arguments)
+    return prepare(*(SMALL[:2] if without_flow else SMALL), f"--data_dir={data_dir}", *arguments)
 
 
 @pytest.fixture(scope="module")
@@ -100,7 +101,7 @@ def test_records_hold_the_resized_frames_and_their_flow(finished):
     chosen = settings(*SMALL, f"--data_dir={data_dir}")
     (video,) = (v for v in chosen.raw.list_videos(chosen.raw.reader()).videos if v.video_id == "a04_s01_e00_v02")
     about, frames = records.decode_video(records.read_record(made.path(made.by_id[video.video_id])))
-    assert dataclasses.replace(about, fingerprint="") == records.About(video.video_id, 10, 10, 24, 24)
+    assert dataclasses.replace(about, fingerprint="") == records.About(video.video_id, 10, 10, 24, 24, grey=("depth",))
     for modality in ("rgb", "depth"):
         for path, stored in zip(video.sources[modality].paths, frames[modality]):
             image = cv2.resize(cv2.imread(str(path)), (24, 24), interpolation=cv2.INTER_AREA)
@@ -114,7 +115,7 @@ def test_records_hold_the_resized_frames_and_their_flow(finished):
 def test_flow_is_that_of_the_resized_frames_and_not_of_their_jpegs(raw):
     chosen = settings(*SMALL, f"--data_dir={raw}", "--jpeg_quality=1", "--flow_encoding=uv").raw
     video = chosen.list_videos(chosen.reader()).videos[0]
-    frames, _ = record.make_frames(video, chosen.videos)
+    frames, _, _ = record.make_frames(video, chosen.videos)
     resized = [
         cv2.resize(cv2.imread(str(path)), (24, 24), interpolation=cv2.INTER_AREA) for path in video.sources["rgb"].paths
     ]
@@ -228,7 +229,13 @@ def test_limit_keeps_every_side_of_every_protocol():
         (["--flow_bound=10"], "made with flow.bound=20.0, .*, but flow.bound=10.0, .* is asked for"),
         (["--length_tolerance=3"], "made with length_tolerance=0.1, but length_tolerance=3.0 is asked for"),
         (["--scale=huge"], "--scale=huge: expected one of full, compact"),
-        (["--frame_size=8"], "--frame_size=8: expected 16 pixels or more"),
+        (["--frame_size=8"], "--frame_size=8: expected from 16 to 4096 pixels"),
+        (["--frame_size=100000"], "--frame_size=100000: expected from 16 to 4096 pixels"),
+        (
+            ["--modalities=rgb,depth", "--flow_parameters=tau=0.1,warps=2"],
+            "--flow_parameters=tau=0.1,warps=2 is of no use: there is no flow among the modalities rgb,depth",
+        ),
+        (["--modalities=rgb", "--flow_from=depth"], "--flow_from=depth is of no use: there is no flow"),
     ],
 )
 def test_bad_settings_are_named(finished, arguments, message):

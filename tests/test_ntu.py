@@ -76,7 +76,7 @@ def records_of(names):
     names = set(names)
     listing = match_names(Path("nturgb+d_rgb"), names, Path("nturgb+d_depth_masked"), names)
     assert not listing.skipped
-    videos = tuple(Video(v.video_id, v.label, 9, 9, 1, "", "", "", v.attributes) for v in listing.videos)
+    videos = tuple(Video(v.video_id, v.label, 9, 9, 1, "", "", attributes=v.attributes) for v in listing.videos)
     return Records(Path(), Description("ntu", "NTU RGB+D", "", ACTIONS, ("rgb", "depth"), 256, 95), videos)
 
 

@@ -8,6 +8,7 @@ import resource
 import struct
 import sys
 import zlib
+from contextlib import contextmanager
 from pathlib import Path
 
 import cv2
@@ -24,6 +25,7 @@ from data_prep.video.frames import decode_image, read_image
 from data_prep.video.opening import Limits, open_file, read_file, shown
 from data_prep.video.sources import ImageFolder, ImageSequence, MatVolume, NumpyVolume, VideoFile, open_source
 from dmcl_tf.errors import InputError
+from dmcl_tf.files import read_bytes
 
 KINDS = (VideoFile, MatVolume, NumpyVolume)
 
@@ -83,13 +85,21 @@ def test_a_pipe_as_the_csv_file(tmp_path):
 
 @pytest.fixture
 def _little_memory():
-    """One gigabyte more than there is now: whoever takes more fails."""
+    with little_memory(2**30):
+        yield
+
+
+@contextmanager
+def little_memory(more):
+    """Only so many bytes more than there are now: whoever takes more fails."""
     with open("/proc/self/statm") as file:
         used = int(file.read().split()[0]) * resource.getpagesize()
     before = resource.getrlimit(resource.RLIMIT_AS)
-    resource.setrlimit(resource.RLIMIT_AS, (used + 2**30, before[1]))
-    yield
-    resource.setrlimit(resource.RLIMIT_AS, before)
+    resource.setrlimit(resource.RLIMIT_AS, (used + more, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_AS, before)
 
 
 def sparse_file(path, head=b"", size=8 * 2**30):
@@ -113,6 +123,13 @@ def test_sparse_files_of_gigabytes(tmp_path):
     ):
         refused(MatVolume(sparse_file(tmp_path / name, head)), name)
     refused(NumpyVolume(sparse_file(tmp_path / "a.npy")), r"a\.npy: not a readable NumPy file")
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+def test_a_small_file_takes_little_memory_whatever_the_limit(tmp_path):
+    path = write_image(tmp_path / "0.png", colour_frame(0))
+    with little_memory(2**27):
+        assert read_file(path) == read_bytes(path) == path.read_bytes()
 
 
 def huge(kind):

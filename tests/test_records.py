@@ -13,7 +13,9 @@ from dmcl_tf.data import records
 from dmcl_tf.errors import InputError
 
 FRAMES = {"rgb": [b"r0", b"r1" * 200, b""], "depth": [b"d0", b"d1", b"d2"]}
-ABOUT = records.About("Zoë 1", 2, 3, 80, 300, "0123abcd", ("odd", "it has one frame only, and so no motion"))
+ABOUT = records.About(
+    "Zoë 1", 2, 3, 80, 300, "0123abcd", ("odd", "it has one frame only, and so no motion"), ("depth",)
+)
 
 
 def reference(about, frames):
@@ -29,14 +31,14 @@ def reference(about, frames):
 
     context = {name: number(getattr(about, name)) for name in ("frames", "length", "height", "width")}
     context |= {"video_id": texts(about.video_id), "fingerprint": texts(about.fingerprint)}
-    context["warnings"] = texts(*about.warnings)
+    context |= {"warnings": texts(*about.warnings), "grey": texts(*about.grey)}
     lists = {name: tf.train.FeatureList(feature=[texts(image) for image in images]) for name, images in frames.items()}
     return tf.train.SequenceExample(
         context=tf.train.Features(feature=context), feature_lists=tf.train.FeatureLists(feature_list=lists)
     )
 
 
-@pytest.mark.parametrize("about", [ABOUT, dataclasses.replace(ABOUT, warnings=(), fingerprint="")])
+@pytest.mark.parametrize("about", [ABOUT, dataclasses.replace(ABOUT, warnings=(), fingerprint="", grey=())])
 def test_the_bytes_are_those_of_a_sequence_example(about):
     serialized = records.encode_video(about, FRAMES)
     example = tf.train.SequenceExample.FromString(serialized)

@@ -19,8 +19,9 @@ from data_prep.synthetic.rendering import load_skeletons, render_demo, render_fo
 from data_prep.synthetic.rendering.body import Capsules, capsules, clean_skeletons
 from data_prep.synthetic.rendering.camera import Camera, frame_motion
 from data_prep.synthetic.rendering.clip import frame_names, render, stage
-from data_prep.synthetic.rendering.raycast import cast
-from data_prep.synthetic.rendering.scene import dress, furnish
+from data_prep.synthetic.rendering.raycast import cast, in_front
+from data_prep.synthetic.rendering.room import furnish
+from data_prep.synthetic.rendering.scene import dress, illuminate
 from dmcl_tf.errors import InputError
 from dmcl_tf.files import atomic_path
 
@@ -73,6 +74,20 @@ def test_more_samples_see_the_same_body():
     share = (fine.part >= 0).reshape(48, 2, 48, 2).mean((1, 3))
     assert abs(share.sum() / (coarse.part >= 0).sum() - 1) < 0.05
     assert len(np.unique(fine.part)) > 15, "most parts of a person are visible"
+
+
+def test_what_is_behind_something_else_is_no_hit():
+    clip = stage(demo_skeletons(CLIP), 48, CLIP)
+    hits = cast(clip.body(0), clip.camera)
+    depth = np.full(hits.depth.shape, np.inf, np.float32)
+    depth[:, 24:] = 1.0
+    visible = in_front(hits, depth)
+    assert 0 < len(visible.rows) < len(hits.rows)
+    assert visible.columns.max() < 24
+    assert (visible.part[:, 24:] == -1).all()
+    assert not np.isfinite(visible.depth[:, 24:]).any()
+    np.testing.assert_array_equal(visible.depth[:, :24], hits.depth[:, :24])
+    np.testing.assert_array_equal(visible.points, hits.points[hits.columns < 24])
 
 
 def test_flow_of_a_translation_is_focal_length_times_shift_over_depth():
@@ -135,10 +150,12 @@ def test_person_is_nearer_than_the_room_and_the_room_stands_still():
     person = np.stack([np.isfinite(cast(clip.body(i), clip.camera).depth) for i in range(len(depths))])
     never = ~cv2.dilate(person.any(0).astype(np.uint8), np.ones((9, 9))).astype(bool)
     never[40:] = False  # the floor holds soft shadows
-    assert depths[:, never].std(0).mean() < 3
-    assert colours[:, never].astype(float).std(0).mean() < 5
+    read = (depths[:, never] > 0).all(0)
+    assert read.mean() > 0.6
+    assert depths[:, never][:, read].std(0).mean() < 1.5
+    assert colours[:, never].astype(float).std(0).mean() < 2
     inner = cv2.erode(person[0].astype(np.uint8), np.ones((3, 3))).astype(bool)
-    assert depths[0][inner].mean() + 20 < np.median(depths[0][never])
+    assert depths[0][inner].mean() + 10 < np.median(depths[0][never])
     assert (depths == 0).any(), "some pixels are not measured"
 
 
@@ -148,7 +165,7 @@ def test_clothes_follow_the_subject_and_rooms_follow_view_and_subject():
     assert np.abs(dress(one).colours - dress(parse_clip_id("a01_s03_e00_v01")).colours).max() > 20
     clip = stage(demo_skeletons(CLIP), 32, CLIP)
     rooms = {
-        name: furnish(parse_clip_id(name), clip.skeletons, clip.camera).colour
+        name: furnish(parse_clip_id(name), clip.skeletons, clip.camera, illuminate(parse_clip_id(name))).colour
         for name in ("a01_s02_e00_v01", "a09_s02_e03_v01", "a01_s02_e00_v02", "a01_s03_e00_v01")
     }
     first, same, *different = rooms.values()

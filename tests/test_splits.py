@@ -16,7 +16,7 @@ from dmcl_tf.errors import InputError
 
 
 def video(video_id, label, **attributes):
-    return Video(video_id, label, 9, 9, 1, "", "", "", {name: str(value) for name, value in attributes.items()})
+    return Video(video_id, label, 9, 9, 1, "", "", attributes={k: str(v) for k, v in attributes.items()})
 
 
 def split(name, videos, **changes):

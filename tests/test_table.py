@@ -54,8 +54,8 @@ def edit(made, change):
         (lambda text: text.replace("train-1", "train-0"), "a video is listed twice"),
         (lambda text: text.replace("train-1", "../evil"), r"line 4: the video_id '\.\./evil' cannot name a folder"),
         (lambda text: text.replace(",9,9,", ",9,nine,", 1), "line 2: "),
-        (lambda text: text.replace(",9,9,", ",9,", 1), "line 2: expected 9 values"),
-        (lambda text: text.rstrip("\n") + ",more\n", "line 5: expected 9 values"),
+        (lambda text: text.replace(",9,9,", ",9,", 1), "line 2: expected 10 values"),
+        (lambda text: text.rstrip("\n") + ",more\n", "line 5: expected 10 values"),
     ],
 )
 def test_tables_that_are_not_sound_are_named(made, change, message):

@@ -71,20 +71,22 @@ def write_records(
     for split, count in videos.items():
         for k in range(count):
             length, video_id = lengths[k % len(lengths)], f"{split}-{k}"
-            images = {
-                modality: [
-                    encode_jpeg(frame(modality, k, i) if frame else marked_frame(i, size)) for i in range(length)
-                ]
+            frames = {
+                modality: [frame(modality, k, i) if frame else marked_frame(i, size) for i in range(length)]
                 for modality in modalities
             }
-            about = records.About(video_id, length, length, size, size, "drawn")
+            images = {modality: [encode_jpeg(image) for image in frames[modality]] for modality in modalities}
+            grey = tuple(m for m in modalities if all(image.shape[2] == 1 for image in frames[m]))
+            about = records.About(video_id, length, length, size, size, "drawn", grey=grey)
             serialized = records.encode_video(about, images)
             path = records.record_path(directory, video_id)
             records.write_record(path, serialized)
             checksum, attributes = table.checksum(serialized), {"split": split}
             sizes = (length, length, path.stat().st_size)
             rows.append(
-                table.Video(video_id, class_names[k % classes], *sizes, checksum, "drawn", attributes=attributes)
+                table.Video(
+                    video_id, class_names[k % classes], *sizes, checksum, "drawn", " ".join(grey), attributes=attributes
+                )
             )
     description = table.Description(
         dataset="custom",

@@ -12,7 +12,7 @@ import traceback
 from collections.abc import Callable
 from typing import NamedTuple, TypeVar
 
-from dmcl_tf.errors import explain, raise_on_termination
+from dmcl_tf.errors import explain, held_back, raise_on_termination
 
 Argument = TypeVar("Argument")
 
@@ -43,7 +43,9 @@ def call(function: Callable[[Argument], object], argument: Argument) -> Failure 
     context = multiprocessing.get_context("spawn")  # TensorFlow's threads do not survive a fork
     receiver, sender = context.Pipe(duplex=False)
     process = context.Process(target=_work, args=(function, argument, sender))
-    process.start()
+    # Ctrl-C reaches both processes of a terminal; the new one hears of it once its modules are imported
+    with held_back(signal.SIGINT):
+        process.start()
     sender.close()
     try:
         process.join()
@@ -66,6 +68,7 @@ def _work(function: Callable, argument: object, sender) -> None:
     raise_on_termination()
     failure = None
     try:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
         function(argument)
     except SystemExit as error:
         if error.code:

@@ -9,7 +9,6 @@ import signal
 import threading
 import traceback
 from collections.abc import Callable, Generator, Iterable, Iterator, Sized
-from contextlib import contextmanager
 from itertools import islice
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
@@ -18,7 +17,7 @@ from typing import Any, NamedTuple, TypeVar
 import cv2
 from tqdm import tqdm
 
-from dmcl_tf.errors import InputError
+from dmcl_tf.errors import InputError, held_back
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -150,25 +149,14 @@ def _start_worker(function: Callable, item: object, pool: list[BaseProcess]) -> 
     context = multiprocessing.get_context("spawn")  # not fork: the parent may have threads running
     connection, other_end = context.Pipe()
     process = context.Process(target=_serve, args=(function, other_end), daemon=True)
-    with _signals_held_back():
+    # What stops this process would leave the other one over. Ctrl-C, which reaches every process of a terminal, is for
+    # this one alone.
+    with held_back(signal.SIGINT, *_TERMINATION):
         pool.append(process)
         process.start()
     other_end.close()  # the worker has the only one left: its death ends the connection
     _give(connection, item)  # a worker that is gone already shows when its result is asked for
     return connection
-
-
-@contextmanager
-def _signals_held_back() -> Iterator[None]:
-    """Holds back what would stop this process while it starts another one, which would be left over.
-
-    The other inherits it: Ctrl-C, which reaches every process of a terminal, is for the parent alone.
-    """
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, *_TERMINATION})
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _serve(function: Callable, connection: Connection) -> None:

@@ -22,6 +22,7 @@ from data_prep.video.fingerprint import fingerprint
 from data_prep.video.frames import encode_jpeg, resize
 from data_prep.video.given_flow import accept_given_flow
 from data_prep.video.opening import Limits, shown
+from data_prep.video.videos import TO_GREY
 from dmcl_tf.data.records import (
     MINIMUM_FRAMES,
     About,
@@ -147,6 +148,7 @@ def _read_row(video: RawVideo, path: Path, current: str) -> Video | None:
         bytes=path.stat().st_size,
         checksum=checksum,
         fingerprint=current,
+        grey=" ".join(about.grey),
         warnings=" | ".join(about.warnings),
         attributes=video.attributes,
     )
@@ -173,16 +175,16 @@ def record_video(video: RawVideo, settings: VideoSettings, current: str = "") ->
     Raises:
         InputError: the video cannot be used.
     """
-    frames, warnings = make_frames(video, settings)
+    frames, warnings, grey = make_frames(video, settings)
     count = len(next(iter(frames.values())))
     length = max(count, MINIMUM_FRAMES)
     padded = {modality: [*images, *images[-1:] * (length - count)] for modality, images in frames.items()}
-    about = About(video.video_id, count, length, settings.size, settings.size, current, tuple(warnings))
+    about = About(video.video_id, count, length, settings.size, settings.size, current, tuple(warnings), tuple(grey))
     return encode_video(about, padded)
 
 
-def make_frames(video: RawVideo, settings: VideoSettings) -> tuple[dict[str, list[bytes]], list[str]]:
-    """Returns the JPEGs of a video by modality, one for each moment, and what is peculiar about it, a line each.
+def make_frames(video: RawVideo, settings: VideoSettings) -> tuple[dict[str, list[bytes]], list[str], list[str]]:
+    """The JPEGs of a video by modality, one for each moment; what is peculiar about it, a line each; what is grey.
 
     Flow is computed from the resized frames themselves, before they become JPEGs.
 
@@ -210,7 +212,8 @@ def make_frames(video: RawVideo, settings: VideoSettings) -> tuple[dict[str, lis
     else:
         for _ in images():
             count += 1
-    return frames, [settings.relative(line) for line in (*reader.warnings, *peculiarities(count, encoders))]
+    warnings = [settings.relative(line) for line in (*reader.warnings, *peculiarities(count, encoders))]
+    return frames, warnings, [modality for modality in frames if modality in encoders and encoders[modality].is_grey]
 
 
 def flow_images(images: Iterable[np.ndarray], settings: FlowSettings) -> Iterator[bytes]:
@@ -232,12 +235,13 @@ class FrameEncoder:
 
     Attributes:
         is_blank: whether every frame so far was of one grey level.
+        is_grey: whether every frame so far had one channel.
     """
 
     def __init__(self, modality: str, source: Source, settings: VideoSettings):
         self._settings = settings
         self._is_depth = modality in settings.depth_modalities
-        self.is_blank = True
+        self.is_blank = self.is_grey = True
         self._clip_range: tuple[float, float] | None = None
         if self._is_depth and settings.depth.mode == "per_clip":
             frames = (frame for frame in source.frames(settings.limits) if isinstance(frame, Frame))
@@ -251,6 +255,11 @@ class FrameEncoder:
         """
         size = self._settings.size
         try:
+            if self._is_depth and frame.bits:
+                raise InputError(
+                    f"colour video of {frame.bits} bits, of which OpenCV gives 8, so that distances would be cut off: "
+                    f"convert it with {TO_GREY}"
+                )
             if self._is_depth:
                 image = encode_depth(frame.image, size, self._settings.depth, self._clip_range)
             elif frame.image.dtype == np.uint8:
@@ -262,6 +271,7 @@ class FrameEncoder:
         except InputError as error:
             raise InputError(f"{frame.where}: {error}") from None
         self.is_blank = self.is_blank and int(np.ptp(image)) <= _BLANK_LEVELS
+        self.is_grey = self.is_grey and image.ndim == 2
         return image
 
 

@@ -45,9 +45,12 @@ def _find_fault(records: Records, video: Video) -> str:
             return f"it has {len(images)} frames of {modality} instead of {video.length}"
         for index, image in enumerate(images):
             try:
-                shape = tf.io.decode_jpeg(image, channels=3).shape
+                tf.io.extract_jpeg_shape(image)  # other formats are decoded below, but not in training
+                shape = tf.io.decode_jpeg(image).shape
             except tf.errors.OpError:
                 return f"frame {index} of {modality} is no sound JPEG"
-            if tuple(shape) != (size, size, 3):
+            if modality in video.grey.split() and shape[2] > 1:
+                return f"frame {index} of {modality} has colours, and videos.csv says that all are grey"
+            if tuple(shape[:2]) != (size, size):
                 return f"frame {index} of {modality} has {shape[1]}×{shape[0]} pixels instead of {size}×{size}"
     return ""

@@ -1,8 +1,9 @@
 """The TFRecord format: one file for each video, which holds one `tf.train.SequenceExample`.
 
-Context features: `video_id`, `fingerprint` and `warnings` (bytes), `length` (frames stored), `frames` (moments that the
-raw video has), `height`, `width` (pixels). One feature list per modality, named after it, with `length` JPEG strings;
-element i of every modality shows the same moment. Labels and splits are no part of it: they are in the table of videos.
+Context features: `video_id`, `fingerprint`, `warnings` and `grey` (bytes), `length` (frames stored), `frames` (moments
+that the raw video has), `height`, `width` (pixels). One feature list per modality, named after it, with `length` JPEG
+strings; element i of every modality shows the same moment. Labels and splits are no part of it: they are in the table
+of videos.
 
 Files are written and their heads are read here without TensorFlow, whose import would cost every worker of a
 preparation half a gigabyte. The encoding is protocol buffers' own, as `tf.train.SequenceExample` writes it.
@@ -15,12 +16,13 @@ import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import google_crc32c
 import numpy as np
 
 from dmcl_tf.errors import InputError
-from dmcl_tf.files import atomic_path
+from dmcl_tf.files import atomic_path, open_regular
 
 MINIMUM_FRAMES = 9  # shorter videos repeat their last frame, as the authors do
 CLIPS = 10  # by which a validation or test video is judged
@@ -28,6 +30,7 @@ HEAD = 12  # bytes before the example: its length and the checksum of that
 FOOT = 4  # bytes after it: its own checksum
 _MASK_DELTA = 0xA282EAD8  # of TFRecord's checksums
 _VARINT, _BYTES = 0, 2  # wire types of protocol buffers
+_LISTS = ("grey", "warnings")  # features of any number of texts
 _READ_FIRST = 4096  # bytes in which the context is looked for
 
 
@@ -43,6 +46,7 @@ class About:
         width: of every frame, in pixels.
         fingerprint: of the raw files and of the settings that the record was made with.
         warnings: what was left out or is peculiar, in a line each.
+        grey: the modalities whose every frame has one channel.
     """
 
     video_id: str
@@ -52,6 +56,7 @@ class About:
     width: int
     fingerprint: str = ""
     warnings: tuple[str, ...] = ()
+    grey: tuple[str, ...] = ()
 
 
 def encode_video(about: About, frames: Mapping[str, Sequence[bytes]]) -> bytes:
@@ -68,9 +73,10 @@ def encode_video(about: About, frames: Mapping[str, Sequence[bytes]]) -> bytes:
     if not frames or set(lengths.values()) != {about.length} or about.length < 1:
         raise ValueError(f"{about.video_id}: every modality needs {about.length} frames, at least one; got {lengths}")
     context = {name: getattr(about, name) for name in ("frames", "height", "length", "width")}
-    texts = {"fingerprint": [about.fingerprint], "video_id": [about.video_id], "warnings": list(about.warnings)}
+    texts = {"fingerprint": [about.fingerprint], "video_id": [about.video_id]}
+    texts |= {name: list(getattr(about, name)) for name in _LISTS}
     features = {name: _field(3, _field(1, _varint(value))) for name, value in context.items()}
-    features |= {name: _bytes_feature([text.encode() for text in values]) for name, values in texts.items()}
+    features |= {name: _bytes_feature([text.encode() for text in texts[name]]) for name in sorted(texts)}
     lists = {modality: b"".join(_field(1, _bytes_feature([i])) for i in images) for modality, images in frames.items()}
     # example: context = 1, feature_lists = 2; a map is a list of entries: key = 1, value = 2
     return _field(1, _map(features)) + _field(2, _map(lists))
@@ -93,10 +99,10 @@ def decode_video(serialized: bytes) -> tuple[About, dict[str, list[bytes]]]:
 def _decode_context(context: bytes) -> About:
     values = {name: _feature_values(feature) for name, feature in _entries(context)}
     try:
-        numbers = {name: int(values[name][0]) for name in ("frames", "length", "height", "width")}
-        texts = {name: values[name][0].decode() for name in ("video_id", "fingerprint")}
-        warnings = tuple(text.decode() for text in values["warnings"])
-        return About(texts["video_id"], **numbers, fingerprint=texts["fingerprint"], warnings=warnings)
+        about: dict[str, Any] = {name: int(values[name][0]) for name in ("frames", "length", "height", "width")}
+        about |= {name: values[name][0].decode() for name in ("video_id", "fingerprint")}
+        about |= {name: tuple(text.decode() for text in values[name]) for name in _LISTS}
+        return About(**about)
     except (KeyError, IndexError, TypeError, AttributeError, UnicodeDecodeError) as error:
         raise ValueError(f"its context lacks {error}") from None
 
@@ -115,14 +121,17 @@ def read_record(path: Path) -> bytes:
         InputError: the file is missing, cut off or damaged.
     """
     try:
-        content = path.read_bytes()
+        with open_regular(path) as file:
+            size = file.seek(0, 2) - HEAD - FOOT
+            file.seek(0)
+            length = struct.pack("<Q", max(size, 0))
+            if file.read(HEAD) == length + masked_checksum(length):  # else the size may be anything
+                serialized = file.read(size)
+                if file.read() == masked_checksum(serialized):
+                    return serialized
     except OSError as error:
         raise InputError(f"{path}: {error.strerror}; {REMAKE}") from None
-    serialized = content[HEAD:-FOOT]
-    length = struct.pack("<Q", len(serialized))
-    if content[:HEAD] != length + masked_checksum(length) or content[-FOOT:] != masked_checksum(serialized):
-        raise InputError(f"{path} is damaged: {REMAKE}")
-    return serialized
+    raise InputError(f"{path} is damaged: {REMAKE}")
 
 
 def read_about(path: Path) -> tuple[About, str]:
@@ -132,7 +141,7 @@ def read_about(path: Path) -> tuple[About, str]:
         InputError: the file is missing, cut off or no record of ours.
     """
     try:
-        with path.open("rb") as file:
+        with open_regular(path) as file:
             size = file.seek(0, 2)
             file.seek(0)
             content = file.read(HEAD + _READ_FIRST)

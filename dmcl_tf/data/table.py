@@ -23,7 +23,7 @@ import msgspec
 
 from dmcl_tf.data.records import REMAKE, masked_checksum, read_record, record_path
 from dmcl_tf.errors import InputError
-from dmcl_tf.files import check_component, read_json, write_json, write_text
+from dmcl_tf.files import check_component, read_bytes, read_json, write_json, write_text
 
 _REMEDY = "make the records with data_prep/make_tfrecords.py"
 
@@ -40,6 +40,7 @@ class Video:
         bytes: size of the record's file.
         checksum: of the record's example, CRC-32C in hexadecimal digits.
         fingerprint: of the raw files and settings that the record was made from.
+        grey: the modalities whose every frame has one channel, separated by spaces.
         warnings: what is peculiar about it, separated by " | ".
         attributes: what protocols ask for: subject, view, setup; of own videos also split. Columns of their own.
     """
@@ -51,6 +52,7 @@ class Video:
     bytes: int
     checksum: str
     fingerprint: str
+    grey: str = ""
     warnings: str = ""
     attributes: Mapping[str, str] = field(default_factory=dict)
 
@@ -131,6 +133,11 @@ class Records:
         """The videos by name."""
         return {video.video_id: video for video in self.videos}
 
+    @cached_property
+    def grey_modalities(self) -> frozenset[str]:
+        """The modalities whose every frame has one channel, in all videos."""
+        return frozenset(self.description.modalities).intersection(*(video.grey.split() for video in self.videos))
+
     def path(self, video: Video) -> Path:
         """The file of a video's record."""
         return record_path(self.directory, video.video_id)
@@ -203,9 +210,8 @@ def read_videos(path: Path, description: Description) -> tuple[Video, ...]:
         InputError: it is missing, no table of ours, names a video twice, or a class that `dataset.json` does not.
     """
     try:
-        with path.open(newline="", encoding="utf-8") as file:
-            reader = csv.DictReader(file, strict=True)
-            columns, rows = list(reader.fieldnames or ()), list(reader)
+        reader = csv.DictReader(io.StringIO(read_bytes(path).decode(), newline=""), strict=True)
+        columns, rows = list(reader.fieldnames or ()), list(reader)
     except FileNotFoundError:
         raise InputError(f"{path}: the records are not complete; {_REMEDY}") from None
     except (OSError, ValueError, csv.Error) as error:

@@ -12,12 +12,13 @@ import numpy as np
 from data_prep.synthetic.clip_id import ClipId, generator, parse_clip_id
 from data_prep.synthetic.rendering.body import Capsules, body_size, capsules, clean_skeletons
 from data_prep.synthetic.rendering.camera import Camera, frame_motion
-from data_prep.synthetic.rendering.raycast import Hits, cast
-from data_prep.synthetic.rendering.scene import Clothing, Light, Room, contact_shadow, dress, furnish, illuminate, shade
+from data_prep.synthetic.rendering.raycast import cast, in_front
+from data_prep.synthetic.rendering.room import SAMPLES, Room, furnish
+from data_prep.synthetic.rendering.scene import Clothing, Light, body_echo, dress, illuminate, shade
 from data_prep.synthetic.rendering.sensor import colour_picture, depth_picture
+from data_prep.synthetic.rendering.shadow import shadow
 from dmcl_tf.files import atomic_path
 
-_SAMPLES = 2  # rays per pixel and direction: antialiasing
 _JPEG_QUALITY = 95
 _MILLISECONDS = 33  # between frames
 
@@ -59,27 +60,26 @@ def stage(skeletons: object, size: int, clip_id: str) -> Clip:
 def render_frame(clip: Clip, room: Room, i: int) -> tuple[np.ndarray, np.ndarray]:
     """Colour (H, W, 3) uint8 RGB and depth (H, W) uint8 of frame i, from the same rays."""
     body = clip.body(i)
-    hits = cast(body, clip.camera, samples=_SAMPLES)
-    room_colour = room.colour * contact_shadow(room, clip.skeletons[i], clip.camera)[..., None]
-    colour = _compose(hits, shade(hits, body, clip.clothing, clip.light), room_colour)
-    person = hits.depth[_SAMPLES // 2 :: _SAMPLES, _SAMPLES // 2 :: _SAMPLES]
+    hits = in_front(cast(body, clip.camera, samples=SAMPLES), room.depth)
+    size = (clip.camera.size, clip.camera.size)
+    light = shadow(room, body, clip.skeletons[i], clip.light, clip.camera)
+    colour = room.colour * np.repeat(np.repeat(light, SAMPLES, axis=0), SAMPLES, axis=1)[..., None]
+    colour[hits.rows, hits.columns] = shade(hits, body, clip.clothing, clip.light)
     random = generator("noise", clip.clip_id, i)
-    return colour_picture(colour, random), depth_picture(person, room.depth, clip.camera.focal, random)
-
-
-def _compose(hits: Hits, colours: np.ndarray, background: np.ndarray) -> np.ndarray:
-    """Puts the body in front of the background, each pixel covered by the share of its rays that met the body."""
-    side = len(hits.part)
-    layer = np.zeros((side, side, 4), np.float32)
-    layer[hits.rows, hits.columns, :3] = colours
-    layer[hits.rows, hits.columns, 3] = 1
-    layer = cv2.resize(layer, background.shape[1::-1], interpolation=cv2.INTER_AREA)
-    return background * (1 - layer[..., 3:]) + layer[..., :3]
+    middle = np.s_[SAMPLES // 2 :: SAMPLES, SAMPLES // 2 :: SAMPLES]
+    echo = np.zeros_like(room.depth)
+    echo[hits.rows, hits.columns] = body_echo(hits, clip.clothing)
+    echo = np.where(np.isfinite(hits.depth[middle]), echo[middle], room.echo)
+    depth = np.minimum(hits.depth, room.depth)[middle]
+    return (
+        colour_picture(cv2.resize(colour, size, interpolation=cv2.INTER_AREA), random),
+        depth_picture(depth, echo, clip.camera.focal, random),
+    )
 
 
 def render(clip: Clip) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """Yields `render_frame` of every frame."""
-    room = furnish(clip.clip_id, clip.skeletons, clip.camera)
+    room = furnish(clip.clip_id, clip.skeletons, clip.camera, clip.light)
     for i in range(len(clip.skeletons)):
         yield render_frame(clip, room, i)
 

@@ -84,6 +84,17 @@ def cast(body: Capsules, camera: Camera, *, samples: int = 1) -> Hits:
     return _complete(body, columns, rows, depth, part)
 
 
+def in_front(hits: Hits, depth: np.ndarray) -> Hits:
+    """The hits that are nearer than something else, whose depth (H, W) is given in metres."""
+    hidden = hits.depth >= depth
+    kept = np.flatnonzero(~hidden[hits.rows, hits.columns])
+    return Hits(
+        np.where(hidden, np.float32(np.inf), hits.depth),
+        np.where(hidden, np.int16(BACKGROUND), hits.part),
+        *(values[kept] for values in (hits.rows, hits.columns, hits.points, hits.along, hits.normals)),
+    )
+
+
 _f32 = np.float32  # NumPy 1 would carry a float64 scalar's precision, and its cost, into the arrays
 
 
