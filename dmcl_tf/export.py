@@ -106,7 +106,7 @@ def export(settings: ExportSettings) -> Path:
         raise InputError(f"--default_modalities={','.join(default)}: expected different names")
     signatures = {**name_signatures(run.config.modalities), _DEFAULT: default}
     formats = tuple(name for name in FORMATS if name in ("savedmodel", *settings.formats))
-    subsets = _subsets(settings.subsets, run.config.modalities) if len(formats) > 1 else ()
+    subsets = choose_subsets(settings.subsets, run.config.modalities) if len(formats) > 1 else ()
     _warn_of_changes(folder)
     exported = Exported(
         run_dir=os.path.relpath(settings.run_dir),
@@ -132,7 +132,7 @@ def export(settings: ExportSettings) -> Path:
     return version
 
 
-def _subsets(names: Sequence[str], modalities: tuple[str, ...]) -> tuple[str, ...]:
+def choose_subsets(names: Sequence[str], modalities: tuple[str, ...]) -> tuple[str, ...]:
     """The names of the subsets that get models of their own, in the order of the modalities.
 
     Raises:
@@ -230,12 +230,6 @@ def _checksum(path: Path) -> str:
 def _list_files(version: Path) -> dict[str, tuple[int, str]]:
     paths = (path for path in sorted(version.rglob("*")) if path.is_file())
     return {path.relative_to(version).as_posix(): (path.stat().st_size, _checksum(path)) for path in paths}
-
-
-def portable_files(exported: Exported) -> tuple[str, ...]:
-    """The names of the files of single subsets."""
-    suffixes = [suffix for name in exported.formats for suffix in FORMATS[name].suffixes]
-    return tuple(f"{subset.replace('+', '_')}{suffix}" for subset in exported.subsets for suffix in suffixes)
 
 
 def _write(version: Path, folder: RunFolder, exported: Exported, signatures: dict[str, tuple[str, ...]]) -> None:
