@@ -137,10 +137,10 @@ def read_clips(
     pairs = np.minimum(indices, max(moments - 2, 0))  # flow leads to the next frame, and the last one is repeated
     flow = _FlowOfPairs(computed) if computed else None
     for index, moment in enumerate(AlignedReader(sources, settings.length_tolerance)):
-        drawn, begins, ends = (bool((chosen == index).any()) for chosen in (indices, pairs, pairs + 1))
+        shown, begins, ends = (bool((chosen == index).any()) for chosen in (indices, pairs, pairs + 1))
         for modality, frame in moment.items():
             moves = computed is not None and modality == computed.source and (begins or ends)
-            kept = drawn and modality in result
+            kept = shown and modality in result
             if not (kept or moves):
                 continue
             image = encoders[modality](frame)
