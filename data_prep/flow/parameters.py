@@ -9,11 +9,11 @@ from dataclasses import dataclass
 class TVL1Parameters:
     """Parameters of `tvl1`; grey levels are 0 … 255."""
 
-    lambda_: float = 0.17  # weight of the data term: larger follows the images closer, smaller is smoother
+    lambda_: float = 0.2  # weight of the data term: larger follows the images closer, smaller is smoother
     coarse_lambda: float = 0.4  # on small pyramid levels, whose pixels are less noisy: at most this
     theta: float = 0.2  # tightness between the data and the smoothness term: smaller is tighter
-    tau: float = 0.33  # step of the flow
-    sigma: float = 1.3  # step of the dual variables; tau · sigma < 1/2
+    tau: float = 0.28  # step of the flow
+    sigma: float = 1.6  # step of the dual variables; tau · sigma < 1/2
     warps: int = 2  # linearisations of the data term at full size
     coarse_warps: int = 2  # likewise on each smaller level
     iterations: int = 15  # per warp
