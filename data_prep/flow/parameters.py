@@ -9,14 +9,17 @@ from dataclasses import dataclass
 class TVL1Parameters:
     """Parameters of `tvl1`; grey levels are 0 … 255."""
 
-    lambda_: float = 0.2  # weight of the data term: larger follows the images closer, smaller is smoother
+    lambda_: float = 0.17  # weight of the data term: larger follows the images closer, smaller is smoother
     coarse_lambda: float = 0.4  # on small pyramid levels, whose pixels are less noisy: at most this
     theta: float = 0.2  # tightness between the data and the smoothness term: smaller is tighter
-    tau: float = 0.28  # step of the flow
-    sigma: float = 1.6  # step of the dual variables; tau · sigma < 1/2
-    warps: int = 2  # linearisations of the data term at full size
-    coarse_warps: int = 2  # likewise on each smaller level
-    iterations: int = 15  # per warp
+    tau: float = 0.33  # step of the flow at full size: larger follows the images sooner, smaller smooths sooner
+    coarse_tau: float = 0.7  # on smaller levels, where motion is found
+    small_tau: float = 0.15  # on levels of up to `small` pixels, whose noise spreads to all others
+    tau_sigma: float = 0.43  # the product of the steps of flow and dual variables, below 1/2
+    warps: int = 2  # linearisations of the data term at full size, and on small levels
+    coarse_warps: int = 1  # on levels between the two
+    iterations: int = 14  # per warp
+    small: int = 8000  # pixels
     scale_step: float = 0.7  # size of a pyramid level relative to the next finer one
     minimum_side: int = 16  # of the coarsest level, in pixels
     smoothing: float = 0.5  # standard deviation in pixels of the Gaussian that the frames are smoothed with
