@@ -101,7 +101,7 @@ case "${1:-help}" in
   benchmarks)
     shift
     prepare_environment
-    exec "$VENV/bin/python" -m benchmarks "$@"
+    exec "$VENV/bin/python" -m benchmarks.runner "$@"
     ;;
   *)
     prepare_environment

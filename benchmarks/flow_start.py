@@ -10,14 +10,13 @@ without.
 
 from __future__ import annotations
 
-import resource
 import tempfile
 import time
 from typing import NamedTuple
 
 from absl import flags
 
-from benchmarks.turns import Ratios, machine, own_process
+from benchmarks.turns import Ratios, machine, own_process, peak_megabytes
 from dmcl_tf.errors import run_script
 
 
@@ -29,7 +28,7 @@ class Start(NamedTuple):
 
 
 def _start(began: float) -> Start:
-    return Start(time.process_time() - began, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
+    return Start(time.process_time() - began, peak_megabytes())
 
 
 def imports() -> Start:

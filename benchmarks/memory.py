@@ -9,7 +9,6 @@ the networks are compact, where there is little to gain.
 from __future__ import annotations
 
 import functools
-import resource
 import time
 from typing import NamedTuple
 
@@ -18,7 +17,7 @@ from absl import flags
 from tqdm import tqdm
 
 from benchmarks.train_step import network_flags, network_settings, random_batch, title, training_step
-from benchmarks.turns import Ratios, machine, own_process
+from benchmarks.turns import Ratios, machine, own_process, peak_megabytes
 from dmcl_tf.config import Config, resolve
 from dmcl_tf.errors import run_script
 from dmcl_tf.networks.ensemble import make_ensemble
@@ -45,7 +44,7 @@ def measure(config: Config, steps: int) -> Measured:
     for _ in range(steps):
         step()
     taken = time.process_time() - start
-    return Measured(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024, taken / steps)
+    return Measured(peak_megabytes(), taken / steps)
 
 
 def define_flags(flag_values: flags.FlagValues = flags.FLAGS) -> None:

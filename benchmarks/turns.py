@@ -5,6 +5,7 @@ from __future__ import annotations
 import multiprocessing
 import os
 import platform
+import resource
 import subprocess
 import time
 from collections.abc import Callable, Mapping
@@ -100,6 +101,15 @@ def own_process(**environment: str) -> ProcessPoolExecutor:
 
 def _set(environment: Mapping[str, str]) -> None:
     os.environ.update(environment)
+
+
+def peak_megabytes() -> float:
+    """The largest resident memory of this process; `getrusage` counts that of the process that started it as well."""
+    try:
+        lines = Path("/proc/self/status").read_text(encoding="utf-8").splitlines()
+        return next(int(line.split()[1]) for line in lines if line.startswith("VmHWM:")) / 1024
+    except (OSError, StopIteration):
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
 def machine() -> str:

@@ -11,8 +11,7 @@ import pytest
 import scipy.io
 from absl import flags
 
-from benchmarks import __main__ as runner
-from benchmarks import input_pipeline, memory, onednn, preparation
+from benchmarks import input_pipeline, memory, onednn, preparation, runner
 from benchmarks.train_step import forward_flops
 from data_prep.flow.algorithms import ALGORITHMS
 from data_prep.flow.encoding import ENCODINGS

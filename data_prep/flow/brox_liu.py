@@ -63,7 +63,7 @@ class BroxLiu:
             resized = [cv2.resize(part, (width, height), interpolation=cv2.INTER_LINEAR) for part in flow]
             flow = np.stack([np.float32(factor) * part for factor, part in zip(scale, resized)])
             self._refine(first[level], second[level], flow, level)
-        return np.dstack(tuple(flow))
+        return cv2.merge(tuple(flow))
 
     def _refine(self, first: np.ndarray, second: np.ndarray, flow: np.ndarray, level: int) -> None:
         """The outer and inner fixed-point iterations of a level: features `(3, H, W)`; changes the flow `(2, H, W)`."""
