@@ -5,8 +5,10 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import itertools
+import re
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from dmcl_tf.errors import InputError
 
@@ -55,7 +57,7 @@ def _setting(default, text: str, choices: Collection[str] | None = None):
 # the networks of `dmcl_tf.networks.NETWORKS`
 VARIANTS: dict[str, str] = {
     "authors": "R(2+1)D-18 as in the authors' code",
-    "tran2018": "R(2+1)D-18 as published",
+    "r2plus1d_18": "R(2+1)D-18 as published",
     "testing": "two convolutions, for tests",
 }
 
@@ -87,6 +89,17 @@ class Config:
     # network
     variant: str = _setting("authors", "network of each modality", VARIANTS)
     width: int = _setting(64, "channels of the network's first stage")
+    networks: tuple[str, ...] = _setting(
+        (), "networks and widths of single modalities, rgb:authors/8,depth:r2plus1d_18/16; others: --variant, --width"
+    )
+    initial_weights: tuple[str, ...] = _setting(
+        (),
+        "what networks start from: RUN[:modality], the folder of a finished run, a TensorFlow 1 checkpoint of the "
+        "authors' code or a Keras file of a backbone's weights; depth=RUN:rgb starts depth from RUN's rgb",
+    )
+    freeze: tuple[str, ...] = _setting(
+        (), "parts that keep their initial weights: stem, stage1, … or all; depth:stem is of one network alone"
+    )
     batch_norm_momentum: float = _setting(
         0.997, "share of the moving average that each step keeps; shorter runs need less"
     )
@@ -158,7 +171,46 @@ class Config:
         if self.select_by not in reported:
             meant = _meant(self.select_by, reported)
             raise InputError(f"--select_by={self.select_by}: expected one of {', '.join(reported)}{meant}")
+        self._check_networks()
         self._check_teacher()
+
+    def _check_networks(self):
+        for entry in self.networks:
+            modality, variant, width = parse_network(entry)
+            self._check_is_network(f"--networks={entry}", modality)
+            if variant not in VARIANTS:
+                raise InputError(
+                    f"--networks={entry}: there is no network {variant!r}, only {', '.join(VARIANTS)}"
+                    f"{_meant(variant, VARIANTS)}"
+                )
+            if width is not None and not width > 0:
+                raise InputError(f"--networks={entry}: a width of {width} is none; expected a positive number")
+        for entry in self.initial_weights:
+            target = parse_start(entry).target
+            if target:
+                self._check_is_network(f"--initial_weights={entry}", target)
+        for entry in self.freeze:
+            modality, part = parse_frozen(entry)
+            if modality:
+                self._check_is_network(f"--freeze={entry}", modality)
+            if not re.fullmatch(r"all|stem|stage\d+", part):
+                raise InputError(f"--freeze={entry}: expected stem, stage1, stage2, … or all, of one network rgb:stem")
+
+    def _check_is_network(self, where: str, modality: str):
+        if modality not in self.modalities:
+            raise InputError(f"{where}: the run has no {modality}, only {', '.join(self.modalities)}")
+
+    def network(self, modality: str) -> tuple[str, int]:
+        """The variant and the width of a modality's network."""
+        for entry in self.networks:
+            name, variant, width = parse_network(entry)
+            if name == modality:
+                return variant, width or self.width
+        return self.variant, self.width
+
+    def frozen_parts(self, modality: str) -> tuple[str, ...]:
+        """The parts of a modality's network that keep their initial weights."""
+        return tuple(part for name, part in map(parse_frozen, self.freeze) if name in ("", modality))
 
     def _check_teacher(self):
         taught = METHODS[self.method].needs_teacher
@@ -193,6 +245,41 @@ class Config:
         return {name: resolved[name] for name in METHODS[self.method].weights}
 
 
+class Start(NamedTuple):
+    """An entry of `initial_weights`: [target=]path[:network]."""
+
+    target: str  # network of the run that starts; "": those that fit
+    path: str
+    network: str  # of the source; "": of the target's name
+
+    def __str__(self):
+        return f"{self.target}{'=' * bool(self.target)}{self.path}{':' * bool(self.network)}{self.network}"
+
+
+def parse_start(entry: str) -> Start:
+    """The parts of an entry of `initial_weights`."""
+    target, path, network = re.fullmatch(r"(?:([^=/:]+)=)?(.*?)(?::([^:/]*))?", entry, re.DOTALL).groups()
+    return Start(target or "", path, network or "")
+
+
+def parse_network(entry: str) -> tuple[str, str, int | None]:
+    """Modality, variant and width, if any, of an entry of `networks`.
+
+    Raises:
+        InputError: it is none.
+    """
+    match = re.fullmatch(r"([^:]+):([^:/]+)(?:/(-?\d+))?", entry)
+    if not match:
+        raise InputError(f"--networks={entry}: expected modality:network/width, such as rgb:r2plus1d_18/8")
+    return match[1], match[2], None if match[3] is None else int(match[3])
+
+
+def parse_frozen(entry: str) -> tuple[str, str]:
+    """Network, "" for every one, and part of an entry of `freeze`."""
+    modality, _, part = entry.rpartition(":")
+    return modality, part
+
+
 def check_frame_size(size: int) -> None:
     """Raises `InputError` for frames that no preparation makes."""
     if not SMALLEST_FRAME <= size <= LARGEST_FRAME:
@@ -222,7 +309,7 @@ RECIPES: dict[str, dict] = {
         "crop_jitter": 16 / 256,
         "crop_jitter_probability": 1.0,
         "learning_rate": 1e-3,
-        "variant": "tran2018",
+        "variant": "r2plus1d_18",
     },
 }
 

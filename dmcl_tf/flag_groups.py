@@ -13,7 +13,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
 from absl import flags
 
-from dmcl_tf.config import METHODS, Config, resolve
+from dmcl_tf.config import METHODS, Config, parse_start, resolve
 from dmcl_tf.datasets import DATASETS
 from dmcl_tf.datasets.base import Dataset, Setting
 from dmcl_tf.errors import InputError
@@ -193,6 +193,9 @@ def given_config(values: flags.FlagValues) -> dict[str, object]:
             given[name] = tuple(value)
     if given.get("teacher_run"):
         given["teacher_run"] = os.path.relpath(given["teacher_run"])
+    if given.get("initial_weights"):
+        starts = map(parse_start, given["initial_weights"])
+        given["initial_weights"] = tuple(str(start._replace(path=os.path.relpath(start.path))) for start in starts)
     weight = values["lambda"].value if "lambda" in values else None
     if weight is not None:
         if not 0 <= weight <= 1:

@@ -130,11 +130,12 @@ def train(settings: TrainSettings) -> RunFolder:
         print(f"videos: {counts} ({describe(settings.protocol) or 'no protocol'})")
         for warning in splits.warnings:
             print(f"warning: {warning}")
-        loop.fit(run.config, records, splits, folder, strategy)
+        loop.fit(run, records, splits, folder, strategy)
     return folder
 
 
 def _describe(settings: TrainSettings, records: Records, splits: Splits) -> Run:
+    from dmcl_tf.runs.sources import find_sources
     from dmcl_tf.runs.teacher import Teacher
 
     directory, teacher = os.path.relpath(settings.records), Teacher.of(settings.config)
@@ -150,6 +151,7 @@ def _describe(settings: TrainSettings, records: Records, splits: Splits) -> Run:
         depth=records.description.depth,
         flow=records.description.flow,
         teacher=teacher.identity() if teacher else None,
+        sources={modality: source.describe() for modality, source in find_sources(settings.config).items()} or None,
     )
 
 

@@ -98,7 +98,7 @@ def tran2018_parameters(classes):
 
 
 def test_parameters_of_the_published_network():
-    network = r2plus1d.tran2018(400)
+    network = r2plus1d.r2plus1d_18(400)
     assert network.count_params() == tran2018_parameters(400)
     assert network.count_params() == pytest.approx(33.4e6, rel=0.01)  # R3D-18, whose kernels are matched
     stem = network.get_layer("convolution_0")
@@ -106,7 +106,7 @@ def test_parameters_of_the_published_network():
 
 
 # variant → (number of convolutions, shape at the input of the pooling for clips of 8×48×48)
-VARIANTS = {"authors": (38, (1, 2, 2, 32)), "tran2018": (37, (1, 3, 3, 32)), "testing": (2, (8, 12, 12, 8))}
+VARIANTS = {"authors": (38, (1, 2, 2, 32)), "r2plus1d_18": (37, (1, 3, 3, 32)), "testing": (2, (8, 12, 12, 8))}
 
 
 def test_every_variant_has_a_network_and_a_case():

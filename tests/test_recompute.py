@@ -47,7 +47,7 @@ def test_steps_are_the_same_and_blocks_are_computed_twice():
     assert count[1] - count[0] == 2 + 4 * 4 + shortcuts
 
 
-@pytest.mark.parametrize(("variant", "first"), [("authors", "max_pooling"), ("tran2018", "normalization_1")])
+@pytest.mark.parametrize(("variant", "first"), [("authors", "stem"), ("r2plus1d_18", "stem")])
 def test_networks_are_cut_where_their_residual_blocks_begin(variant, first):
     network = NETWORKS[variant](3, width=4)
     inputs = block_inputs(network)

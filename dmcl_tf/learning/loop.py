@@ -16,12 +16,12 @@ from dmcl_tf.data.table import Records
 from dmcl_tf.datasets.splits import Splits
 from dmcl_tf.errors import InputError
 from dmcl_tf.learning.optimizers import Schedule, make_optimizer
-from dmcl_tf.networks import NETWORKS
-from dmcl_tf.networks.ensemble import NOT_FINITE, make_ensemble
+from dmcl_tf.networks.ensemble import NOT_FINITE, make_ensemble, make_networks
 from dmcl_tf.networks.recompute import Recomputed
 from dmcl_tf.runs.checkpoints import Checkpoints
 from dmcl_tf.runs.folder import Run, RunFolder
 from dmcl_tf.runs.progress import best_score, done_epochs
+from dmcl_tf.runs.sources import find_sources, load_sources
 from dmcl_tf.runs.teacher import Teacher
 from dmcl_tf.scoring.accuracy import accuracies
 from dmcl_tf.scoring.logits import Evaluator
@@ -33,7 +33,7 @@ def check(run: Run, records: Records, splits: Splits, strategy: tf.distribute.St
     Raises:
         InputError: for records of other modalities or frames, too few or too short videos, a missing or half-written
             record, flow that cannot be negated, a batch that does not divide among the replicas, a network that cannot
-            be recomputed, or a teacher that does not fit.
+            be recomputed or has no part to freeze, or a teacher or initial weights that do not fit.
     """
     config, teacher = run.config, Teacher.of(run.config)
     if teacher:
@@ -48,15 +48,20 @@ def check(run: Run, records: Records, splits: Splits, strategy: tf.distribute.St
         raise InputError(
             f"--batch_size={config.batch_size} does not divide among {replicas} devices: choose a multiple"
         )
-    if config.recompute:
-        Recomputed(NETWORKS[config.variant](2, 1))
+    for source in find_sources(config).values():
+        source.check(run)
+    if config.recompute or config.freeze or config.initial_weights:
+        networks = make_networks(config, len(run.class_names))
+        load_sources(networks, run)
+        for network in networks.values() if config.recompute else ():
+            Recomputed(network)
 
 
-def fit(config: Config, records: Records, splits: Splits, folder: RunFolder, strategy: tf.distribute.Strategy) -> None:
+def fit(run: Run, records: Records, splits: Splits, folder: RunFolder, strategy: tf.distribute.Strategy) -> None:
     """Trains a run to its end, continuing from its last complete epoch.
 
     Args:
-        config: of the run.
+        run: to train.
         records: that it trains on.
         splits: of these.
         folder: of the run; `config.json` is there already.
@@ -66,6 +71,7 @@ def fit(config: Config, records: Records, splits: Splits, folder: RunFolder, str
         InputError: for a record that cannot be used, files of the run that do not belong together, or a loss that is
             not finite.
     """
+    config = run.config
     first_epoch, steps = done_epochs(folder, config), pipeline.steps_per_epoch(splits, config)
     if first_epoch >= config.epochs:
         print(f"complete: {config.epochs} epochs")
@@ -79,6 +85,8 @@ def fit(config: Config, records: Records, splits: Splits, folder: RunFolder, str
         # tf.data refuses seeds that are tensors
         keras.utils.set_random_seed(config.seed + 1)
         ensemble = make_ensemble(config, len(splits.class_names), mean_logits)
+        for sentence in load_sources(ensemble.networks, run) if first_epoch == 0 else ():
+            print(sentence)
         optimizer = make_optimizer(config, steps, ensemble.trainable_variables)
         # XLA is several times slower on CPUs, and current Keras would turn it on by itself
         ensemble.compile(optimizer=optimizer, jit_compile=False)

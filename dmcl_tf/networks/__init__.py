@@ -15,6 +15,6 @@ from dmcl_tf.networks import r2plus1d, testing
 
 NETWORKS: dict[str, Callable[..., keras.Model]] = {
     "authors": r2plus1d.authors,
-    "tran2018": r2plus1d.tran2018,
+    "r2plus1d_18": r2plus1d.r2plus1d_18,
     "testing": testing.small_block,
 }

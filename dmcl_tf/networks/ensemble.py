@@ -13,7 +13,7 @@ from dmcl_tf.config import Config
 from dmcl_tf.data.pipeline import training_input
 from dmcl_tf.learning.optimizers import decays_itself, is_decayed
 from dmcl_tf.methods import LOSSES, Outputs, Step, cross_entropy, winner
-from dmcl_tf.networks import NETWORKS
+from dmcl_tf.networks import NETWORKS, parts
 from dmcl_tf.networks.recompute import Recomputed
 
 NOT_FINITE = "the loss is not finite"  # how the message of the error begins
@@ -152,6 +152,22 @@ def _stack(outputs: Sequence[Mapping[str, tf.Tensor]]) -> Outputs:
     return Outputs(*(tf.stack([output[name] for output in outputs]) for name in Outputs._fields))
 
 
+def make_networks(config: Config, num_classes: int) -> dict[str, keras.Model]:
+    """The networks of a run by modality, freshly initialised, with what it freezes frozen.
+
+    Raises:
+        InputError: a network has no such part to freeze.
+    """
+    networks = {}
+    for modality in config.modalities:
+        variant, width = config.network(modality)
+        momentum = config.batch_norm_momentum
+        network = NETWORKS[variant](num_classes, width, batch_norm_momentum=momentum, name=modality)
+        parts.freeze(network, config.frozen_parts(modality))
+        networks[modality] = network
+    return networks
+
+
 def make_ensemble(
     config: Config, num_classes: int, teacher: Callable[[Mapping[str, tf.Tensor]], tf.Tensor] | None = None
 ) -> ModalityEnsemble:
@@ -165,13 +181,8 @@ def make_ensemble(
         teacher: as of `ModalityEnsemble`.
     """
     keras.mixed_precision.set_global_policy("mixed_bfloat16" if config.precision == "bfloat16" else "float32")
-    momentum = config.batch_norm_momentum
-    networks = {
-        modality: NETWORKS[config.variant](num_classes, config.width, batch_norm_momentum=momentum, name=modality)
-        for modality in config.modalities
-    }
     return ModalityEnsemble(
-        networks,
+        make_networks(config, num_classes),
         partial(LOSSES[config.method], **config.loss_weights()),
         weight_decay=0.0 if decays_itself(config) else config.weight_decay,
         seed=config.seed,

@@ -117,8 +117,9 @@ class BatchNormalization(keras.layers.BatchNormalization):
         self.relu = relu
 
     def call(self, inputs, training=False, **_):
-        """(B, T, H, W, C) → the same shape; with `training` by batch statistics, else by the moving ones."""
+        """(B, T, H, W, C) → the same shape; with `training` by batch statistics, else or frozen by the moving ones."""
         shape = _dimensions(inputs)
+        training = training and self.trainable  # what is frozen stays as it is, its statistics too
         # In float32 the authors' own kernel, equal to the last bit; in reduced precision the faster one for images.
         exact = inputs.dtype == tf.float32
         outputs, mean, variance, *_ = tf.raw_ops.FusedBatchNormV3(

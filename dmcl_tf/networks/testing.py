@@ -13,7 +13,7 @@ def small_block(
     """A convolution in space and a residual block of one in time; arguments as of `r2plus1d.authors`, no `width`."""
     clips = keras.Input((None, None, None, 3), name="clips")
     x = Convolution(8, (1, 5), (1, 4), name="convolution_0")(clips)
-    x = BatchNormalization(relu=True, momentum=batch_norm_momentum, name="normalization_0")(x)
+    x = BatchNormalization(relu=True, momentum=batch_norm_momentum, name="stem")(x)
     x = keras.layers.Add()([x, Convolution(8, (3, 1), name="convolution_1")(x)])
-    x = keras.layers.ReLU()(x)
+    x = keras.layers.ReLU(name="stage1")(x)
     return keras.Model(clips, classify(x, num_classes), name=name or "testing")

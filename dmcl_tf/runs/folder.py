@@ -62,6 +62,7 @@ class Run:
         depth: how distances became 8 bits in the records; None without depth.
         flow: how flow was computed; None without flow.
         teacher: the weights of its teacher; None without a teacher.
+        sources: what its networks started from, in words, by modality; None where all started afresh.
     """
 
     dataset: str
@@ -75,6 +76,7 @@ class Run:
     depth: Optional[dict[str, object]] = None
     flow: Optional[dict[str, object]] = None
     teacher: Optional[Weights] = None
+    sources: Optional[dict[str, str]] = None
 
     def __post_init__(self):
         check_component(self.dataset, "the data set")
