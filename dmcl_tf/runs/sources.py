@@ -158,8 +158,8 @@ def _sources_of(start: Start, config: Config) -> dict[str, Source]:
         return {modality: TF1Source(start, start.network or modality) for modality in _targets(start, config)}
     if not path.is_dir():
         raise InputError(
-            f"{where}: {path} is not there; expected the folder of a finished run, a TensorFlow 1 checkpoint or a Keras "
-            "file of weights"
+            f"{where}: {path} is not there; expected the folder of a finished run, a TensorFlow 1 checkpoint or a "
+            "Keras file of weights"
         )
     folder = RunFolder(path)
     there = folder.load().config.modalities
