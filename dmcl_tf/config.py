@@ -21,13 +21,17 @@ class Method:
         help: what it does, in a line.
         weights: what its loss takes by name, some of `Config.loss_weights`.
         needs_teacher: whether networks of a finished run teach.
+        compares: "features" or activations at the "middle" layer that must be of one shape in students and teachers.
         defaults: settings without which it is not itself.
+        weightings: published sets of its weights, by a name of `Config.weighting`.
     """
 
     help: str
     weights: tuple[str, ...] = ()
     needs_teacher: bool = False
+    compares: str = ""
     defaults: Mapping[str, object] = dataclasses.field(default_factory=dict)
+    weightings: Mapping[str, Mapping[str, object]] = dataclasses.field(default_factory=dict)
 
 
 SMALLEST_FRAME, LARGEST_FRAME = 16, 4096  # pixels; a clip of the largest takes 400 MB
@@ -47,7 +51,52 @@ METHODS: dict[str, Method] = {
         # DMCL's weights of 1 and 1 are no 1-λ and λ
         defaults={"loser_ground_truth_weight": 0.5, "distillation_weight": 0.5},
     ),
+    "mars": Method(
+        "RGB learns the label and to have the features of a flow network (MARS; makes the run that it needs)",
+        ("feature_weight",),
+        needs_teacher=True,
+        compares="features",
+    ),
+    "hallucination": Method(
+        "RGB, depth, and a network that sees RGB and learns depth's activations (Hoffman et al.; makes what it needs)",
+        ("middle_weight",),
+        compares="middle",
+        defaults={"middle_weight": 10.0},
+    ),
+    "modality_distillation": Method(
+        "RGB and a network that sees RGB and was taught to be depth learn by their mean (Garcia et al. 2018; makes "
+        "what it needs)"
+    ),
+    "modality_distillation_teacher": Method("a stage of it: RGB and depth learn by their mean"),
+    "modality_distillation_student": Method(
+        "a stage of it: a network that sees RGB is taught to be depth",
+        (*_DISTILLATION, "middle_weight"),
+        needs_teacher=True,
+        compares="middle",
+        weightings={
+            "eccv2018": {
+                "temperature": 10.0,
+                "loser_ground_truth_weight": 0.25,
+                "distillation_weight": 0.25,
+                "scale_by_temperature_squared": False,
+                "middle_weight": 0.005,
+            },
+            "admd_code": {"temperature": 10.0, "middle_weight": 0.01},
+        },
+    ),
+    "admd": Method(
+        "a network that sees RGB learns, against a discriminator, to have depth's features (ADMD; makes what it needs)",
+        needs_teacher=True,
+        compares="features",
+        defaults={"optimizer": "adam", "learning_rate": 1e-3, "weight_decay": 0.0},
+    ),
+    "graph_distillation": Method(
+        "RGB learns the label and from teachers whose weights are learned (Luo et al.; makes the run that it needs)",
+        needs_teacher=True,
+        compares="features",
+    ),
 }
+HALLUCINATION = "hallucination"  # the network of that name sees the first modality of its run
 
 
 def _setting(default, text: str, choices: Collection[str] | None = None):
@@ -69,7 +118,10 @@ class Config:
     recipe: str = _setting("authors", "settings as in the authors' code, or as in the paper", ("authors", "paper"))
     scale: str = _setting("full", "full size, or a small version for machines without a GPU", ("full", "compact"))
     # data
-    modalities: tuple[str, ...] = _setting(("rgb", "depth", "flow"), "modalities to train on, comma-separated")
+    modalities: tuple[str, ...] = _setting(
+        ("rgb", "depth", "flow"),
+        "modalities to train on, comma-separated, a network for each; one called hallucination sees the first modality",
+    )
     frame_size: int = _setting(256, "height and width of the frames in the records, pixels")
     crop_size: int = _setting(224, "height and width of the network's input, pixels")
     clip_frames: int = _setting(8, "frames per clip, one from each of as many equal segments of the video")
@@ -98,7 +150,7 @@ class Config:
         "authors' code or a Keras file of a backbone's weights; depth=RUN:rgb starts depth from RUN's rgb",
     )
     freeze: tuple[str, ...] = _setting(
-        (), "parts that keep their initial weights: stem, stage1, … or all; depth:stem is of one network alone"
+        (), "parts that keep their initial weights: stem, stage1, …, middle, head or all; depth:stem is of one network"
     )
     batch_norm_momentum: float = _setting(
         0.997, "share of the moving average that each step keeps; shorter runs need less"
@@ -117,6 +169,18 @@ class Config:
     teacher_run: str = _setting("", "folder of the finished run whose networks teach in generalized_distillation")
     teacher_modalities: tuple[str, ...] = _setting(
         (), "modalities of the teacher run that teach, by the mean of their logits; none given: all of them"
+    )
+    feature_weight: float = _setting(50.0, "weight of the distance of features in mars")
+    middle_layer: str = _setting(
+        "", "part of the network, stem, stage1, …, whose activations are imitated; none given: the last"
+    )
+    middle_weight: float = _setting(
+        10.0, "weight of the distance of activations: in hallucination how many times the largest cross-entropy"
+    )
+    weighting: str = _setting(
+        "eccv2018",
+        "published weights of modality_distillation: of its code, or of the later code for ADMD",
+        ("eccv2018", "admd_code"),
     )
     # optimisation
     optimizer: str = _setting("sgd", "optimiser", ("sgd", "adam", "sgdw", "lamb"))
@@ -156,7 +220,14 @@ class Config:
                 raise InputError(f"--{name}={getattr(self, name)}: expected a value from 0 to 1")
         if not 0 < self.train_fraction <= 1:
             raise InputError(f"--train_fraction={self.train_fraction}: expected a value above 0, up to 1")
-        weights = ("weight_decay", "loser_ground_truth_weight", "distillation_weight", "beta")
+        weights = (
+            "weight_decay",
+            "loser_ground_truth_weight",
+            "distillation_weight",
+            "beta",
+            "feature_weight",
+            "middle_weight",
+        )
         for name in ("crop_jitter", *weights, "warmup_epochs", "shuffle_buffer", "seed"):
             if not getattr(self, name) >= 0:
                 raise InputError(f"--{name}={getattr(self, name)}: expected 0 or more")
@@ -167,6 +238,10 @@ class Config:
             raise InputError(f"--crop_size={self.crop_size} exceeds --frame_size={self.frame_size}")
         if not self.modalities or len(set(self.modalities)) < len(self.modalities):
             raise InputError(f"--modalities={','.join(self.modalities)}: expected one or more different names")
+        if self.modalities[0] == HALLUCINATION:
+            raise InputError(
+                f"--modalities={','.join(self.modalities)}: {HALLUCINATION} sees the first, which must be real"
+            )
         reported = reported_accuracies(self.modalities)
         if self.select_by not in reported:
             meant = _meant(self.select_by, reported)
@@ -193,12 +268,23 @@ class Config:
             modality, part = parse_frozen(entry)
             if modality:
                 self._check_is_network(f"--freeze={entry}", modality)
-            if not re.fullmatch(r"all|stem|stage\d+", part):
-                raise InputError(f"--freeze={entry}: expected stem, stage1, stage2, … or all, of one network rgb:stem")
+            if not re.fullmatch(r"all|head|middle|stem|stage\d+", part):
+                raise InputError(
+                    f"--freeze={entry}: expected stem, stage1, …, middle, head or all, of one network rgb:stem"
+                )
 
     def _check_is_network(self, where: str, modality: str):
         if modality not in self.modalities:
             raise InputError(f"{where}: the run has no {modality}, only {', '.join(self.modalities)}")
+
+    def sees(self, network: str) -> str:
+        """The modality that a network of the run sees."""
+        return self.modalities[0] if network == HALLUCINATION else network
+
+    @property
+    def inputs(self) -> tuple[str, ...]:
+        """The modalities that the networks of the run see."""
+        return tuple(dict.fromkeys(map(self.sees, self.modalities)))
 
     def network(self, modality: str) -> tuple[str, int]:
         """The variant and the width of a modality's network."""
@@ -241,6 +327,8 @@ class Config:
             "label_weight": self.loser_ground_truth_weight,
             "soft_weight": self.distillation_weight * squared,
             "beta": self.beta,
+            "feature_weight": self.feature_weight,
+            "middle_weight": self.middle_weight,
         }
         return {name: resolved[name] for name in METHODS[self.method].weights}
 
@@ -344,7 +432,10 @@ def resolve(recipe: str, scale: str, overrides: Mapping[str, object]) -> Config:
         if value not in known:
             raise InputError(f"--{flag}={value}: expected one of {', '.join(known)}{_meant(value, known)}")
     method = METHODS.get(str(overrides.get("method")))
-    defaults = method.defaults if method else {}
+    defaults = {}
+    if method:
+        weighting = str(overrides.get("weighting", Config.weighting))
+        defaults = {**method.defaults, **method.weightings.get(weighting, {})}
     return Config(**{**RECIPES[recipe], **SCALES[scale], **defaults, **overrides, "recipe": recipe, "scale": scale})
 
 

@@ -77,15 +77,15 @@ def clip_logits(network: keras.Model, config: Config, clips: tf.Tensor) -> tf.Te
 
 
 def predict(
-    networks: Mapping[str, Callable[[tf.Tensor], tf.Tensor]],
+    networks: Sequence[tuple[str, Callable[[tf.Tensor], tf.Tensor]]],
     clips: Mapping[str, tf.Tensor],
     config: Config,
     class_names: Sequence[str],
 ) -> dict[str, tf.Tensor]:
-    """What any subset of the modalities says: the mean of their logits.
+    """What any subset of the networks says: the mean of their logits.
 
     Args:
-        networks: modality → function as of `clip_logits`.
+        networks: the modality that each sees, and a function as of `clip_logits`.
         clips: modality → (N, T, H, W, 3) uint8.
         config: of the run.
         class_names: by label.
@@ -98,7 +98,7 @@ def predict(
         InvalidArgumentError: clips of another shape.
     """
     checked = check_clips(clips, config)
-    logits = tf.add_n([networks[modality](clip) for modality, clip in checked.items()]) / len(checked)
+    logits = tf.add_n([network(checked[modality]) for modality, network in networks]) / len(networks)
     probabilities = tf.nn.softmax(logits)
     scores, labels = tf.math.top_k(probabilities, min(_TOP, len(class_names)))
     classes = tf.gather(tf.constant(class_names), labels)
@@ -117,7 +117,7 @@ def write_saved_model(
     Args:
         directory: to be made.
         ensemble: the networks.
-        signatures: the modalities of each, by its name.
+        signatures: the networks of each, by its name.
         config: of the run.
         class_names: by label.
     """
@@ -127,16 +127,14 @@ def write_saved_model(
     clip = tf.TensorSpec((None, config.clip_frames, None, None, 3), tf.uint8)
     # each is traced once and called by every signature that needs it
     networks = {
-        modality: tf.function(partial(clip_logits, network, config), input_signature=[clip])
-        for modality, network in ensemble.networks.items()
+        name: tf.function(partial(clip_logits, network, config), input_signature=[clip])
+        for name, network in ensemble.networks.items()
     }
-
-    def serve(clips):
-        return predict(networks, clips, config, class_names)
-
-    for name, modalities in signatures.items():
+    for name, subset in signatures.items():
+        served = [(ensemble.sees[network], networks[network]) for network in subset]
         # of any rank, so that the graph's own message says what is wrong
-        specification = {modality: tf.TensorSpec(None, tf.uint8, name=modality) for modality in modalities}
+        specification = {modality: tf.TensorSpec(None, tf.uint8, name=modality) for modality, _ in served}
+        serve = partial(predict, served, config=config, class_names=class_names)
         archive.add_endpoint(name, tf.function(serve), [specification])
     with contextlib.redirect_stdout(io.StringIO()):  # Keras lists every captured variable
         archive.write_out(str(directory))

@@ -21,7 +21,7 @@ from dmcl_tf.runs.folder import RunFolder
 from dmcl_tf.runs.sources import find_sources, load_sources
 
 GOLDEN = np.load(Path(__file__).parent / "golden" / "network_width8.npz")
-FEW = {"train": 4, "validation": 0, "test": 2}
+FEW = {"train": 4, "validation": 1, "test": 2}
 
 
 def write_few(directory, classes):
@@ -52,7 +52,7 @@ def equal(first, second, names=None):
 
 def started(records, source, *entries, **settings):
     """Networks that start as the entries say, and the sentences about them."""
-    entries = tuple(entry.replace("RUN", str(source.directory)) for entry in entries)
+    entries = tuple(entry.replace("RUN", str(source.directory)) for entry in entries) if source else entries
     config = make_config(initial_weights=entries, **settings)
     run = describe_run(records, config)
     keras.utils.set_random_seed(3)
@@ -107,6 +107,7 @@ def test_the_head_is_new_where_the_classes_are_others(source, tmp_path):
 
 
 def test_a_checkpoint_of_the_authors_code(records, tmp_path):
+    settings = {"variant": "authors", "width": 8}
     variables = {name.partition("/")[2]: GOLDEN[name] for name in GOLDEN.files if name.startswith("variable/")}
     graph = tf.Graph()
     with graph.as_default(), tf.compat.v1.Session() as session:
@@ -118,21 +119,16 @@ def test_a_checkpoint_of_the_authors_code(records, tmp_path):
         tf.compat.v1.get_variable("global_step", initializer=tf.constant(7))
         session.run(tf.compat.v1.global_variables_initializer())
         prefix = tf.compat.v1.train.Saver().save(session, str(tmp_path / "model.ckpt"), 7)
-    settings = {"variant": "authors", "width": 8, "modalities": ("rgb", "depth"), "initial_weights": (prefix,)}
-    run = describe_run(records, make_config(**settings))
-    networks = make_networks(run.config, len(run.class_names))
-    sentences = load_sources(networks, run)
-    first = [network.get_layer("convolution_0").get_weights()[0] for network in networks.values()]
     kernel = next(array for name, array in variables.items() if name.endswith("/conv3d/kernel"))
-    np.testing.assert_array_equal(first, [kernel, 2.0 * kernel])
-    assert [sentence.split("; ")[1] for sentence in sentences] == ["its head is new, for 3 classes"] * 2
+    networks, (sentence,) = started(records, None, prefix, **settings, modalities=("depth",), select_by="depth")
+    np.testing.assert_array_equal(networks["depth"].get_layer("convolution_0").get_weights()[0], 2.0 * kernel)
+    assert sentence.endswith("; its head is new, for 3 classes")
     ten = r2plus1d.authors(10, width=8, name="rgb")
-    rgb = make_config(**{**settings, "modalities": ("rgb",), "select_by": "rgb"})
-    (source,) = find_sources(rgb).values()
-    assert source.load(ten, run)
+    config = make_config(**settings, modalities=("rgb",), select_by="rgb", initial_weights=(prefix,))
+    assert find_sources(config)["rgb"].load(ten, describe_run(records, config))
     np.testing.assert_allclose(ten(GOLDEN["input"])["logits"], GOLDEN["inference/logits"], rtol=1e-3, atol=1e-3)
-    with pytest.raises(InputError, match=r"model\.ckpt-7: flow: no network of flow, only resnet_depth, resnet_rgb"):
-        started(records, None, prefix, variant="authors", width=8, modalities=("flow",), select_by="flow")
+    with pytest.raises(InputError, match=r"model\.ckpt-7: rgb: no network of flow, only resnet_depth, resnet_rgb"):
+        find_sources(make_config(**settings, initial_weights=(f"rgb={prefix}:flow",)))["rgb"].load(ten, None)
 
 
 @pytest.mark.parametrize(
@@ -240,7 +236,7 @@ def test_networks_of_different_kinds_and_widths_train_together(records, tmp_path
 def test_check_finds_what_does_not_fit_before_there_is_a_folder(tmp_path):
     there = write_noisy_records(tmp_path / "records")
     folder = make_run(tmp_path / "run", there, make_config(epochs=8))
-    config = make_config(initial_weights=(str(folder.directory),), networks=("depth:authors/2",))
+    config = make_config(initial_weights=(str(folder.directory),), batch_size=4)
     run, splits = describe_run(there, config), split(there)
     with pytest.raises(InputError, match=r"do not belong together|has trained"):
         loop.check(run, there, splits, tf.distribute.get_strategy())

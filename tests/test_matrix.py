@@ -70,7 +70,7 @@ def test_shares_of_the_training_videos():
 def test_the_teacher_is_the_independent_run_of_the_same_seed_and_goes_first(methods):
     teacher, student, *_ = make(f"--methods={methods}", "--seeds=4", "--teacher_modalities=depth,flow")
     assert (teacher.label, student.label) == ("independent seed 4", "generalized_distillation seed 4")
-    assert student.teacher == teacher
+    assert student.sources == (teacher,)
     assert student.config.teacher_run == str(teacher.folder.directory)
     assert (student.config.teacher_modalities, student.config.modalities) == (("depth", "flow"), ("rgb",))
     assert student.config.distillation_weight == 0.5  # the method's own

@@ -120,7 +120,7 @@ def test_shapes_and_types_of_a_variant(variant):
     network = NETWORKS[variant](7, width=4, batch_norm_momentum=0.9, name="rgb")
     assert network.name == "rgb"
     assert sum(layer.name.startswith("convolution_") for layer in network.layers) == convolutions
-    normalizations = [layer for layer in network.layers if layer.name.startswith("normalization_")]
+    normalizations = [layer for layer in network.layers if isinstance(layer, keras.layers.BatchNormalization)]
     assert {layer.momentum for layer in normalizations} == {0.9}
     probe = keras.Model(network.input, [network.get_layer("features").input, *network.output.values()])
     last, features, logits = probe(tf.random.stateless_uniform((2, 8, 48, 48, 3), (1, 2), maxval=255.0))

@@ -43,12 +43,24 @@ class PredictSettings:
         exported: what it was made from.
         paths: of the video, by modality.
         clips: how many to average over.
+        networks: whose logits are averaged; empty: all that see what is given.
     """
 
     model: Path
     exported: Exported
     paths: Mapping[str, Path]
     clips: int = 10
+    networks: tuple[str, ...] = ()
+
+    @property
+    def subset(self) -> tuple[str, ...]:
+        """The networks that are asked, in the order of the run."""
+        config = self.exported.config
+        return tuple(
+            name
+            for name in config.modalities
+            if (name in self.networks if self.networks else config.sees(name) in self.paths)
+        )
 
 
 def find_model(folder: Path) -> tuple[Path, Exported]:
@@ -104,7 +116,7 @@ def predict_video(settings: PredictSettings) -> tuple[np.ndarray, int]:
         InputError: a file cannot be read.
     """
     config = settings.exported.config
-    modalities = tuple(modality for modality in config.modalities if modality in settings.paths)
+    modalities = tuple(dict.fromkeys(map(config.sees, settings.subset)))
     prepared = video_settings(settings.exported, modalities)
     sources, left_out = open_sources({modality: settings.paths[modality] for modality in modalities})
     for line in left_out:
@@ -116,7 +128,7 @@ def predict_video(settings: PredictSettings) -> tuple[np.ndarray, int]:
     import tensorflow as tf  # after all that can be wrong with the files
 
     subsets = {subset: name for name, subset in name_signatures(config.modalities).items()}
-    served = tf.saved_model.load(str(settings.model)).signatures[subsets[modalities]]
+    served = tf.saved_model.load(str(settings.model)).signatures[subsets[settings.subset]]
     logits = served(**{modality: tf.constant(clip) for modality, clip in clips.items()})["logits"].numpy()
     return softmax(logits.mean(axis=0)), moments
 
@@ -146,7 +158,7 @@ def flag_groups(arguments: Sequence[str]) -> tuple[Group, ...]:
         raise InputError(" ".join(str(error).split())) from None
     if not named["model"].value:
         raise InputError("--model is missing: expected an exported model, exported/<data set>/<method>/<run>")
-    modalities = find_model(Path(command_line.user_path(named["model"].value)))[1].config.modalities
+    modalities = find_model(Path(command_line.user_path(named["model"].value)))[1].config.inputs
     for argument in rest:
         name = argument.lstrip("-").partition("=")[0]
         if argument.startswith("-") and name not in (*modalities, "help", "h"):
@@ -163,6 +175,8 @@ def flag_groups(arguments: Sequence[str]) -> tuple[Group, ...]:
 def _own_flags(values: flags.FlagValues) -> None:
     text = "exported model, exported/<data set>/<method>/<run>"
     flags.DEFINE_string("model", None, text, flag_values=values)
+    text = "networks whose logits are averaged, such as rgb or rgb,hallucination; default: all that see what is given"
+    flags.DEFINE_list("networks", None, text, flag_values=values)
     flags.DEFINE_integer("clips", 10, "clips to average over", 1, flag_values=values)
 
 
@@ -173,11 +187,19 @@ def settings_from_flags(values: flags.FlagValues) -> PredictSettings:
         InputError: no video is given.
     """
     model, exported = find_model(Path(values["model"].value))
-    modalities = exported.config.modalities
+    modalities, networks = exported.config.inputs, tuple(values["networks"].value or ())
     paths = {m: Path(command_line.user_path(values[m].value)) for m in modalities if values[m].value}
     if not paths:
         raise InputError(f"no video: give one or more of {', '.join(f'--{modality}' for modality in modalities)}")
-    return PredictSettings(model, exported, paths, values["clips"].value)
+    for name in networks:
+        if name not in exported.config.modalities:
+            raise InputError(
+                f"--networks={','.join(networks)}: the model has no network {name}, only "
+                f"{', '.join(exported.config.modalities)}"
+            )
+        if exported.config.sees(name) not in paths:
+            raise InputError(f"--networks={','.join(networks)}: {name} needs --{exported.config.sees(name)}")
+    return PredictSettings(model, exported, paths, values["clips"].value, networks)
 
 
 def predict(settings: PredictSettings) -> None:

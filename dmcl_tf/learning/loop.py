@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import dataclasses
+import itertools
 
 import keras
 import pandas as pd
 import tensorflow as tf
 from tqdm import tqdm
 
-from dmcl_tf.config import Config, reported_accuracies
+from dmcl_tf.config import HALLUCINATION, METHODS, Config, reported_accuracies
 from dmcl_tf.data import pipeline
 from dmcl_tf.data.faults import explain
 from dmcl_tf.data.table import Records
@@ -38,6 +38,7 @@ def check(run: Run, records: Records, splits: Splits, strategy: tf.distribute.St
     config, teacher = run.config, Teacher.of(run.config)
     if teacher:
         teacher.check(run)
+    _check_shapes(config, teacher)
     records.check(_input_modalities(config, teacher), config.frame_size)
     pipeline.check_negation(records.description, config)
     pipeline.check_lengths(splits, config)
@@ -80,11 +81,11 @@ def fit(run: Run, records: Records, splits: Splits, folder: RunFolder, strategy:
         tf.config.experimental.enable_op_determinism()
     teacher = Teacher.of(config)
     with strategy.scope():
-        mean_logits = teacher.load(config.precision) if teacher else None
+        teaching = teacher.load(config) if teacher else None
         # after the teacher, so that a student begins with the weights that it has without one; not 0, under which
         # tf.data refuses seeds that are tensors
         keras.utils.set_random_seed(config.seed + 1)
-        ensemble = make_ensemble(config, len(splits.class_names), mean_logits)
+        ensemble = make_ensemble(config, len(splits.class_names), teaching)
         for sentence in load_sources(ensemble.networks, run) if first_epoch == 0 else ():
             print(sentence)
         optimizer = make_optimizer(config, steps, ensemble.trainable_variables)
@@ -92,11 +93,10 @@ def fit(run: Run, records: Records, splits: Splits, folder: RunFolder, strategy:
         ensemble.compile(optimizer=optimizer, jit_compile=False)
         checkpoints = Checkpoints(folder.directory, ensemble)
         checkpoints.restore("last")
-    inputs = dataclasses.replace(config, modalities=_input_modalities(config, teacher))
     recorder = EpochRecorder(config, folder, checkpoints, Evaluator(ensemble, records, splits, config), splits)
     try:
         ensemble.fit(
-            pipeline.training_dataset(records, splits, inputs, first_epoch),
+            pipeline.training_dataset(records, splits, config, first_epoch, _input_modalities(config, teacher)),
             initial_epoch=first_epoch,
             epochs=config.epochs,
             steps_per_epoch=steps,
@@ -115,8 +115,29 @@ def fit(run: Run, records: Records, splits: Splits, folder: RunFolder, strategy:
 
 
 def _input_modalities(config: Config, teacher: Teacher | None) -> tuple[str, ...]:
-    """The run's modalities, then those that only its teacher sees."""
-    return tuple(dict.fromkeys((*config.modalities, *(teacher.modalities if teacher else ()))))
+    """The modalities that the run's networks see, then those that only its teacher sees."""
+    return tuple(dict.fromkeys((*config.inputs, *(teacher.inputs if teacher else ()))))
+
+
+def _check_shapes(config: Config, teacher: Teacher | None) -> None:
+    """Checks that those whose features or activations are compared are networks of one kind and width.
+
+    Raises:
+        InputError: naming two that are not.
+    """
+    method = METHODS[config.method]
+    if not method.compares:
+        return
+    students = (HALLUCINATION,) if HALLUCINATION in config.modalities else config.modalities
+    there = teacher.run.config if teacher else config
+    for taught, teaching in itertools.product(students, teacher.modalities if teacher else config.modalities[1:2]):
+        ours, theirs = config.network(taught), there.network(teaching)
+        if ours != theirs:
+            where = teacher.folder.directory if teacher else "this run"
+            raise InputError(
+                f"--method={config.method} compares {method.compares}: {taught} is {ours[0]}/{ours[1]}, but {teaching} "
+                f"of {where} is {theirs[0]}/{theirs[1]}; choose the same network and width, --networks"
+            )
 
 
 class EpochRecorder(keras.callbacks.Callback):

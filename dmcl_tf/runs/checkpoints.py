@@ -32,6 +32,7 @@ class Checkpoints:
         self._networks = tuple(networks)
         optimizer = getattr(ensemble, "optimizer", None)
         last = {**networks, "optimizer": optimizer} if optimizer else networks
+        last |= {"learned": ensemble.learned} if optimizer and ensemble.learned else {}
         self._checkpoints = {"last": tf.train.Checkpoint(**last), "best": tf.train.Checkpoint(**networks)}
 
     def save_last(self, epoch: int) -> None:

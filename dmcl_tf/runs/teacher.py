@@ -1,4 +1,4 @@
-"""The finished run whose frozen networks teach those of another run (generalized distillation)."""
+"""The finished run whose frozen networks teach those of another run in distillation."""
 
 from __future__ import annotations
 
@@ -8,9 +8,12 @@ from pathlib import Path
 
 import tensorflow as tf
 
-from dmcl_tf.config import Config
+from dmcl_tf.config import METHODS, Config
 from dmcl_tf.datasets.base import describe
 from dmcl_tf.errors import InputError
+from dmcl_tf.methods import Outputs
+from dmcl_tf.networks.ensemble import stack
+from dmcl_tf.networks.parts import with_middle
 from dmcl_tf.runs.checkpoints import restore_ensemble
 from dmcl_tf.runs.folder import Run, RunFolder, Weights
 from dmcl_tf.runs.progress import done_epochs, identify_checkpoint
@@ -84,22 +87,29 @@ class Teacher:
         """
         return identify_checkpoint(self.folder, CHECKPOINT)
 
-    def load(self, precision: str) -> Callable[[Mapping[str, tf.Tensor]], tf.Tensor]:
-        """The teaching networks, in inference mode, as a function from clips by modality to their mean logits (B, C).
+    @property
+    def inputs(self) -> tuple[str, ...]:
+        """The modalities that the teaching networks see."""
+        return tuple(dict.fromkeys(map(self.run.config.sees, self.modalities)))
+
+    def load(self, student: Config) -> Callable[[Mapping[str, tf.Tensor]], Outputs]:
+        """The teaching networks, in inference mode, as a function from clips by modality to what they say.
 
         Args:
-            precision: of the arithmetic.
+            student: the configuration that asks for the arithmetic, and perhaps for activations at a middle layer.
 
         Raises:
             InputError: the checkpoint is damaged.
         """
-        ensemble, _ = restore_ensemble(self.folder, CHECKPOINT, precision)
+        ensemble, _ = restore_ensemble(self.folder, CHECKPOINT, student.precision)
+        networks = {modality: ensemble.networks[modality] for modality in self.modalities}
+        if METHODS[student.method].compares == "middle":
+            networks = {name: with_middle(network, student.middle_layer) for name, network in networks.items()}
 
-        def mean_logits(clips):
-            logits = ensemble({modality: clips[modality] for modality in self.modalities}, training=False)
-            return tf.add_n(list(logits.values())) / len(logits)
+        def outputs(clips):
+            return stack([network(clips[ensemble.sees[name]], training=False) for name, network in networks.items()])
 
-        return mean_logits
+        return outputs
 
 
 def check_finished(where: str, folder: RunFolder, run: Run) -> None:
