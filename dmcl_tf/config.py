@@ -107,6 +107,9 @@ def _setting(default, text: str, choices: Collection[str] | None = None):
 VARIANTS: dict[str, str] = {
     "authors": "R(2+1)D-18 as in the authors' code",
     "r2plus1d_18": "R(2+1)D-18 as published",
+    "movinet_a0": "MoViNet-A0, for cameras and telephones",
+    "movinet_a0_causal": "the same for streams: no frame is seen by what comes before it",
+    "mobilenet_v2": "MobileNetV2 of single frames, averaged over time",
     "testing": "two convolutions, for tests",
 }
 
@@ -140,7 +143,7 @@ class Config:
     )
     # network
     variant: str = _setting("authors", "network of each modality", VARIANTS)
-    width: int = _setting(64, "channels of the network's first stage")
+    width: int = _setting(64, "channels of the network's first stage; of 64, for networks whose published size is 64")
     networks: tuple[str, ...] = _setting(
         (), "networks and widths of single modalities, rgb:authors/8,depth:r2plus1d_18/16; others: --variant, --width"
     )
