@@ -107,7 +107,7 @@ def test_a_backbone_starts_from_a_file_of_weights(tmp_path):
     expected = tf.reduce_mean(tf.reshape(images, (2, -1, images.shape[-1])), axis=1)
     np.testing.assert_allclose(networks["rgb"](clips)["features"], expected, rtol=1e-4, atol=1e-5)
     other = make_config(**settings)
-    with pytest.raises(InputError, match="rgb: its network has no backbone of keras.applications"):
+    with pytest.raises(InputError, match="rgb: its network has no backbone of keras"):
         loop.check(describe_run(records, other), records, split(records), tf.distribute.get_strategy())
     wider = make_config(**settings, networks=("rgb:mobilenet_v2/8",))
     with pytest.raises(InputError, match=r"--initial_weights=.*weights\.h5: rgb: .*expected weights of mobilenetv2"):
