@@ -164,6 +164,7 @@ def _describe(settings: TrainSettings, records: Records, splits: Splits) -> Run:
     from dmcl_tf.runs.teacher import Teacher
 
     directory, teacher = os.path.relpath(settings.records), Teacher.of(settings.config)
+    sources = find_sources(settings.config)
     return Run(
         dataset=settings.dataset,
         records=os.path.abspath(settings.records) if directory.startswith("..") else directory,
@@ -176,7 +177,8 @@ def _describe(settings: TrainSettings, records: Records, splits: Splits) -> Run:
         depth=records.description.depth,
         flow=records.description.flow,
         teacher=teacher.identity() if teacher else None,
-        sources={modality: source.describe() for modality, source in find_sources(settings.config).items()} or None,
+        sources={modality: source.describe() for modality, source in sources.items()} or None,
+        learned_from=tuple(dict.fromkeys(modality for source in sources.values() for modality in source.saw())),
     )
 
 

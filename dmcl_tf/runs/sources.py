@@ -32,6 +32,9 @@ class Source(Protocol):
     def describe(self) -> str:
         """What tells its weights from any others."""
 
+    def saw(self) -> tuple[str, ...]:
+        """The modalities that are known to have had a part in its weights."""
+
     def load(self, network: keras.Model, run: Run) -> bool:
         """Loads a network of a run; returns whether its head was loaded as well. Raises `InputError`."""
 
@@ -66,6 +69,10 @@ class RunSource:
         weights = identify_checkpoint(self.folder, CHECKPOINT)
         return f"{self.folder.directory}:{self.modality}, epoch {weights.epoch + 1}, checksum {weights.checksum}"
 
+    def saw(self) -> tuple[str, ...]:
+        """Those of the run."""
+        return self.folder.load().saw
+
     def load(self, network: keras.Model, run: Run) -> bool:
         """Its classes are the run's, or the head stays new."""
         policy = keras.mixed_precision.global_policy()
@@ -90,6 +97,10 @@ class TF1Source:
     def describe(self) -> str:
         """The checkpoint and the checksum of its index, which holds those of all variables."""
         return f"{self.start.path}:{self.modality}, checksum {_checksum(Path(f'{self.start.path}.index'))}"
+
+    def saw(self) -> tuple[str, ...]:
+        """That of the network."""
+        return (self.modality,)
 
     def load(self, network: keras.Model, run: Run) -> bool:
         """The head stays new where its shape is another."""
@@ -119,6 +130,10 @@ class BackboneSource:
     def describe(self) -> str:
         """The file and its checksum."""
         return f"{self.start.path}, checksum {_checksum(Path(self.start.path))}"
+
+    def saw(self) -> tuple[str, ...]:
+        """None of a run."""
+        return ()
 
     def load(self, network: keras.Model, run: Run) -> bool:
         """The head is always new."""
