@@ -127,7 +127,7 @@ def test_a_checkpoint_of_the_authors_code(records, tmp_path):
     config = make_config(**settings, modalities=("rgb",), select_by="rgb", initial_weights=(prefix,))
     assert find_sources(config)["rgb"].load(ten, describe_run(records, config))
     np.testing.assert_allclose(ten(GOLDEN["input"])["logits"], GOLDEN["inference/logits"], rtol=1e-3, atol=1e-3)
-    with pytest.raises(InputError, match=r"model\.ckpt-7: rgb: no network of flow, only resnet_depth, resnet_rgb"):
+    with pytest.raises(InputError, match=r"model\.ckpt-7:flow: rgb: no network of flow, only resnet_depth, resnet_rgb"):
         find_sources(make_config(**settings, initial_weights=(f"rgb={prefix}:flow",)))["rgb"].load(ten, None)
 
 
@@ -175,7 +175,7 @@ def test_sources_that_are_unfinished_of_another_split_or_of_other_shapes(records
         ({"networks": ("rgb:authors/0",)}, r"--networks=rgb:authors/0: a width of 0 is none"),
         ({"networks": ("sound:authors/8",)}, r"--networks=sound:authors/8: the run has no sound, only rgb, depth"),
         ({"networks": ("authors/8",)}, r"--networks=authors/8: expected modality:network/width, such as rgb:"),
-        ({"freeze": ("head",)}, r"--freeze=head: expected stem, stage1, stage2, … or all"),
+        ({"freeze": ("tail",)}, r"--freeze=tail: expected stem, stage1, …, middle, head or all"),
         ({"freeze": ("sound:stem",)}, r"--freeze=sound:stem: the run has no sound"),
         ({"initial_weights": ("sound=RUN",)}, r"--initial_weights=sound=RUN: the run has no sound"),
     ],
@@ -187,7 +187,7 @@ def test_settings_that_name_what_is_not_there(settings, message):
 
 def test_a_part_that_the_network_does_not_have():
     with pytest.raises(
-        InputError, match="--freeze=stage3: the network of rgb has no such part, only stem, stage1, all"
+        InputError, match="--freeze=stage3: the network of rgb has no such part, only stem, stage1, middle"
     ):
         make_networks(make_config(freeze=("rgb:stage3",)), 3)
 
@@ -222,15 +222,16 @@ def test_the_parts_of_a_network_hold_all_but_its_head(variant):
 
 
 def test_networks_of_different_kinds_and_widths_train_together(records, tmp_path):
-    """Each learns as it does in `make_networks`; the widths are those asked for, and evaluation restores them."""
-    networks = "rgb:authors/2,depth:r2plus1d_18/4"
-    folder = run_training(records, tmp_path, networks=networks, modalities="rgb,depth,flow", epochs=1)
+    """The widths are those asked for, and evaluation restores them."""
+    folder = run_training(records, tmp_path, networks="rgb:testing/128", modalities="rgb,depth", epochs=1)
     ensemble, _ = restore_ensemble(folder, "best")
     sizes = {m: network.get_layer("logits").kernel.shape[0] for m, network in ensemble.networks.items()}
-    assert sizes == {"rgb": 16, "depth": 32, "flow": 8}  # flow: --variant=testing
-    assert folder.load().config.network("depth") == ("r2plus1d_18", 4)
+    assert sizes == {"rgb": 16, "depth": 8}
     history = folder.read_history()
-    assert np.isfinite(history[["rgb_loss", "depth_loss", "flow_loss"]].to_numpy()).all()
+    assert np.isfinite(history[["rgb_loss", "depth_loss"]].to_numpy()).all()
+    config = make_config(networks=("rgb:authors/2", "depth:r2plus1d_18/4"))
+    sizes = {m: network.get_layer("logits").kernel.shape[0] for m, network in make_networks(config, 3).items()}
+    assert sizes == {"rgb": 16, "depth": 32, "flow": 8}  # flow: --variant=testing
 
 
 def test_check_finds_what_does_not_fit_before_there_is_a_folder(tmp_path):
