@@ -78,6 +78,34 @@ def test_the_teacher_is_the_independent_run_of_the_same_seed_and_goes_first(meth
     assert student.folder.directory.name == expected
 
 
+def test_comparators_start_from_the_baseline_of_their_seed():
+    runs = make("--methods=hallucination,modality_distillation,admd,mars", "--seeds=4", "--train_fractions=1")
+    assert [run.label for run in runs] == [
+        "independent seed 4",
+        "independent depth from rgb seed 4",
+        "hallucination seed 4",
+        "modality_distillation_teacher seed 4",
+        "modality_distillation_student seed 4",
+        "modality_distillation seed 4",
+        "admd seed 4",
+        "mars seed 4",
+    ]
+    by_label = {run.label.removesuffix(" seed 4"): run for run in runs}
+    baseline, student = by_label["independent"], by_label["modality_distillation_student"]
+    assert baseline.config.modalities == ("rgb", "depth", "flow")
+    folder = baseline.folder.directory
+    assert by_label["independent depth from rgb"].config.initial_weights == (f"depth={folder}:rgb",)
+    assert by_label["admd"].config.initial_weights == (f"rgb={folder}:rgb", f"hallucination={folder}:depth")
+    assert by_label["mars"].config.teacher_modalities == ("flow",)
+    assert by_label["modality_distillation"].sources == (
+        baseline,
+        by_label["modality_distillation_teacher"],
+        student,
+    )
+    assert student.config.teacher_run == str(by_label["modality_distillation_teacher"].folder.directory)
+    assert len({run.folder.directory for run in runs}) == len(runs)
+
+
 def test_the_teacher_has_the_recipe_of_the_student():
     teacher, student = make("--methods=generalized_distillation:paper", "--seeds=0", "--train_fractions=1")
     assert (teacher.label, teacher.config.recipe, student.config.recipe) == (
