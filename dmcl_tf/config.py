@@ -23,6 +23,7 @@ class Method:
         needs_teacher: whether networks of a finished run teach.
         compares: "features" or activations at the "middle" layer that must be of one shape in students and teachers.
         defaults: settings without which it is not itself.
+        connects: whether its second network may multiply into the first.
         weightings: published sets of its weights, by a name of `Config.weighting`.
     """
 
@@ -31,6 +32,7 @@ class Method:
     needs_teacher: bool = False
     compares: str = ""
     defaults: Mapping[str, object] = dataclasses.field(default_factory=dict)
+    connects: bool = False
     weightings: Mapping[str, Mapping[str, object]] = dataclasses.field(default_factory=dict)
 
 
@@ -65,9 +67,10 @@ METHODS: dict[str, Method] = {
     ),
     "modality_distillation": Method(
         "RGB and a network that sees RGB and was taught to be depth learn by their mean (Garcia et al. 2018; makes "
-        "what it needs)"
+        "what it needs)",
+        connects=True,
     ),
-    "modality_distillation_teacher": Method("a stage of it: RGB and depth learn by their mean"),
+    "modality_distillation_teacher": Method("a stage of it: RGB and depth learn by their mean", connects=True),
     "modality_distillation_student": Method(
         "a stage of it: a network that sees RGB is taught to be depth",
         (*_DISTILLATION, "middle_weight"),
@@ -185,6 +188,9 @@ class Config:
         "published weights of modality_distillation: of its code, or of the later code for ADMD",
         ("eccv2018", "admd_code"),
     )
+    connection: bool = _setting(
+        False, "multiply depth's activations into RGB's in modality_distillation, as its authors may"
+    )
     # optimisation
     optimizer: str = _setting("sgd", "optimiser", ("sgd", "adam", "sgdw", "lamb"))
     learning_rate: float = _setting(0.00128, "learning rate after warm-up")
@@ -250,6 +256,7 @@ class Config:
             meant = _meant(self.select_by, reported)
             raise InputError(f"--select_by={self.select_by}: expected one of {', '.join(reported)}{meant}")
         self._check_networks()
+        self._check_connection()
         self._check_teacher()
 
     def _check_networks(self):
@@ -275,6 +282,14 @@ class Config:
                 raise InputError(
                     f"--freeze={entry}: expected stem, stage1, …, middle, head or all, of one network rgb:stem"
                 )
+
+    def _check_connection(self):
+        if not self.connection:
+            return
+        if not METHODS[self.method].connects or len(self.modalities) != 2:
+            raise InputError(f"--connection: --method={self.method} has no two streams; modality_distillation has")
+        if self.recompute:
+            raise InputError("--connection: connected networks cannot be recomputed; leave out --recompute")
 
     def _check_is_network(self, where: str, modality: str):
         if modality not in self.modalities:

@@ -71,13 +71,13 @@ def prepare_clips(clips: tf.Tensor, config: Config) -> tf.Tensor:
     return network_input(tf.reshape(images, (shape[0], shape[1], crop, crop, 3)), config.value_range)
 
 
-def clip_logits(network: keras.Model, config: Config, clips: tf.Tensor) -> tf.Tensor:
+def clip_logits(network: Callable[[tf.Tensor], Mapping[str, tf.Tensor]], config: Config, clips: tf.Tensor) -> tf.Tensor:
     """What one network says of clips as a camera gives them: (N, T, H, W, 3) uint8 → logits (N, C)."""
     return network(prepare_clips(clips, config))["logits"]
 
 
 def predict(
-    networks: Sequence[tuple[str, Callable[[tf.Tensor], tf.Tensor]]],
+    networks: Mapping[str, Callable[[tf.Tensor], tf.Tensor]],
     clips: Mapping[str, tf.Tensor],
     config: Config,
     class_names: Sequence[str],
@@ -85,7 +85,7 @@ def predict(
     """What any subset of the networks says: the mean of their logits.
 
     Args:
-        networks: the modality that each sees, and a function as of `clip_logits`.
+        networks: by name, each a function as of `clip_logits`; those of other modalities are not asked.
         clips: modality → (N, T, H, W, 3) uint8.
         config: of the run.
         class_names: by label.
@@ -98,7 +98,8 @@ def predict(
         InvalidArgumentError: clips of another shape.
     """
     checked = check_clips(clips, config)
-    logits = tf.add_n([network(checked[modality]) for modality, network in networks]) / len(networks)
+    said = [network(checked[config.sees(name)]) for name, network in networks.items() if config.sees(name) in checked]
+    logits = tf.add_n(said) / len(said)
     probabilities = tf.nn.softmax(logits)
     scores, labels = tf.math.top_k(probabilities, min(_TOP, len(class_names)))
     classes = tf.gather(tf.constant(class_names), labels)
@@ -127,14 +128,15 @@ def write_saved_model(
     clip = tf.TensorSpec((None, config.clip_frames, None, None, 3), tf.uint8)
     # each is traced once and called by every signature that needs it
     networks = {
-        name: tf.function(partial(clip_logits, network, config), input_signature=[clip])
-        for name, network in ensemble.networks.items()
+        name: tf.function(partial(clip_logits, ensemble.served(name), config), input_signature=[clip])
+        for name in ensemble.networks
     }
     for name, subset in signatures.items():
-        served = [(ensemble.sees[network], networks[network]) for network in subset]
         # of any rank, so that the graph's own message says what is wrong
-        specification = {modality: tf.TensorSpec(None, tf.uint8, name=modality) for modality, _ in served}
-        serve = partial(predict, served, config=config, class_names=class_names)
+        seen = dict.fromkeys(map(config.sees, subset))
+        specification = {modality: tf.TensorSpec(None, tf.uint8, name=modality) for modality in seen}
+        asked = {network: networks[network] for network in subset}
+        serve = partial(predict, asked, config=config, class_names=class_names)
         archive.add_endpoint(name, tf.function(serve), [specification])
     with contextlib.redirect_stdout(io.StringIO()):  # Keras lists every captured variable
         archive.write_out(str(directory))

@@ -16,8 +16,7 @@ from dmcl_tf.data.table import Records
 from dmcl_tf.datasets.splits import Splits
 from dmcl_tf.errors import InputError
 from dmcl_tf.learning.optimizers import Schedule, make_optimizer
-from dmcl_tf.networks.ensemble import NOT_FINITE, make_ensemble, make_networks
-from dmcl_tf.networks.recompute import Recomputed
+from dmcl_tf.networks.ensemble import NOT_FINITE, make_ensemble
 from dmcl_tf.runs.checkpoints import Checkpoints
 from dmcl_tf.runs.folder import Run, RunFolder
 from dmcl_tf.runs.progress import best_score, done_epochs
@@ -51,11 +50,14 @@ def check(run: Run, records: Records, splits: Splits, strategy: tf.distribute.St
         )
     for source in find_sources(config).values():
         source.check(run)
-    if config.recompute or config.freeze or config.initial_weights:
-        networks = make_networks(config, len(run.class_names))
-        load_sources(networks, run)
-        for network in networks.values() if config.recompute else ():
-            Recomputed(network)
+    if (
+        METHODS[config.method].compares
+        or config.recompute
+        or config.freeze
+        or config.initial_weights
+        or config.connection
+    ):
+        load_sources(make_ensemble(config, len(run.class_names)).networks, run)
 
 
 def fit(run: Run, records: Records, splits: Splits, folder: RunFolder, strategy: tf.distribute.Strategy) -> None:

@@ -105,7 +105,7 @@ def modality_distillation_student(
     temporal convolutions, whose initialisation is broken in their code; weights do not start from ImageNet's;
     optimiser, schedule and augmentation are the recipe's, and the best epoch is kept. The sum is over as many elements
     as theirs: the mean of a sample's times the number in their batch. The connection of the streams by products, off by
-    default in their code, is not there.
+    default in their code, is `--connection`.
 
     Args:
         temperature: T > 0.

@@ -11,9 +11,11 @@ import tensorflow as tf
 
 from dmcl_tf.config import METHODS, Config
 from dmcl_tf.data.pipeline import training_input
+from dmcl_tf.errors import InputError
 from dmcl_tf.learning.optimizers import decays_itself, is_decayed
 from dmcl_tf.methods import LEARNED, LOSSES, Outputs, Step, cross_entropy, winner
 from dmcl_tf.networks import NETWORKS, parts
+from dmcl_tf.networks.connection import Connected
 from dmcl_tf.networks.recompute import Recomputed
 
 NOT_FINITE = "the loss is not finite"  # how the message of the error begins
@@ -37,11 +39,12 @@ class ModalityEnsemble(keras.Model):
         learned: weights of the method itself.
         middle: the part whose activations the method is given; None: it is not.
         prepare: function from a batch to its clips by modality, such as augmentation; None: they are there as `clips`.
+        connected: whether the second network multiplies into the first, see `Connected`.
         recompute: whether training computes the inside of residual blocks twice instead of keeping it.
         name: of the model.
 
     Raises:
-        InputError: a network has no residual blocks to recompute.
+        InputError: a network has no residual blocks to recompute, or two cannot be connected.
     """
 
     def __init__(
@@ -56,6 +59,7 @@ class ModalityEnsemble(keras.Model):
         learned: Learned | None = None,
         middle: str | None = None,
         prepare: Callable[[Mapping], Mapping[str, tf.Tensor]] | None = None,
+        connected: bool = False,
         recompute: bool = False,
         name: str = "modality_ensemble",
     ):
@@ -74,6 +78,7 @@ class ModalityEnsemble(keras.Model):
             if middle is None
             else {name: parts.with_middle(network, middle) for name, network in networks.items()}
         )
+        self._connected = Connected(*list(networks.values())[:2]) if connected else None
         self._recomputed = [Recomputed(network) for network in self._trained.values()] if recompute else []
         names = ["loss", *(f"{m}_{kind}" for kind in ("loss", "cross_entropy", "accuracy", "wins") for m in networks)]
         self.means = {name: keras.metrics.Mean(name=name) for name in names}
@@ -84,15 +89,38 @@ class ModalityEnsemble(keras.Model):
         seen = tuple(dict.fromkeys(self.sees.values()))
         if not inputs or set(inputs) - set(seen):
             raise ValueError(f"modalities {sorted(inputs)}: expected one or more of {', '.join(seen)}")
-        return {
-            name: network(inputs[self.sees[name]], training=training)["logits"]
-            for name, network in self.networks.items()
-            if self.sees[name] in inputs
-        }
+        return {name: outputs["logits"] for name, outputs in self._outputs(self.networks, inputs, training).items()}
+
+    def served(self, name: str) -> Callable[[tf.Tensor], Mapping[str, tf.Tensor]]:
+        """One network as a function from clips of its modality to its outputs, in inference mode.
+
+        Raises:
+            InputError: it needs clips of another modality as well.
+        """
+        if not self._connected or name != self.modalities[0]:
+            return self.networks[name]
+        giver, connected = self.modalities[1], self._connected
+        if self.sees[giver] != self.sees[name]:
+            raise InputError(
+                f"{name} is connected to {giver} and cannot be exported alone: export the method's last run"
+            )
+        return lambda clips: connected(clips, clips)[0]
+
+    def _outputs(self, networks, clips, training) -> dict[str, Mapping[str, tf.Tensor]]:
+        """What those of some networks that see one of the clips say of them."""
+        seeing = [name for name in self.modalities if self.sees[name] in clips]
+        found: dict[str, Mapping[str, tf.Tensor]] = {}
+        pair = self.modalities[:2]
+        if self._connected and set(pair) <= set(seeing):
+            found = dict(zip(pair, self._connected(*(clips[self.sees[name]] for name in pair), training=training)))
+        for name in seeing:
+            if name not in found:
+                found[name] = networks[name](clips[self.sees[name]], training=training)
+        return {name: found[name] for name in seeing}
 
     def forward(self, clips, training=False) -> Outputs:
         """Clips of all modalities, and perhaps more → what the networks say of them."""
-        return stack([network(clips[self.sees[name]], training=training) for name, network in self._trained.items()])
+        return stack(list(self._outputs(self._trained, clips, training).values()))
 
     def stacked_logits(self, clips, training=False) -> tf.Tensor:
         """Clips of all modalities, and perhaps more → logits (M, B, C)."""
@@ -240,5 +268,6 @@ def make_ensemble(
         learned=Learned(shapes(num_classes, features)) if shapes else None,
         middle=config.middle_layer if METHODS[config.method].compares == "middle" else None,
         prepare=partial(training_input, config=config),
+        connected=config.connection,
         recompute=config.recompute,
     )

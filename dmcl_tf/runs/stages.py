@@ -10,7 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from dmcl_tf.config import HALLUCINATION
+from dmcl_tf.config import HALLUCINATION, METHODS
 from dmcl_tf.errors import InputError
 
 Run = Callable[..., Path]
@@ -119,6 +119,8 @@ def stage_settings(
     settings = {**given, "method": method, "modalities": networks}
     if "networks" in given:
         settings["networks"] = tuple(entry for entry in given["networks"] if entry.partition(":")[0] in networks)
+    if not METHODS[method].connects:
+        settings.pop("connection", None)
     if not last:
         settings.pop("select_by", None)
         settings.pop("freeze", None)
