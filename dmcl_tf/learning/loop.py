@@ -50,14 +50,8 @@ def check(run: Run, records: Records, splits: Splits, strategy: tf.distribute.St
         )
     for source in find_sources(config).values():
         source.check(run)
-    if (
-        METHODS[config.method].compares
-        or config.recompute
-        or config.freeze
-        or config.initial_weights
-        or config.connection
-    ):
-        load_sources(make_ensemble(config, len(run.class_names)).networks, run)
+    # what cannot be built or loaded is found now
+    load_sources(make_ensemble(config, len(run.class_names)).networks, run)
 
 
 def fit(run: Run, records: Records, splits: Splits, folder: RunFolder, strategy: tf.distribute.Strategy) -> None:

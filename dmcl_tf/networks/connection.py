@@ -29,8 +29,8 @@ class Connected:
         cuts, given = block_inputs(receiver)[1::2], block_inputs(giver)[1::2]
         if not cuts or [cut.shape for cut in cuts] != [cut.shape for cut in given]:
             raise InputError(
-                f"--connection: the networks of {receiver.name} and {giver.name} must be of one kind and width, with two "
-                "residual blocks in each stage, such as authors"
+                f"--connection: the networks of {receiver.name} and {giver.name} must be of one kind and width, with "
+                "two residual blocks in each stage, such as authors"
             )
         before = {id(layer.output): layer.input for layer in receiver.layers if isinstance(layer, keras.layers.ReLU)}
         starts = [receiver.input, *cuts]
