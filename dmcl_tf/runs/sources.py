@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -9,7 +10,6 @@ from pathlib import Path
 from typing import Protocol
 
 import keras
-import numpy as np
 
 from dmcl_tf.config import Config, Start, parse_start
 from dmcl_tf.errors import InputError
@@ -78,9 +78,8 @@ class RunSource:
         policy = keras.mixed_precision.global_policy()
         ensemble, _ = restore_ensemble(self.folder, CHECKPOINT, "float32")
         keras.mixed_precision.set_global_policy(policy)
-        layers = {layer.name: layer.get_weights() for layer in ensemble.networks[self.modality].layers}
         with_head = self.folder.load().class_names == run.class_names
-        _copy(layers, network, with_head, f"{self.folder.directory}: {self.modality}")
+        _copy(ensemble.networks[self.modality], network, with_head, f"{self.folder.directory}: {self.modality}")
         return with_head
 
 
@@ -209,27 +208,23 @@ def load_sources(networks: Mapping[str, keras.Model], run: Run) -> list[str]:
     return sentences
 
 
-def _copy(layers: Mapping[str, list[np.ndarray]], network: keras.Model, with_head: bool, where: str) -> None:
-    """Copies weights layer by layer."""
-    for layer in network.layers:
-        if not layer.weights or (layer.name == HEAD and not with_head):
+def _copy(source: keras.Model, network: keras.Model, with_head: bool, where: str) -> None:
+    """Copies weights layer by layer, in the order of the graph; names of layers may count on from one to the other."""
+    theirs, ours = ([layer for layer in n.layers if layer.weights] for n in (source, network))
+    for there, here in itertools.zip_longest(theirs, ours):
+        if here is not None and here.name == HEAD and not with_head:
             continue
-        theirs, ours = layers.get(layer.name), [tuple(weight.shape) for weight in layer.weights]
-        shapes = None if theirs is None else [weight.shape for weight in theirs]
-        if shapes != ours:
-            there = f"shape {_text(shapes)}" if shapes else "no such layer"
+        shapes = [[tuple(weight.shape) for weight in layer.weights] if layer else [] for layer in (there, here)]
+        if shapes[0] != shapes[1]:
             raise InputError(
-                f"{where}: {there} in {layer.name}, where {network.name} has {_text(ours)}: choose the same network "
-                "and width, --networks"
+                f"{where}: {_text(shapes[0])} in {(there or here).name}, where {network.name} has {_text(shapes[1])}: "
+                "choose the same network and width, --networks"
             )
-        layer.set_weights(theirs)
-    more = [name for name, weights in layers.items() if weights and name not in {n.name for n in network.layers}]
-    if more:
-        raise InputError(f"{where}: {network.name} has no layer {more[0]}: choose the same network, --networks")
+        here.set_weights(there.get_weights())
 
 
 def _text(shapes) -> str:
-    return ", ".join("×".join(map(str, shape)) or "a number" for shape in shapes)
+    return f"shape {', '.join('×'.join(map(str, shape)) for shape in shapes)}" if shapes else "no weights"
 
 
 def _checksum(path: Path) -> str:
