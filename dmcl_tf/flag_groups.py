@@ -219,4 +219,4 @@ def integers(name: str, values: Sequence[str]) -> tuple[int, ...]:
 
 def methods_help() -> str:
     """A line for each method, for `--help`."""
-    return "\n".join(f"  {name:25} {method.help}" for name, method in METHODS.items())
+    return "\n".join(f"  {name:30} {method.help}" for name, method in METHODS.items())

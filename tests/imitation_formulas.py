@@ -83,10 +83,10 @@ def modality_distillation_student(
 def discriminate(features, weights):
     """Three layers of a matrix, normalisation over the batch, and a leaky ReLU."""
     x = features
-    for layer in range(3):
-        x = x @ weights[f"kernel_{layer}"]
+    for layer in ("first", "second", "last"):
+        x = x @ weights[f"{layer}_kernel"]
         x = (x - x.mean(axis=0)) / np.sqrt(x.var(axis=0) + 1e-5)
-        x = weights[f"gamma_{layer}"] * x + weights[f"beta_{layer}"]
+        x = weights[f"{layer}_gamma"] * x + weights[f"{layer}_beta"]
         x = np.where(x > 0, x, 0.2 * x)
     return x
 
@@ -107,8 +107,8 @@ def cosine(a, b):
 
 def graph_distillation(case, fixed, labels, teacher, learned, fixed_learned):
     def node(z, h):
-        logits = z @ learned["kernel_logits"] + learned["bias_logits"]
-        return np.concatenate([logits, h @ learned["kernel_features"] + learned["bias_features"]])
+        logits = z @ learned["logits_kernel"] + learned["logits_bias"]
+        return np.concatenate([logits, h @ learned["features_kernel"] + learned["features_bias"]])
 
     teachers, batch = len(teacher.z), len(labels)
     prior = 1.0 / teachers
@@ -118,7 +118,7 @@ def graph_distillation(case, fixed, labels, teacher, learned, fixed_learned):
         scores = np.zeros(teachers)
         for j in range(teachers):
             both = np.concatenate([own, node(teacher.z[j, b], teacher.features[j][b])])
-            scores[j] = (both @ learned["kernel_edges"]).item() / 8.0
+            scores[j] = (both @ learned["edges_kernel"]).item() / 8.0
         edges[:, b] = np.exp(log_softmax(scores))
         for j in range(teachers):
             logits = 10.0 * (1.0 - cosine(case.z[0, b], teacher.z[j, b]))

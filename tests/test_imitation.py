@@ -146,7 +146,7 @@ def test_both_published_weightings_of_modality_distillation():
 
 
 def test_weights_of_a_method_are_initialised_by_their_names():
-    learned = Learned({"kernel_0": (50, 40), "gamma_0": (3,), "beta_0": (3,)}).tensors()
-    assert 0.1 < np.std(learned["kernel_0"]) < 0.2  # Glorot: sqrt(2 / 90)
-    np.testing.assert_array_equal(learned["gamma_0"], 1.0)
-    np.testing.assert_array_equal(learned["beta_0"], 0.0)
+    learned = Learned({"a_kernel": (50, 40), "a_gamma": (3,), "a_beta": (3,)}).tensors()
+    assert 0.1 < np.std(learned["a_kernel"]) < 0.2  # Glorot: sqrt(2 / 90)
+    np.testing.assert_array_equal(learned["a_gamma"], 1.0)
+    np.testing.assert_array_equal(learned["a_beta"], 0.0)

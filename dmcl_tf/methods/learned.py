@@ -11,7 +11,7 @@ import tensorflow as tf
 
 from dmcl_tf.methods.common import Outputs, Step, cross_entropy
 
-_HIDDEN = (256, 128)  # of the discriminator
+_HIDDEN, _LAYERS = (256, 128), ("first", "second", "last")  # of the discriminator
 _SLOPE, _EPSILON = 0.2, 1e-5  # of its leaky ReLU, and of its normalisation
 
 
@@ -19,18 +19,18 @@ def discriminator_shapes(classes: int, features: int) -> dict[str, tuple[int, ..
     """The weights of ADMD's discriminator."""
     widths = (features, *_HIDDEN, classes + 1)
     shapes: dict[str, tuple[int, ...]] = {}
-    for layer, (before, after) in enumerate(zip(widths, widths[1:])):
-        shapes |= {f"kernel_{layer}": (before, after), f"gamma_{layer}": (after,), f"beta_{layer}": (after,)}
+    for layer, before, after in zip(_LAYERS, widths, widths[1:]):
+        shapes |= {f"{layer}_kernel": (before, after), f"{layer}_gamma": (after,), f"{layer}_beta": (after,)}
     return shapes
 
 
 def discriminate(features: tf.Tensor, weights: Mapping[str, tf.Tensor]) -> tf.Tensor:
     """What the discriminator says of features: (B, F) → logits (B, C + 1), of class 0 for imitated ones."""
     x = features
-    for layer in range(len(_HIDDEN) + 1):
-        x = x @ weights[f"kernel_{layer}"]
+    for layer in _LAYERS:
+        x = x @ weights[f"{layer}_kernel"]
         mean, variance = tf.nn.moments(x, axes=[0])
-        beta, gamma = weights[f"beta_{layer}"], weights[f"gamma_{layer}"]
+        beta, gamma = weights[f"{layer}_beta"], weights[f"{layer}_gamma"]
         x = tf.nn.leaky_relu(tf.nn.batch_normalization(x, mean, variance, beta, gamma, _EPSILON), _SLOPE)
     return x
 
@@ -72,11 +72,11 @@ _LOGITS, _FEATURES, _PRIOR = 10.0, 1.0, 10.0  # weights of the three terms
 def edge_shapes(classes: int, features: int) -> dict[str, tuple[int, ...]]:
     """The weights by which graph distillation weighs its edges."""
     return {
-        "kernel_logits": (classes, _SIZE),
-        "bias_logits": (_SIZE,),
-        "kernel_features": (features, _SIZE),
-        "bias_features": (_SIZE,),
-        "kernel_edges": (4 * _SIZE, 1),
+        "logits_kernel": (classes, _SIZE),
+        "logits_bias": (_SIZE,),
+        "features_kernel": (features, _SIZE),
+        "features_bias": (_SIZE,),
+        "edges_kernel": (4 * _SIZE, 1),
     }
 
 
@@ -101,7 +101,7 @@ def graph_distillation(outputs: Outputs, labels: tf.Tensor, step: Step) -> tf.Te
     teachers = len(teacher.features)
     others = [(tf.stop_gradient(teacher.logits[j]), tf.stop_gradient(teacher.features[j])) for j in range(teachers)]
     own = _node(z, h, step.learned)
-    scores = [tf.concat([own, _node(*other, step.learned)], axis=1) @ step.learned["kernel_edges"] for other in others]
+    scores = [tf.concat([own, _node(*other, step.learned)], axis=1) @ step.learned["edges_kernel"] for other in others]
     edges = tf.nn.softmax(_SHARPNESS * tf.concat(scores, axis=1))  # (B, K)
     prior = 1.0 / teachers
     distances = [
@@ -114,8 +114,8 @@ def graph_distillation(outputs: Outputs, labels: tf.Tensor, step: Step) -> tf.Te
 
 def _node(z, h, weights):
     """u of a network: (B, C) and (B, F) → (B, 2 · size)."""
-    logits = z @ weights["kernel_logits"] + weights["bias_logits"]
-    return tf.concat([logits, h @ weights["kernel_features"] + weights["bias_features"]], axis=1)
+    logits = z @ weights["logits_kernel"] + weights["logits_bias"]
+    return tf.concat([logits, h @ weights["features_kernel"] + weights["features_bias"]], axis=1)
 
 
 def _cosine_distance(first, second):

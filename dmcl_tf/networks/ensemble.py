@@ -209,21 +209,21 @@ class Learned(keras.layers.Layer):
     """Weights that belong to a method.
 
     Args:
-        shapes: by name; a name begins with `kernel`, `bias`, `gamma` or `beta`, which says how it is initialised.
+        shapes: by name; a name ends in `kernel`, `bias`, `gamma` or `beta`, by which it is initialised and decays.
     """
 
     def __init__(self, shapes: Mapping[str, tuple[int, ...]]):
         super().__init__(name="learned")
         initializers = {"kernel": "glorot_uniform", "gamma": "ones"}
-        self._weights_by_name = {
-            name: self.add_weight(name=name, shape=shape, initializer=initializers.get(name.split("_")[0], "zeros"))
-            for name, shape in shapes.items()
-        }
+        self._names = tuple(shapes)
+        for name, shape in shapes.items():
+            initializer = initializers.get(name.rpartition("_")[2], "zeros")
+            setattr(self, name, self.add_weight(name=name, shape=shape, initializer=initializer))
         self.built = True
 
     def tensors(self) -> dict[str, tf.Tensor]:
         """The weights by name."""
-        return {name: tf.convert_to_tensor(weight) for name, weight in self._weights_by_name.items()}
+        return {name: tf.convert_to_tensor(getattr(self, name)) for name in self._names}
 
 
 def make_networks(config: Config, num_classes: int) -> dict[str, keras.Model]:
