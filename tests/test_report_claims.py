@@ -236,9 +236,9 @@ def test_comparators_stand_beside_the_papers_numbers_for_rgb_alone_and_rgb_plus(
     write(tmp_path, "dmcl", 0, right(36, 30, 30), networks=("rgb:authors/8",))
     write(tmp_path, "dmcl", 0, right(39, 30, 30))
     four = by_title(load_runs(tmp_path))["Table 4"].set_index(["Method", "Testing modalities"])
-    alone, both = (four.loc[("ADMD, rgb+hallucination, authors' recipe", tested)] for tested in ("RGB", "RGB+"))
+    alone, both = (four.loc[("ADMD, depth → RGB+hallucination, authors' recipe", tested)] for tested in ("RGB", "RGB+"))
     assert alone.tolist() == ["RGB, Depth", "–", "77.50 ± 3.54", "0, 1"]
-    assert both.tolist() == ["RGB, Depth", "91.64", "77.50 ± 3.54", "0, 1"]
+    assert both.tolist() == ["RGB, Depth", "91.64", "50.00 ± 0.00", "0, 1"]  # the second network is surer
     assert four.loc[("Hoffman et al.", "RGB+"), "Ours"] == "–"
     assert ("ADMD", "RGB+") not in four.index  # the row is ours, with the paper's number
     assert four.loc[("DMCL, authors' recipe, networks rgb:authors/8", "RGB"), "Ours"] == "60.00"
