@@ -17,11 +17,12 @@ from data_prep.running.processes import default_workers
 from data_prep.video.depth import MODES, DepthSettings
 from data_prep.video.opening import Limits
 from data_prep.video.record import FLOW, VideoSettings
-from dmcl_tf.config import HALLUCINATION, SCALES, Config, check_frame_size
+from dmcl_tf.config import SCALES, Config, check_frame_size
 from dmcl_tf.datasets import DATASETS, find_dataset
 from dmcl_tf.datasets.base import Dataset, in_words
 from dmcl_tf.errors import InputError
 from dmcl_tf.flag_groups import define_settings_of, given_settings
+from dmcl_tf.registry import HALLUCINATION
 
 
 def raw_flags(values: flags.FlagValues) -> None:

@@ -13,10 +13,11 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
 from absl import flags
 
-from dmcl_tf.config import METHODS, Config, parse_start, resolve
+from dmcl_tf.config import Config, parse_start, resolve
 from dmcl_tf.datasets import DATASETS
 from dmcl_tf.datasets.base import Dataset, Setting
 from dmcl_tf.errors import InputError
+from dmcl_tf.registry import METHODS
 
 Group = Callable[[flags.FlagValues], None]
 
@@ -156,15 +157,6 @@ def protocol_from_flags(dataset: Dataset, values: flags.FlagValues) -> dict[str,
         if values[setting].value is not None and dataset.name not in names:
             raise InputError(f"--{setting}: {dataset.name} has no such setting, only {', '.join(names)}")
     return dataset.protocol(given_settings(dataset.all_settings, values))
-
-
-def config_from_flags(values: flags.FlagValues, defaults: Mapping[str, object] | None = None) -> Config:
-    """The configuration: recipe and scale, overridden by `defaults` and these by the flags that were given.
-
-    Raises:
-        InputError: for an impossible value.
-    """
-    return make_config({**(defaults or {}), **given_config(values)})
 
 
 def make_config(settings: Mapping[str, object]) -> Config:

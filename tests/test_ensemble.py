@@ -16,11 +16,12 @@ from method_formulas import FORMULAS
 from tiny import linear_networks
 
 from dmcl_tf import methods
-from dmcl_tf.config import METHODS, Config, resolve
+from dmcl_tf.config import Config, resolve
 from dmcl_tf.learning.optimizers import make_optimizer
 from dmcl_tf.methods import LOSSES, Step
 from dmcl_tf.networks import NETWORKS
 from dmcl_tf.networks.ensemble import NOT_FINITE, ModalityEnsemble, make_ensemble, stack
+from dmcl_tf.registry import METHODS
 
 ROOT = Path(__file__).parents[1]
 MODALITIES = ("rgb", "depth", "flow")

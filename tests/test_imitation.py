@@ -7,9 +7,10 @@ import pytest
 import tensorflow as tf
 from imitation_formulas import IMITATIONS, Case
 
-from dmcl_tf.config import METHODS, resolve
+from dmcl_tf.config import resolve
 from dmcl_tf.methods import LEARNED, LOSSES, Outputs, Step
 from dmcl_tf.networks.ensemble import Learned
+from dmcl_tf.registry import METHODS
 
 BATCH, CLASSES, FEATURES = 4, 3, 5
 NETWORKS = {"mars": 2, "hallucination": 3, "graph_distillation": 1}  # others: RGB and the hallucination network

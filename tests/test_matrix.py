@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from dmcl_tf.config import METHODS
 from dmcl_tf.errors import InputError
+from dmcl_tf.registry import METHODS
 from workflow import experiments, matrix, stages
 
 

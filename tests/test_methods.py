@@ -9,9 +9,10 @@ import tensorflow as tf
 from imitation_formulas import IMITATIONS
 from method_formulas import FORMULAS, by_samples, drawn_labels, gradient_by_samples, log_softmax
 
-from dmcl_tf.config import METHODS, resolve
+from dmcl_tf.config import resolve
 from dmcl_tf.methods import LOSSES, Outputs, Step, cross_entropy, dmcl, winner
 from dmcl_tf.methods.distillation import draw_teachers
+from dmcl_tf.registry import METHODS
 
 GOLDEN = np.load(Path(__file__).parent / "golden" / "loss.npz")
 GOLDEN_CASES = sorted({name.split("/")[0] for name in GOLDEN.files})

@@ -9,10 +9,11 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from dmcl_tf.config import METHODS, RECIPES, Config
+from dmcl_tf.config import RECIPES, Config
 from dmcl_tf.errors import InputError
 from dmcl_tf.evaluate import EvaluateSettings
 from dmcl_tf.flag_groups import make_config
+from dmcl_tf.registry import METHODS
 from dmcl_tf.runs import stages
 from dmcl_tf.runs.folder import RunFolder, run_path
 from dmcl_tf.train import TrainSettings

@@ -9,7 +9,7 @@ import pandas as pd
 import tensorflow as tf
 from tqdm import tqdm
 
-from dmcl_tf.config import HALLUCINATION, METHODS, Config, reported_accuracies
+from dmcl_tf.config import Config, reported_accuracies
 from dmcl_tf.data import pipeline
 from dmcl_tf.data.faults import explain
 from dmcl_tf.data.table import Records
@@ -17,6 +17,7 @@ from dmcl_tf.datasets.splits import Splits
 from dmcl_tf.errors import InputError
 from dmcl_tf.learning.optimizers import Schedule, make_optimizer
 from dmcl_tf.networks.ensemble import NOT_FINITE, make_ensemble
+from dmcl_tf.registry import HALLUCINATION, METHODS
 from dmcl_tf.runs.checkpoints import Checkpoints
 from dmcl_tf.runs.folder import Run, RunFolder
 from dmcl_tf.runs.progress import best_score, done_epochs

@@ -7,7 +7,7 @@
     step      `Step`: the seed of what is drawn, what teachers say, weights of the method itself
     losses    (M, B) float32
 
-The training loss of a batch is the mean over samples of the sum over networks. `dmcl_tf.config.METHODS` says which
+The training loss of a batch is the mean over samples of the sum over networks. `dmcl_tf.registry.METHODS` says which
 weights a method takes and whether it needs a teacher; `Config.loss_weights` gives their values. A new method is a
 function here and an entry there.
 """

@@ -9,7 +9,7 @@ from operator import itemgetter
 import keras
 import tensorflow as tf
 
-from dmcl_tf.config import METHODS, Config
+from dmcl_tf.config import Config
 from dmcl_tf.data.pipeline import training_input
 from dmcl_tf.errors import InputError
 from dmcl_tf.learning.optimizers import decays_itself, is_decayed
@@ -17,6 +17,7 @@ from dmcl_tf.methods import LEARNED, LOSSES, Outputs, Step, cross_entropy, winne
 from dmcl_tf.networks import NETWORKS, parts
 from dmcl_tf.networks.connection import Connected
 from dmcl_tf.networks.recompute import Recomputed
+from dmcl_tf.registry import METHODS
 
 NOT_FINITE = "the loss is not finite"  # how the message of the error begins
 

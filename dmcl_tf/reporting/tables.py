@@ -8,8 +8,9 @@ from typing import Any
 
 import pandas as pd
 
-from dmcl_tf.config import HALLUCINATION, reported_accuracies, subset_names
+from dmcl_tf.config import reported_accuracies, subset_names
 from dmcl_tf.datasets import paper
+from dmcl_tf.registry import HALLUCINATION
 from dmcl_tf.reporting.collection import METHOD_NAMES, RunCollection, RunGroup
 
 COLUMN_NAMES = {"rgb": "RGB", "depth": "Depth", "flow": "Flow", "sum": "Σ", "oracle": "Φ"}

@@ -10,8 +10,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from dmcl_tf.config import HALLUCINATION, METHODS
 from dmcl_tf.errors import InputError
+from dmcl_tf.registry import HALLUCINATION, METHODS
 
 Run = Callable[..., Path]
 

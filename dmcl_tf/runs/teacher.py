@@ -8,12 +8,13 @@ from pathlib import Path
 
 import tensorflow as tf
 
-from dmcl_tf.config import METHODS, Config
+from dmcl_tf.config import Config
 from dmcl_tf.datasets.base import describe
 from dmcl_tf.errors import InputError
 from dmcl_tf.methods import Outputs
 from dmcl_tf.networks.ensemble import stack
 from dmcl_tf.networks.parts import with_middle
+from dmcl_tf.registry import METHODS
 from dmcl_tf.runs.checkpoints import restore_ensemble
 from dmcl_tf.runs.folder import Run, RunFolder, Weights
 from dmcl_tf.runs.progress import done_epochs, identify_checkpoint
