@@ -97,7 +97,7 @@ def graph_distillation(outputs: Outputs, labels: tf.Tensor, step: Step) -> tf.Te
     mirrored alike; teachers normalise by their moving statistics, theirs by the batch; optimiser, schedule and clips
     are the recipe's. DMCL's Table 5 has RGB with six modalities, some of them skeletons.
     """
-    (z,), (h,), teacher = outputs.logits, outputs.features, step.teacher
+    z, h, teacher = outputs.logits[0], outputs.features[0], step.teacher
     teachers = len(teacher.features)
     others = [(tf.stop_gradient(teacher.logits[j]), tf.stop_gradient(teacher.features[j])) for j in range(teachers)]
     own = _node(z, h, step.learned)
