@@ -31,11 +31,12 @@ from benchmarks.turns import (
     take_turns,
     turn_flags,
 )
-from dmcl_tf.config import VARIANTS, Config, resolve
+from dmcl_tf.config import Config, resolve
 from dmcl_tf.data import augmentation
 from dmcl_tf.errors import run_script
 from dmcl_tf.learning.optimizers import make_optimizer
 from dmcl_tf.networks.ensemble import ModalityEnsemble, make_ensemble
+from dmcl_tf.registry import VARIANTS
 
 _CLASSES = 10
 _MATRIX = 2048

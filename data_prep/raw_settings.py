@@ -22,6 +22,7 @@ from dmcl_tf.datasets import DATASETS, find_dataset
 from dmcl_tf.datasets.base import Dataset, in_words
 from dmcl_tf.errors import InputError
 from dmcl_tf.flag_groups import define_settings_of, given_settings
+from dmcl_tf.registry import HALLUCINATION
 
 
 def raw_flags(values: flags.FlagValues) -> None:
@@ -133,7 +134,10 @@ def raw_settings_from_flags(
     """
     dataset = find_dataset(values.dataset or next(iter(DATASETS)))
     options = _options_from_flags(dataset, values)
-    given = None if values.modalities is None else tuple(name.strip().lower() for name in values.modalities)
+    given = None
+    if values.modalities is not None:  # the hallucination network sees another modality, and has no frames of its own
+        names = (name.strip().lower() for name in values.modalities)
+        given = tuple(name for name in names if name != HALLUCINATION)
     source = values.flow_from or "rgb"
     reader = make_reader(dataset, options, [*given, source] if given and FLOW in given else given)
     scale = values.scale or str(dataset.defaults.get("scale", Config.scale))

@@ -5,59 +5,19 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import itertools
+import re
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from dmcl_tf.errors import InputError
-
-
-@dataclass(frozen=True)
-class Method:
-    """What a run must know of its training method, whose loss is the function of that name in `dmcl_tf.methods`.
-
-    Attributes:
-        help: what it does, in a line.
-        weights: what its loss takes by name, some of `Config.loss_weights`.
-        needs_teacher: whether networks of a finished run teach.
-        defaults: settings without which it is not itself.
-    """
-
-    help: str
-    weights: tuple[str, ...] = ()
-    needs_teacher: bool = False
-    defaults: Mapping[str, object] = dataclasses.field(default_factory=dict)
-
+from dmcl_tf.registry import HALLUCINATION, METHODS, VARIANTS
 
 SMALLEST_FRAME, LARGEST_FRAME = 16, 4096  # pixels; a clip of the largest takes 400 MB
-_DISTILLATION = ("temperature", "label_weight", "soft_weight")
-METHODS: dict[str, Method] = {
-    "independent": Method("every network learns from the labels alone"),
-    "dmcl": Method("the network that is best at a sample, its winner, teaches the others", _DISTILLATION),
-    "random_teacher": Method("DMCL with a teacher drawn at random for each sample", _DISTILLATION),
-    "mutual": Method("every network learns from all the others (deep mutual learning)"),
-    "smcl": Method("only the winner learns the label"),
-    "cmcl": Method("one network learns the label, the others to predict all classes alike (--beta)", ("beta",)),
-    "cmcl_stochastic": Method("one network learns the label, the others random labels (--beta)", ("beta",)),
-    "generalized_distillation": Method(
-        "networks learn from those of a finished run, which may see other modalities (--teacher_run)",
-        _DISTILLATION,
-        needs_teacher=True,
-        # DMCL's weights of 1 and 1 are no 1-λ and λ
-        defaults={"loser_ground_truth_weight": 0.5, "distillation_weight": 0.5},
-    ),
-}
 
 
 def _setting(default, text: str, choices: Collection[str] | None = None):
     return dataclasses.field(default=default, metadata={"help": text, "choices": choices})
-
-
-# the networks of `dmcl_tf.networks.NETWORKS`
-VARIANTS: dict[str, str] = {
-    "authors": "R(2+1)D-18 as in the authors' code",
-    "tran2018": "R(2+1)D-18 as published",
-    "testing": "two convolutions, for tests",
-}
 
 
 @dataclass(frozen=True)
@@ -67,7 +27,10 @@ class Config:
     recipe: str = _setting("authors", "settings as in the authors' code, or as in the paper", ("authors", "paper"))
     scale: str = _setting("full", "full size, or a small version for machines without a GPU", ("full", "compact"))
     # data
-    modalities: tuple[str, ...] = _setting(("rgb", "depth", "flow"), "modalities to train on, comma-separated")
+    modalities: tuple[str, ...] = _setting(
+        ("rgb", "depth", "flow"),
+        "modalities to train on, comma-separated, a network for each; one called hallucination sees the first modality",
+    )
     frame_size: int = _setting(256, "height and width of the frames in the records, pixels")
     crop_size: int = _setting(224, "height and width of the network's input, pixels")
     clip_frames: int = _setting(8, "frames per clip, one from each of as many equal segments of the video")
@@ -86,7 +49,18 @@ class Config:
     )
     # network
     variant: str = _setting("authors", "network of each modality", VARIANTS)
-    width: int = _setting(64, "channels of the network's first stage")
+    width: int = _setting(64, "channels of the network's first stage; of 64, for networks whose published size is 64")
+    networks: tuple[str, ...] = _setting(
+        (), "networks and widths of single modalities, rgb:authors/8,depth:r2plus1d_18/16; others: --variant, --width"
+    )
+    initial_weights: tuple[str, ...] = _setting(
+        (),
+        "what networks start from: RUN[:modality], the folder of a finished run, a TensorFlow 1 checkpoint of the "
+        "authors' code or a Keras file of a backbone's weights; depth=RUN:rgb starts depth from RUN's rgb",
+    )
+    freeze: tuple[str, ...] = _setting(
+        (), "parts that keep their initial weights: stem, stage1, …, middle, head or all; depth:stem is of one network"
+    )
     batch_norm_momentum: float = _setting(
         0.997, "share of the moving average that each step keeps; shorter runs need less"
     )
@@ -104,6 +78,21 @@ class Config:
     teacher_run: str = _setting("", "folder of the finished run whose networks teach in generalized_distillation")
     teacher_modalities: tuple[str, ...] = _setting(
         (), "modalities of the teacher run that teach, by the mean of their logits; none given: all of them"
+    )
+    feature_weight: float = _setting(50.0, "weight of the distance of features in mars")
+    middle_layer: str = _setting(
+        "", "part of the network, stem, stage1, …, whose activations are imitated; none given: the last"
+    )
+    middle_weight: float = _setting(
+        10.0, "weight of the distance of activations: in hallucination how many times the largest cross-entropy"
+    )
+    weighting: str = _setting(
+        "eccv2018",
+        "published weights of modality_distillation: of its code, or of the later code for ADMD",
+        ("eccv2018", "admd_code"),
+    )
+    connection: bool = _setting(
+        False, "multiply depth's activations into RGB's in modality_distillation, as its authors may"
     )
     # optimisation
     optimizer: str = _setting("sgd", "optimiser", ("sgd", "adam", "sgdw", "lamb"))
@@ -147,7 +136,14 @@ class Config:
                 raise InputError(f"--{name}={getattr(self, name)}: expected a value from 0 to 1")
         if not 0 < self.train_fraction <= 1:
             raise InputError(f"--train_fraction={self.train_fraction}: expected a value above 0, up to 1")
-        weights = ("weight_decay", "loser_ground_truth_weight", "distillation_weight", "beta")
+        weights = (
+            "weight_decay",
+            "loser_ground_truth_weight",
+            "distillation_weight",
+            "beta",
+            "feature_weight",
+            "middle_weight",
+        )
         for name in ("crop_jitter", *weights, "warmup_epochs", "shuffle_buffer", "seed"):
             if not getattr(self, name) >= 0:
                 raise InputError(f"--{name}={getattr(self, name)}: expected 0 or more")
@@ -158,11 +154,74 @@ class Config:
             raise InputError(f"--crop_size={self.crop_size} exceeds --frame_size={self.frame_size}")
         if not self.modalities or len(set(self.modalities)) < len(self.modalities):
             raise InputError(f"--modalities={','.join(self.modalities)}: expected one or more different names")
+        if self.modalities[0] == HALLUCINATION:
+            raise InputError(
+                f"--modalities={','.join(self.modalities)}: {HALLUCINATION} sees the first, which must be real"
+            )
         reported = reported_accuracies(self.modalities)
         if self.select_by not in reported:
             meant = _meant(self.select_by, reported)
             raise InputError(f"--select_by={self.select_by}: expected one of {', '.join(reported)}{meant}")
+        self._check_networks()
+        self._check_connection()
         self._check_teacher()
+
+    def _check_networks(self):
+        for entry in self.networks:
+            modality, variant, width = parse_network(entry)
+            self._check_is_network(f"--networks={entry}", modality)
+            if variant not in VARIANTS:
+                raise InputError(
+                    f"--networks={entry}: there is no network {variant!r}, only {', '.join(VARIANTS)}"
+                    f"{_meant(variant, VARIANTS)}"
+                )
+            if width is not None and not width > 0:
+                raise InputError(f"--networks={entry}: a width of {width} is none; expected a positive number")
+        for entry in self.initial_weights:
+            target = parse_start(entry).target
+            if target:
+                self._check_is_network(f"--initial_weights={entry}", target)
+        for entry in self.freeze:
+            modality, part = parse_frozen(entry)
+            if modality:
+                self._check_is_network(f"--freeze={entry}", modality)
+            if not re.fullmatch(r"all|head|middle|stem|stage\d+", part):
+                raise InputError(
+                    f"--freeze={entry}: expected stem, stage1, …, middle, head or all, of one network rgb:stem"
+                )
+
+    def _check_connection(self):
+        if not self.connection:
+            return
+        if not METHODS[self.method].connects or len(self.modalities) != 2:
+            raise InputError(f"--connection: --method={self.method} has no two streams; modality_distillation has")
+        if self.recompute:
+            raise InputError("--connection: connected networks cannot be recomputed; leave out --recompute")
+
+    def _check_is_network(self, where: str, modality: str):
+        if modality not in self.modalities:
+            raise InputError(f"{where}: the run has no {modality}, only {', '.join(self.modalities)}")
+
+    def sees(self, network: str) -> str:
+        """The modality that a network of the run sees."""
+        return self.modalities[0] if network == HALLUCINATION else network
+
+    @property
+    def inputs(self) -> tuple[str, ...]:
+        """The modalities that the networks of the run see."""
+        return tuple(dict.fromkeys(map(self.sees, self.modalities)))
+
+    def network(self, modality: str) -> tuple[str, int]:
+        """The variant and the width of a modality's network."""
+        for entry in self.networks:
+            name, variant, width = parse_network(entry)
+            if name == modality:
+                return variant, width or self.width
+        return self.variant, self.width
+
+    def frozen_parts(self, modality: str) -> tuple[str, ...]:
+        """The parts of a modality's network that keep their initial weights."""
+        return tuple(part for name, part in map(parse_frozen, self.freeze) if name in ("", modality))
 
     def _check_teacher(self):
         taught = METHODS[self.method].needs_teacher
@@ -193,8 +252,45 @@ class Config:
             "label_weight": self.loser_ground_truth_weight,
             "soft_weight": self.distillation_weight * squared,
             "beta": self.beta,
+            "feature_weight": self.feature_weight,
+            "middle_weight": self.middle_weight,
         }
         return {name: resolved[name] for name in METHODS[self.method].weights}
+
+
+class Start(NamedTuple):
+    """An entry of `initial_weights`: [target=]path[:network]."""
+
+    target: str  # network of the run that starts; "": those that fit
+    path: str
+    network: str  # of the source; "": of the target's name
+
+    def __str__(self):
+        return f"{self.target}{'=' * bool(self.target)}{self.path}{':' * bool(self.network)}{self.network}"
+
+
+def parse_start(entry: str) -> Start:
+    """The parts of an entry of `initial_weights`."""
+    target, path, network = re.fullmatch(r"(?:([^=/:]+)=)?(.*?)(?::([^:/]*))?", entry, re.DOTALL).groups()
+    return Start(target or "", path, network or "")
+
+
+def parse_network(entry: str) -> tuple[str, str, int | None]:
+    """Modality, variant and width, if any, of an entry of `networks`.
+
+    Raises:
+        InputError: it is none.
+    """
+    match = re.fullmatch(r"([^:]+):([^:/]+)(?:/(-?\d+))?", entry)
+    if not match:
+        raise InputError(f"--networks={entry}: expected modality:network/width, such as rgb:r2plus1d_18/8")
+    return match[1], match[2], None if match[3] is None else int(match[3])
+
+
+def parse_frozen(entry: str) -> tuple[str, str]:
+    """Network, "" for every one, and part of an entry of `freeze`."""
+    modality, _, part = entry.rpartition(":")
+    return modality, part
 
 
 def check_frame_size(size: int) -> None:
@@ -226,7 +322,7 @@ RECIPES: dict[str, dict] = {
         "crop_jitter": 16 / 256,
         "crop_jitter_probability": 1.0,
         "learning_rate": 1e-3,
-        "variant": "tran2018",
+        "variant": "r2plus1d_18",
     },
 }
 
@@ -261,7 +357,10 @@ def resolve(recipe: str, scale: str, overrides: Mapping[str, object]) -> Config:
         if value not in known:
             raise InputError(f"--{flag}={value}: expected one of {', '.join(known)}{_meant(value, known)}")
     method = METHODS.get(str(overrides.get("method")))
-    defaults = method.defaults if method else {}
+    defaults = {}
+    if method:
+        weighting = str(overrides.get("weighting", Config.weighting))
+        defaults = {**method.defaults, **method.weightings.get(weighting, {})}
     return Config(**{**RECIPES[recipe], **SCALES[scale], **defaults, **overrides, "recipe": recipe, "scale": scale})
 
 

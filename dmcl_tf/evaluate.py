@@ -88,7 +88,7 @@ def _plan(settings: EvaluateSettings) -> _Task:
     folder = RunFolder(settings.run_dir)
     run = folder.load()
     records = Records.load(settings.records or run.records)
-    records.check(run.config.modalities, run.config.frame_size)
+    records.check(run.config.inputs, run.config.frame_size)
     splits = folder.splits(records)
     weights = identify_checkpoint(folder, settings.checkpoint)
     evaluated = files.what_is_evaluated(run, records, splits, settings.split, settings.checkpoint, weights)

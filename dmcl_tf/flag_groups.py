@@ -13,10 +13,11 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
 from absl import flags
 
-from dmcl_tf.config import METHODS, Config, resolve
+from dmcl_tf.config import Config, parse_start, resolve
 from dmcl_tf.datasets import DATASETS
 from dmcl_tf.datasets.base import Dataset, Setting
 from dmcl_tf.errors import InputError
+from dmcl_tf.registry import METHODS
 
 Group = Callable[[flags.FlagValues], None]
 
@@ -158,15 +159,6 @@ def protocol_from_flags(dataset: Dataset, values: flags.FlagValues) -> dict[str,
     return dataset.protocol(given_settings(dataset.all_settings, values))
 
 
-def config_from_flags(values: flags.FlagValues, defaults: Mapping[str, object] | None = None) -> Config:
-    """The configuration: recipe and scale, overridden by `defaults` and these by the flags that were given.
-
-    Raises:
-        InputError: for an impossible value.
-    """
-    return make_config({**(defaults or {}), **given_config(values)})
-
-
 def make_config(settings: Mapping[str, object]) -> Config:
     """The configuration of some settings, recipe and scale among them.
 
@@ -193,6 +185,9 @@ def given_config(values: flags.FlagValues) -> dict[str, object]:
             given[name] = tuple(value)
     if given.get("teacher_run"):
         given["teacher_run"] = os.path.relpath(given["teacher_run"])
+    if given.get("initial_weights"):
+        starts = map(parse_start, given["initial_weights"])
+        given["initial_weights"] = tuple(str(start._replace(path=os.path.relpath(start.path))) for start in starts)
     weight = values["lambda"].value if "lambda" in values else None
     if weight is not None:
         if not 0 <= weight <= 1:
@@ -216,4 +211,4 @@ def integers(name: str, values: Sequence[str]) -> tuple[int, ...]:
 
 def methods_help() -> str:
     """A line for each method, for `--help`."""
-    return "\n".join(f"  {name:25} {method.help}" for name, method in METHODS.items())
+    return "\n".join(f"  {name:30} {method.help}" for name, method in METHODS.items())

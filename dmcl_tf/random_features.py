@@ -174,7 +174,8 @@ def settings_from_flags(values: flags.FlagValues, *, data_root: Path = Path("dat
         InputError: for an impossible value, or records that are needed to know more and are not there.
     """
     seeds, neighbours = (_numbers(values, name, least) for name, least in (("seeds", 0), ("neighbours", 1)))
-    dataset, records, config, protocol = choose_data(values, data_root=data_root)
+    dataset, records, settings, protocol = choose_data(values, data_root=data_root)
+    config = flag_groups.make_config(settings)
     output = Path(values["output"].value or Path("results") / dataset.name / "random_features.csv")
     return RandomFeatureSettings(config, dataset.name, records, protocol, seeds, neighbours, output)
 

@@ -89,7 +89,7 @@ def _resampling(length: tf.Tensor, shrinks: tf.Tensor, config: Config) -> tf.Ten
     return share * by_area + (1.0 - share) * bilinear
 
 
-def clip_logits(network: keras.Model, config: Config, clips: tf.Tensor) -> tf.Tensor:
+def clip_logits(network: Callable[[tf.Tensor], Mapping[str, tf.Tensor]], config: Config, clips: tf.Tensor) -> tf.Tensor:
     """What one network says of clips as a camera gives them: (N, T, H, W, 3) uint8 → logits (N, C)."""
     return network(prepare_clips(clips, config))["logits"]
 
@@ -100,10 +100,10 @@ def predict(
     config: Config,
     class_names: Sequence[str],
 ) -> dict[str, tf.Tensor]:
-    """What any subset of the modalities says: the mean of their logits.
+    """What any subset of the networks says: the mean of their logits.
 
     Args:
-        networks: modality → function as of `clip_logits`.
+        networks: by name, each a function as of `clip_logits`; those of other modalities are not asked.
         clips: modality → (N, T, H, W, 3) uint8.
         config: of the run.
         class_names: by label.
@@ -116,7 +116,8 @@ def predict(
         InvalidArgumentError: clips of another shape.
     """
     checked = check_clips(clips, config)
-    logits = tf.add_n([networks[modality](clip) for modality, clip in checked.items()]) / len(checked)
+    said = [network(checked[config.sees(name)]) for name, network in networks.items() if config.sees(name) in checked]
+    logits = tf.add_n(said) / len(said)
     probabilities = tf.nn.softmax(logits)
     scores, labels = tf.math.top_k(probabilities, min(_TOP, len(class_names)))
     classes = tf.gather(tf.constant(class_names), labels)
@@ -135,7 +136,7 @@ def write_saved_model(
     Args:
         directory: to be made.
         ensemble: the networks.
-        signatures: the modalities of each, by its name.
+        signatures: the networks of each, by its name.
         config: of the run.
         class_names: by label.
     """
@@ -145,16 +146,15 @@ def write_saved_model(
     clip = tf.TensorSpec((None, config.clip_frames, None, None, 3), tf.uint8)
     # each is traced once and called by every signature that needs it
     networks = {
-        modality: tf.function(partial(clip_logits, network, config), input_signature=[clip])
-        for modality, network in ensemble.networks.items()
+        name: tf.function(partial(clip_logits, ensemble.served(name), config), input_signature=[clip])
+        for name in ensemble.networks
     }
-
-    def serve(clips):
-        return predict(networks, clips, config, class_names)
-
-    for name, modalities in signatures.items():
+    for name, subset in signatures.items():
         # of any rank, so that the graph's own message says what is wrong
-        specification = {modality: tf.TensorSpec(None, tf.uint8, name=modality) for modality in modalities}
+        seen = dict.fromkeys(map(config.sees, subset))
+        specification = {modality: tf.TensorSpec(None, tf.uint8, name=modality) for modality in seen}
+        asked = {network: networks[network] for network in subset}
+        serve = partial(predict, asked, config=config, class_names=class_names)
         archive.add_endpoint(name, tf.function(serve), [specification])
     with contextlib.redirect_stdout(io.StringIO()):  # Keras lists every captured variable
         archive.write_out(str(directory))

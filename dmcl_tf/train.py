@@ -18,10 +18,12 @@ Methods:
 
 from __future__ import annotations
 
+import dataclasses
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from absl import flags
 
@@ -33,6 +35,7 @@ from dmcl_tf.datasets.base import Dataset, describe
 from dmcl_tf.datasets.splits import Splits, make_splits
 from dmcl_tf.errors import run_script
 from dmcl_tf.files import lock, remove_stale
+from dmcl_tf.runs import stages
 from dmcl_tf.runs.folder import Run, RunFolder, run_path
 
 __doc__ += flag_groups.methods_help()
@@ -57,6 +60,7 @@ class TrainSettings:
         records: folder of its records.
         protocol: of the data set, from `Dataset.protocol`.
         directory: folder of the run.
+        stages: the runs that it starts from or is taught by, in their order, to be made where they are missing.
     """
 
     config: Config
@@ -64,6 +68,7 @@ class TrainSettings:
     records: Path
     protocol: dict[str, object]
     directory: Path
+    stages: tuple[TrainSettings, ...] = ()
 
 
 def settings_from_flags(
@@ -79,15 +84,33 @@ def settings_from_flags(
     Raises:
         InputError: for an impossible value, or records that are needed to know more and are not there.
     """
-    dataset, records, config, protocol = choose_data(values, modalities=modalities, data_root=data_root)
-    directory = Path(values["checkpoints"].value) / run_path(dataset.name, config, values["run_name"].value)
+    dataset, records, settings, protocol = choose_data(values, modalities=modalities, data_root=data_root)
+    given, method = flag_groups.given_config(values), str(settings.get("method", Config.method))
+    checkpoints, name = Path(values["checkpoints"].value), values["run_name"].value
+    runs: list[TrainSettings] = []
+
+    def run(stage: str, networks: tuple[str, ...], **wired) -> Path:
+        last = stage == method
+        config = flag_groups.make_config(stages.stage_settings(stage, networks, settings, wired, last=last))
+        directory = checkpoints / run_path(dataset.name, config, name)
+        if not last:
+            directory = directory.with_name(f"{directory.name}-{stages.stage_name(networks, wired)}")
+        runs.append(TrainSettings(config, dataset.name, records, protocol, directory))
+        return directory
+
+    if method in stages.STAGES and not (given.get("teacher_run") or given.get("initial_weights")):
+        student, teachers = stages.roles(method, given.get("modalities", ()))
+        stages.STAGES[method](run, student, teachers)
+        return dataclasses.replace(runs[-1], stages=tuple(runs[:-1]))
+    config = flag_groups.make_config(settings)
+    directory = checkpoints / run_path(dataset.name, config, name)
     return TrainSettings(config, dataset.name, records, protocol, directory)
 
 
 def choose_data(
     values: flags.FlagValues, *, modalities: Sequence[str] | None = None, data_root: Path = Path("data")
-) -> tuple[Dataset, Path, Config, dict[str, object]]:
-    """The data set, its folder of records, the settings and the protocol; arguments as of `settings_from_flags`."""
+) -> tuple[Dataset, Path, dict[str, Any], dict[str, object]]:
+    """The data set, its folder of records, settings and the protocol; arguments as of `settings_from_flags`."""
     name, given = values["dataset"].value, values["records"].value
     dataset = find_dataset(name or "demo") if name or not given else dataset_of(read_description(Path(given)).dataset)
     records = Path(given or data_root / dataset.folder / "records" / str(_frame_size(values, dataset)))
@@ -95,8 +118,8 @@ def choose_data(
     if not chosen and not values["modalities"].value:
         chosen = read_description(records).modalities
     defaults = {**dataset.defaults, **({"modalities": tuple(chosen)} if chosen else {})}
-    config = flag_groups.config_from_flags(values, defaults)
-    return dataset, records, config, flag_groups.protocol_from_flags(dataset, values)
+    settings = {**defaults, **flag_groups.given_config(values)}
+    return dataset, records, settings, flag_groups.protocol_from_flags(dataset, values)
 
 
 def _frame_size(values: flags.FlagValues, dataset: Dataset) -> int:
@@ -106,7 +129,7 @@ def _frame_size(values: flags.FlagValues, dataset: Dataset) -> int:
 
 
 def train(settings: TrainSettings) -> RunFolder:
-    """Trains a run to its end, continuing from its last complete epoch; returns its folder.
+    """Trains a run to its end, continuing from its last complete epoch, after those it needs; returns its folder.
 
     Raises:
         InputError: the records or the teacher do not fit the settings, the folder holds another run or is in use, a
@@ -116,6 +139,8 @@ def train(settings: TrainSettings) -> RunFolder:
 
     from dmcl_tf.learning import loop
 
+    for stage in settings.stages:
+        train(stage)
     dataset, records = find_dataset(settings.dataset), Records.load(settings.records)
     splits = make_splits(dataset, records, settings.protocol)
     run = _describe(settings, records, splits)
@@ -130,14 +155,16 @@ def train(settings: TrainSettings) -> RunFolder:
         print(f"videos: {counts} ({describe(settings.protocol) or 'no protocol'})")
         for warning in splits.warnings:
             print(f"warning: {warning}")
-        loop.fit(run.config, records, splits, folder, strategy)
+        loop.fit(run, records, splits, folder, strategy)
     return folder
 
 
 def _describe(settings: TrainSettings, records: Records, splits: Splits) -> Run:
+    from dmcl_tf.runs.sources import find_sources
     from dmcl_tf.runs.teacher import Teacher
 
     directory, teacher = os.path.relpath(settings.records), Teacher.of(settings.config)
+    sources = find_sources(settings.config)
     return Run(
         dataset=settings.dataset,
         records=os.path.abspath(settings.records) if directory.startswith("..") else directory,
@@ -150,6 +177,8 @@ def _describe(settings: TrainSettings, records: Records, splits: Splits) -> Run:
         depth=records.description.depth,
         flow=records.description.flow,
         teacher=teacher.identity() if teacher else None,
+        sources={modality: source.describe() for modality, source in sources.items()} or None,
+        learned_from=tuple(dict.fromkeys(modality for source in sources.values() for modality in source.saw())),
     )
 
 

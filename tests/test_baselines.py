@@ -94,11 +94,11 @@ def test_mutual_learning_of_one_network_is_independent_training():
 @pytest.mark.parametrize("scale", [4.0, 1.0])
 def test_generalized_distillation_by_hand(scale):
     """λ = .25, T = 2: the softened prediction (√.64, √.16, √.04) / 1.4, the student's logits not divided by T."""
-    teacher_logits = outputs_of([[0.64, 0.16, 0.04]]).logits + 3.0
+    teacher_logits = outputs_of([[[0.64, 0.16, 0.04]]]).logits + 3.0
     losses = methods.generalized_distillation(
         outputs_of(PREDICTIONS),
         LABELS,
-        Step(teacher_logits=teacher_logits),
+        Step(teacher=Outputs(teacher_logits)),
         temperature=2.0,
         label_weight=0.75,
         soft_weight=0.25 * scale,
@@ -111,7 +111,7 @@ def test_generalized_distillation_by_hand(scale):
 
 def test_generalized_distillation_of_a_single_student():
     logits, labels = tf.random.stateless_normal((1, 4, 3), (1, 2)), tf.constant([0, 1, 2, 0])
-    step, weights = Step(teacher_logits=logits[0]), {"temperature": 1.0, "label_weight": 0.5, "soft_weight": 0.5}
+    step, weights = Step(teacher=Outputs(logits)), {"temperature": 1.0, "label_weight": 0.5, "soft_weight": 0.5}
     losses = methods.generalized_distillation(Outputs(logits), labels, step, **weights)
     predictions = softmax(logits[0].numpy())
     own_entropy = -np.sum(predictions * np.log(predictions), axis=1)

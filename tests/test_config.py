@@ -50,7 +50,7 @@ RECIPES = {
         "crop_jitter": 16 / 256,
         "crop_jitter_probability": 1.0,
         "learning_rate": 1e-3,
-        "variant": "tran2018",
+        "variant": "r2plus1d_18",
     },
 }
 SCALES = {
@@ -86,8 +86,8 @@ def test_scale_goes_before_recipe_and_overrides_before_both():
     both = resolve("paper", "compact", {})
     assert both.learning_rate == config.SCALES["compact"]["learning_rate"]
     assert both.variant == "authors"
-    own = resolve("paper", "compact", {"learning_rate": 0.5, "variant": "tran2018"})
-    assert (own.learning_rate, own.variant) == (0.5, "tran2018")
+    own = resolve("paper", "compact", {"learning_rate": 0.5, "variant": "r2plus1d_18"})
+    assert (own.learning_rate, own.variant) == (0.5, "r2plus1d_18")
 
 
 def test_methods_go_before_recipe_and_scale_and_overrides_before_all():

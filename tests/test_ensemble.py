@@ -12,14 +12,16 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from method_formulas import FORMULAS
 from tiny import linear_networks
 
 from dmcl_tf import methods
-from dmcl_tf.config import METHODS, Config, resolve
+from dmcl_tf.config import Config, resolve
 from dmcl_tf.learning.optimizers import make_optimizer
-from dmcl_tf.methods import LOSSES, Outputs, Step
+from dmcl_tf.methods import LOSSES, Step
 from dmcl_tf.networks import NETWORKS
-from dmcl_tf.networks.ensemble import NOT_FINITE, ModalityEnsemble, make_ensemble
+from dmcl_tf.networks.ensemble import NOT_FINITE, ModalityEnsemble, make_ensemble, stack
+from dmcl_tf.registry import METHODS
 
 ROOT = Path(__file__).parents[1]
 MODALITIES = ("rgb", "depth", "flow")
@@ -84,22 +86,21 @@ def test_unknown_and_no_modalities_are_refused():
 def teacher_of_sound():
     """A frozen network of a modality that no student has."""
     network = linear_networks(["sound"], CLASSES)["sound"]
-    return lambda clips: network(clips["sound"])["logits"]
+    return lambda clips: stack([network(clips["sound"])])
 
 
 def gradients_by_hand(ensemble, batch, decay):
     """∂/∂v of mean over samples of the sum over networks, + decay · v for kernels."""
     variables = ensemble.trainable_variables
     with tf.GradientTape() as tape:
-        outputs = [ensemble.networks[m](batch["clips"][m], training=True) for m in ensemble.modalities]
-        outputs = Outputs(*(tf.stack([output[name] for output in outputs]) for name in ("logits", "features")))
+        outputs = stack([ensemble.networks[m](batch["clips"][m], training=True) for m in ensemble.modalities])
         losses = ensemble.method(outputs, batch["label"], ensemble._given(batch["clips"]))
         loss = tf.reduce_sum(losses) / len(batch["label"])
     gradients = tape.gradient(loss, variables)
     return [g + decay * v if len(v.shape) > 1 else g for g, v in zip(gradients, variables)], loss
 
 
-@pytest.mark.parametrize(("name", "count"), [*((name, 3) for name in LOSSES), ("dmcl", 2), ("dmcl", 4)])
+@pytest.mark.parametrize(("name", "count"), [*((name, 3) for name in FORMULAS), ("dmcl", 2), ("dmcl", 4)])
 def test_a_step_follows_the_gradient_of_the_mean_loss_and_the_weight_decay(name, count):
     modalities = ("rgb", "depth", "flow", "infrared")[:count]
     ensemble = compiled(linear_ensemble(name, modalities, weight_decay=0.1, teacher=teacher_of_sound()))
@@ -200,7 +201,7 @@ def test_the_teacher_is_no_part_of_the_model():
     assert not {id(variable) for variable in network.variables} & {id(variable) for variable in ensemble.variables}
     before = [tf.identity(variable) for variable in network.variables]
     batch = make_batch(("rgb", "sound"))
-    expected = method(ensemble.forward(batch["clips"]), batch["label"], Step(teacher_logits=teacher(batch["clips"])))
+    expected = method(ensemble.forward(batch["clips"]), batch["label"], Step(teacher=teacher(batch["clips"])))
     figures = ensemble.evaluate(tf.data.Dataset.from_tensors(batch), verbose=0, return_dict=True)
     assert figures["loss"] == pytest.approx(float(tf.reduce_mean(expected)), rel=1e-5)
     assert fit(ensemble, batch)["loss"][0] == pytest.approx(figures["loss"], rel=1e-5)
@@ -225,7 +226,7 @@ def test_seeds_are_of_the_run_and_the_step():
     assert not set(losses(4, epochs=2)) & set(first)
 
 
-@pytest.mark.parametrize("name", LOSSES)
+@pytest.mark.parametrize("name", FORMULAS)
 def test_the_ensemble_of_a_run_has_its_method_weights_and_seed(name):
     settings = {"temperature": 5.0, "loser_ground_truth_weight": 0.25, "distillation_weight": 0.5, "beta": 0.125}
     teacher = {"teacher_run": "somewhere"} if METHODS[name].needs_teacher else {}

@@ -12,10 +12,10 @@ import pytest
 from data_prep import make_tfrecords
 from data_prep.raw import READERS
 from dmcl_tf import evaluate, train
-from dmcl_tf.config import METHODS, VARIANTS
 from dmcl_tf.datasets import DATASETS
 from dmcl_tf.methods import LOSSES
 from dmcl_tf.networks import NETWORKS
+from dmcl_tf.registry import METHODS, VARIANTS
 from workflow import stages
 
 DOCUMENT = Path(__file__).resolve().parents[1] / "docs" / "extending.md"

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from dmcl_tf.config import METHODS
 from dmcl_tf.errors import InputError
+from dmcl_tf.registry import METHODS
 from workflow import experiments, matrix, stages
 
 
@@ -70,12 +70,40 @@ def test_shares_of_the_training_videos():
 def test_the_teacher_is_the_independent_run_of_the_same_seed_and_goes_first(methods):
     teacher, student, *_ = make(f"--methods={methods}", "--seeds=4", "--teacher_modalities=depth,flow")
     assert (teacher.label, student.label) == ("independent seed 4", "generalized_distillation seed 4")
-    assert student.teacher == teacher
+    assert student.sources == (teacher,)
     assert student.config.teacher_run == str(teacher.folder.directory)
     assert (student.config.teacher_modalities, student.config.modalities) == (("depth", "flow"), ("rgb",))
     assert student.config.distillation_weight == 0.5  # the method's own
     expected = "authors-compact-seed4-modalities_rgb-teacher_modalities_depth+flow"
     assert student.folder.directory.name == expected
+
+
+def test_comparators_start_from_the_baseline_of_their_seed():
+    runs = make("--methods=hallucination,modality_distillation,admd,mars", "--seeds=4", "--train_fractions=1")
+    assert [run.label for run in runs] == [
+        "independent seed 4",
+        "independent depth from rgb seed 4",
+        "hallucination seed 4",
+        "modality_distillation_teacher seed 4",
+        "modality_distillation_student seed 4",
+        "modality_distillation seed 4",
+        "admd seed 4",
+        "mars seed 4",
+    ]
+    by_label = {run.label.removesuffix(" seed 4"): run for run in runs}
+    baseline, student = by_label["independent"], by_label["modality_distillation_student"]
+    assert baseline.config.modalities == ("rgb", "depth", "flow")
+    folder = baseline.folder.directory
+    assert by_label["independent depth from rgb"].config.initial_weights == (f"depth={folder}:rgb",)
+    assert by_label["admd"].config.initial_weights == (f"rgb={folder}:rgb", f"hallucination={folder}:depth")
+    assert by_label["mars"].config.teacher_modalities == ("flow",)
+    assert by_label["modality_distillation"].sources == (
+        baseline,
+        by_label["modality_distillation_teacher"],
+        student,
+    )
+    assert student.config.teacher_run == str(by_label["modality_distillation_teacher"].folder.directory)
+    assert len({run.folder.directory for run in runs}) == len(runs)
 
 
 def test_the_teacher_has_the_recipe_of_the_student():

@@ -6,11 +6,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tensorflow as tf
+from imitation_formulas import IMITATIONS
 from method_formulas import FORMULAS, by_samples, drawn_labels, gradient_by_samples, log_softmax
 
-from dmcl_tf.config import METHODS, resolve
+from dmcl_tf.config import resolve
 from dmcl_tf.methods import LOSSES, Outputs, Step, cross_entropy, dmcl, winner
 from dmcl_tf.methods.distillation import draw_teachers
+from dmcl_tf.registry import METHODS
 
 GOLDEN = np.load(Path(__file__).parent / "golden" / "loss.npz")
 GOLDEN_CASES = sorted({name.split("/")[0] for name in GOLDEN.files})
@@ -29,21 +31,21 @@ def random_case(networks, batch, classes, seed=0):
 
 
 def make_step(batch, classes):
-    return Step(tf.constant([7, 3], tf.int64), 3.0 * tf.random.stateless_normal((batch, classes), (7, 3)))
+    teaching = 3.0 * tf.random.stateless_normal((2, batch, classes), (7, 3))
+    return Step(tf.constant([7, 3], tf.int64), Outputs(teaching))
 
 
 def given_by_sample(name, logits, step, losses):
     """What the formula of a method needs beside the logits and the label of each sample: what was given or drawn."""
     teachers = draw_teachers(step.seed, losses).numpy()
-    labels = drawn_labels(logits, losses, WEIGHTS["beta"])[0]
+    labels, teaching = drawn_labels(logits, losses, WEIGHTS["beta"])[0], np.mean(step.teacher.logits, axis=0)
     return [
-        {"teacher": teachers[b], "labels": labels[:, b], "teacher_logits": step.teacher_logits[b].numpy()}
-        for b in range(len(teachers))
+        {"teacher": teachers[b], "labels": labels[:, b], "teacher_logits": teaching[b]} for b in range(len(teachers))
     ]
 
 
 def test_every_method_has_a_loss_with_its_weights_and_a_formula():
-    assert set(LOSSES) == set(METHODS) == set(FORMULAS)
+    assert set(LOSSES) == set(METHODS) == set(FORMULAS) | set(IMITATIONS)
     for name, method in METHODS.items():
         parameters = inspect.signature(LOSSES[name]).parameters
         required = [parameter.name for parameter in parameters.values() if parameter.default is parameter.empty]
@@ -56,7 +58,7 @@ def test_every_method_has_a_loss_with_its_weights_and_a_formula():
 SHAPES = [(2, 3, 4), (3, 5, 10), (5, 6, 4), (3, 10, 10), (3, 4, 4), (2, 2, 2), (5, 5, 5), (3, 1, 7)]
 
 
-@pytest.mark.parametrize("name", LOSSES)
+@pytest.mark.parametrize("name", FORMULAS)
 def test_losses_equal_the_formula_for_any_number_of_networks(name):
     """Includes batches of as many samples as classes or networks, where a rank-1 condition broadcasts wrongly."""
     for shape in SHAPES:
@@ -70,20 +72,20 @@ def test_losses_equal_the_formula_for_any_number_of_networks(name):
         np.testing.assert_allclose(losses, expected, rtol=1e-5, atol=3e-6, err_msg=str(shape))
 
 
-@pytest.mark.parametrize("name", LOSSES)
+@pytest.mark.parametrize("name", FORMULAS)
 @pytest.mark.parametrize("shape", [(2, 3, 4), (5, 4, 4)])
 def test_gradient_flows_where_the_formula_lets_it(name, shape):
     logits, labels = random_case(*shape, seed=4)
     step = make_step(*shape[1:])
     with tf.GradientTape() as tape:
-        tape.watch([logits, *step])
+        tape.watch([logits, step.teacher.logits])
         losses = LOSSES[name](Outputs(logits), labels, step, **weights_of(name))
         loss = tf.reduce_sum(losses)
-    gradient, *others = tape.gradient(loss, [logits, *step])
+    gradient, of_teacher = tape.gradient(loss, [logits, step.teacher.logits])
     given = given_by_sample(name, logits, step, losses)
     expected = gradient_by_samples(FORMULAS[name], logits, labels, given, **weights_of(name))
     np.testing.assert_allclose(gradient, expected, rtol=1e-3, atol=1e-5)
-    assert others == [None, None]
+    assert of_teacher is None
 
 
 def test_ties_go_to_the_lowest_index():
@@ -101,19 +103,21 @@ def test_ties_go_to_the_lowest_index():
                 np.testing.assert_allclose(losses, expected, rtol=1e-5, atol=1e-5)
 
 
-@pytest.mark.parametrize("name", LOSSES)
+@pytest.mark.parametrize("name", FORMULAS)
 def test_methods_run_in_graphs_of_unknown_shape(name):
     numbers, integers = tf.TensorSpec((None, None, None)), tf.TensorSpec((None,), tf.int64)
 
-    @tf.function(input_signature=[numbers, integers, integers, tf.TensorSpec((None, None))])
-    def traced(logits, labels, seed, teacher_logits):
-        return LOSSES[name](Outputs(logits), labels, Step(seed, teacher_logits), **weights_of(name))
+    @tf.function(input_signature=[numbers, integers, integers, numbers])
+    def traced(logits, labels, seed, teaching):
+        return LOSSES[name](Outputs(logits), labels, Step(seed, Outputs(teaching)), **weights_of(name))
 
     for shape in ((2, 3, 4), (5, 10, 10)):
         logits, labels = random_case(*shape)
         step = make_step(*shape[1:])
         expected = LOSSES[name](Outputs(logits), labels, step, **weights_of(name))
-        np.testing.assert_allclose(traced(logits, labels, *step), expected, rtol=1e-5, atol=1e-6)
+        np.testing.assert_allclose(
+            traced(logits, labels, step.seed, step.teacher.logits), expected, rtol=1e-5, atol=1e-6
+        )
 
 
 @pytest.mark.parametrize("case", GOLDEN_CASES)

@@ -98,7 +98,7 @@ def tran2018_parameters(classes):
 
 
 def test_parameters_of_the_published_network():
-    network = r2plus1d.tran2018(400)
+    network = r2plus1d.r2plus1d_18(400)
     assert network.count_params() == tran2018_parameters(400)
     assert network.count_params() == pytest.approx(33.4e6, rel=0.01)  # R3D-18, whose kernels are matched
     stem = network.get_layer("convolution_0")
@@ -106,7 +106,14 @@ def test_parameters_of_the_published_network():
 
 
 # variant → (number of convolutions, shape at the input of the pooling for clips of 8×48×48)
-VARIANTS = {"authors": (38, (1, 2, 2, 32)), "tran2018": (37, (1, 3, 3, 32)), "testing": (2, (8, 12, 12, 8))}
+VARIANTS = {
+    "authors": (38, (1, 2, 2, 32)),
+    "r2plus1d_18": (37, (1, 3, 3, 32)),
+    "movinet_a0": (32, (8, 2, 2, 32)),
+    "movinet_a0_causal": (32, (8, 2, 2, 32)),
+    "mobilenet_v2": (0, (8, 1, 1, 1280)),
+    "testing": (2, (8, 12, 12, 8)),
+}
 
 
 def test_every_variant_has_a_network_and_a_case():
@@ -120,7 +127,8 @@ def test_shapes_and_types_of_a_variant(variant):
     network = NETWORKS[variant](7, width=4, batch_norm_momentum=0.9, name="rgb")
     assert network.name == "rgb"
     assert sum(layer.name.startswith("convolution_") for layer in network.layers) == convolutions
-    normalizations = [layer for layer in network.layers if layer.name.startswith("normalization_")]
+    layers = [each for layer in network.layers for each in getattr(layer, "layers", [layer])]  # of a backbone, too
+    normalizations = [layer for layer in layers if isinstance(layer, keras.layers.BatchNormalization)]
     assert {layer.momentum for layer in normalizations} == {0.9}
     probe = keras.Model(network.input, [network.get_layer("features").input, *network.output.values()])
     last, features, logits = probe(tf.random.stateless_uniform((2, 8, 48, 48, 3), (1, 2), maxval=255.0))

@@ -5,8 +5,8 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from dmcl_tf.config import METHODS
 from dmcl_tf.datasets import paper
+from dmcl_tf.registry import METHODS
 
 TABLES = pd.read_csv(Path(paper.__file__).with_name("paper_tables.csv"))
 ALL = ("rgb", "depth", "flow")

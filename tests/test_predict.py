@@ -135,7 +135,7 @@ def test_modalities_are_chosen_among_what_can_be_had(model):
 def test_json(model, raw, capsys):
     assert workflow.main(["predict", f"--model={model}", f"--rgb={raw}/rgb/test-0", "--clips=2", "--json"]) == 0
     result = json.loads(capsys.readouterr().out)
-    assert (result["modalities"], result["frames"], result["clips"]) == (["rgb"], 12, 2)
+    assert (result["networks"], result["frames"], result["clips"]) == (["rgb"], 12, 2)
     shares = [entry["probability"] for entry in result["classes"]]
     assert shares == sorted(shares, reverse=True)
     assert sum(shares) == pytest.approx(1)

@@ -216,7 +216,7 @@ def test_tables_have_means_deviations_runs_and_the_papers_numbers(tmp_path):
     four = found["Table 4"].set_index(["Method", "Testing modalities"])
     assert four.loc[("ADMD", "RGB+"), ["Training modalities", "Paper", "Ours"]].tolist() == ["RGB, Depth", "91.64", "–"]
     ours = four.loc[("DMCL, authors' recipe", "RGB")]
-    assert ours.tolist() == ["RGB, Depth, Flow", "93.64", "80.00 ± 1.67", "3"]
+    assert ours.tolist() == ["RGB, Depth, Flow", "93.64", "80.00 ± 1.67", "0, 1, 2"]
     assert four.loc[("Independent, authors' recipe", "RGB"), "Training modalities"] == "RGB"
     fewer = found["Fewer training videos"]
     assert fewer[["Training videos", "RGB"]].to_numpy().tolist() == [["100 %", "80.00 ± 1.67"], ["50 %", "60.00"]]
@@ -226,6 +226,23 @@ def test_tables_have_means_deviations_runs_and_the_papers_numbers(tmp_path):
         "depth+flow",
         "rgb+depth+flow",
     ]
+
+
+def test_comparators_stand_beside_the_papers_numbers_for_rgb_alone_and_rgb_plus(tmp_path):
+    taught = {"method": "admd", "teacher_run": "somewhere", "teacher_modalities": ("depth",)}
+    for seed, rgb in enumerate((45, 48)):
+        networks = {"rgb": right_in((0, rgb)), "hallucination": right_in((0, 30))}
+        write_run(tmp_path / f"admd{seed}", networks, seed=seed, **taught)
+    write(tmp_path, "dmcl", 0, right(36, 30, 30), networks=("rgb:authors/8",))
+    write(tmp_path, "dmcl", 0, right(39, 30, 30))
+    four = by_title(load_runs(tmp_path))["Table 4"].set_index(["Method", "Testing modalities"])
+    alone, both = (four.loc[("ADMD, depth → RGB+hallucination, authors' recipe", tested)] for tested in ("RGB", "RGB+"))
+    assert alone.tolist() == ["RGB, Depth", "–", "77.50 ± 3.54", "0, 1"]
+    assert both.tolist() == ["RGB, Depth", "91.64", "50.00 ± 0.00", "0, 1"]  # the second network is surer
+    assert four.loc[("Hoffman et al.", "RGB+"), "Ours"] == "–"
+    assert ("ADMD", "RGB+") not in four.index  # the row is ours, with the paper's number
+    assert four.loc[("DMCL, authors' recipe, networks rgb:authors/8", "RGB"), "Ours"] == "60.00"
+    assert four.loc[("DMCL, authors' recipe, networks none", "RGB"), "Ours"] == "65.00"
 
 
 def test_groups_of_test_videos(tmp_path):

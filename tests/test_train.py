@@ -11,10 +11,11 @@ from absl import flags
 from tiny import split, write_records
 
 from dmcl_tf import flag_groups, train
-from dmcl_tf.config import METHODS, Config, resolve
+from dmcl_tf.config import Config, resolve
 from dmcl_tf.datasets import DATASETS
 from dmcl_tf.errors import InputError
 from dmcl_tf.files import lock
+from dmcl_tf.registry import METHODS
 from dmcl_tf.runs.folder import Run, RunFolder
 
 ROOT = Path(__file__).parents[1]

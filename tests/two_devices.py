@@ -18,7 +18,7 @@ from dmcl_tf.config import resolve
 from dmcl_tf.data.pipeline import training_input
 from dmcl_tf.learning.optimizers import make_optimizer
 from dmcl_tf.methods import LOSSES
-from dmcl_tf.networks.ensemble import ModalityEnsemble
+from dmcl_tf.networks.ensemble import ModalityEnsemble, stack
 from dmcl_tf.networks.layers import BatchNormalization, Convolution, classify
 from dmcl_tf.scoring.logits import Evaluator
 
@@ -59,7 +59,7 @@ def taught(config):
         linear_networks(["rgb"], 3),
         method_of(student),
         weight_decay=config.weight_decay,
-        teacher=lambda clips: teacher(clips["depth"])["logits"],
+        teacher=lambda clips: stack([teacher(clips["depth"])]),
     )
 
 

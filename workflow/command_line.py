@@ -9,6 +9,7 @@ from pathlib import Path
 
 from absl import flags
 
+from dmcl_tf.config import parse_start
 from dmcl_tf.errors import InputError
 
 # flags that name files and folders
@@ -44,6 +45,9 @@ def parse(values: flags.FlagValues, arguments: Sequence[str], paths: Sequence[st
         if name in values and values[name].present and values[name].value:
             given = values[name].value
             values[name].value = [user_path(path) for path in given] if isinstance(given, list) else user_path(given)
+    if "initial_weights" in values and values["initial_weights"].value:
+        starts = map(parse_start, values["initial_weights"].value)
+        values["initial_weights"].value = [str(start._replace(path=user_path(start.path))) for start in starts]
     return values
 
 

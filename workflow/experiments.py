@@ -29,7 +29,7 @@ from workflow.matrix import BASELINE, PUBLISHED, Experiment, Matrix, Selection, 
 from workflow.processes import call
 from workflow.states import describe, find_state, find_states, load_records, publish, slim_path
 
-SET_BY_MATRIX = ("method", "seed", "train_fraction", "run_name", "run_dir", "teacher_run", "split")
+SET_BY_MATRIX = ("method", "seed", "train_fraction", "run_name", "run_dir", "teacher_run", "initial_weights", "split")
 _BAR = "{desc}: {percentage:3.0f}%|{bar}| {elapsed}, {remaining} left"
 
 
@@ -47,7 +47,7 @@ def matrix_flags(values: flags.FlagValues) -> None:
     }
     for name, (default, text) in lists.items():
         flags.DEFINE_list(name, default, text, flag_values=values)
-    flags.DEFINE_string("student", "rgb", "modality that learns in generalized_distillation", flag_values=values)
+    flags.DEFINE_string("student", "rgb", "modality that learns where others teach it", flag_values=values)
     text = "folder of the report and of the slim copies; default: results/<dataset>"
     flags.DEFINE_string("results", None, text, flag_values=values)
     flags.DEFINE_boolean("dry_run", False, "print the runs and how far each is, and do nothing", flag_values=values)
@@ -90,7 +90,7 @@ def make_selection(values: flags.FlagValues) -> Selection:
         seeds=_numbers("seeds", values.seeds, int),
         fractions=_numbers("train_fractions", values.train_fractions, float),
         every_fraction=tuple(values.all_fractions),
-        teachers=tuple(values.teacher_modalities or ("depth",)),
+        teachers=tuple(values.teacher_modalities or ()),
         student=values.student,
     )
 

@@ -5,14 +5,16 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from dmcl_tf.config import METHODS, RECIPES, Config
+from dmcl_tf.config import RECIPES, Config
 from dmcl_tf.errors import InputError
 from dmcl_tf.evaluate import EvaluateSettings
 from dmcl_tf.flag_groups import make_config
+from dmcl_tf.registry import METHODS
+from dmcl_tf.runs import stages
 from dmcl_tf.runs.folder import RunFolder, run_path
 from dmcl_tf.train import TrainSettings
 
@@ -32,7 +34,7 @@ class Selection:
         seeds: in the order of their runs.
         fractions: shares of the training videos.
         every_fraction: entries that run with every fraction; the others run with all videos.
-        teachers: modalities of the baseline's run that teach where a method needs a teacher.
+        teachers: modalities of the baseline's run that teach where a method is taught; empty: those usual for it.
         student: modality that learns from them.
     """
 
@@ -53,13 +55,13 @@ class Experiment:
         label: for people.
         train: the settings of its training.
         evaluate: the settings of its evaluation.
-        teacher: the run that it learns from, if any.
+        sources: the runs that it starts from or is taught by.
     """
 
     label: str
     train: TrainSettings
     evaluate: EvaluateSettings
-    teacher: Experiment | None
+    sources: tuple[Experiment, ...] = ()
 
     @property
     def config(self) -> Config:
@@ -129,41 +131,73 @@ class Matrix:
                 for entry in selection.methods:
                     every_seed, every_fraction = entry in selection.every_seed, entry in selection.every_fraction
                     if (index == 0 or every_seed) and (fraction == 1 or every_fraction):
-                        experiment = self._experiment(entry, seed, fraction)
-                        for each in (experiment.teacher, experiment):
-                            if each:
-                                chosen.setdefault(each.train.directory, each)
+                        for experiment in self._experiments(entry, seed, fraction):
+                            chosen.setdefault(experiment.train.directory, experiment)
         return list(chosen.values())
 
-    def _experiment(self, entry: str, seed: int, fraction: float) -> Experiment:
+    def _experiments(self, entry: str, seed: int, fraction: float) -> list[Experiment]:
+        """A run of the matrix, the last, and before it those that it starts from or is taught by."""
+        method, _, recipe = entry.partition(":")
+        made: dict[Path, Experiment] = {}
+
+        def run(stage: str, networks: tuple[str, ...], **wired) -> Path:
+            if stage == BASELINE and not wired and set(networks) <= set(self._modalities()):
+                networks = ()  # the baseline's run has them
+            entry_of = f"{stage}:{recipe}" if recipe else stage
+            experiment = self._experiment(entry_of, seed, fraction, networks, wired, tuple(made.values()))
+            return made.setdefault(experiment.train.directory, experiment).train.directory
+
+        if method in stages.STAGES:
+            teachers = self.selection.teachers or stages.usual_teachers(method)
+            stages.STAGES[method](run, *stages.roles(method, (self.selection.student, *teachers)))
+        else:
+            run(method, ())
+        return list(made.values())
+
+    def _modalities(self) -> tuple[str, ...]:
+        return make_config({**self.usual, **self.given}).modalities
+
+    def _experiment(
+        self,
+        entry: str,
+        seed: int,
+        fraction: float,
+        networks: tuple[str, ...],
+        wired: Mapping[str, object],
+        sources: tuple[Experiment, ...],
+    ) -> Experiment:
+        """A run of some networks, or of the usual ones, and of settings that tie it to its sources."""
         method, _, recipe = entry.partition(":")
         usual = {**self.usual, "method": method}
         usual |= {name: self.given[name] for name in ("recipe", "scale") if name in self.given}
         usual |= {"recipe": recipe} if recipe else {}
-        teacher, learning = None, {}
-        if METHODS[method].needs_teacher:
-            teacher = self._experiment(f"{BASELINE}:{recipe}" if recipe else BASELINE, seed, fraction)
-            usual["teacher_run"] = str(teacher.train.directory)
-            learning = {"teacher_modalities": self.selection.teachers, "modalities": (self.selection.student,)}
-        chosen = {name: usual[name] for name in ("method", "recipe", "teacher_run") if name in usual}
-        config = make_config({**usual, **self.given, **chosen, **learning, "seed": seed, "train_fraction": fraction})
+        usual |= {name: wired[name] for name in ("teacher_run",) if name in wired}
+        settings = {**usual, **self.given, **{name: usual[name] for name in ("method", "recipe") if name in usual}}
+        if networks:
+            settings = stages.stage_settings(method, networks, settings, dict(wired), last=True)
+        config = make_config({**settings, "seed": seed, "train_fraction": fraction})
         dataset = self.train.dataset
-        directory = self.checkpoints / run_path(dataset, config, _run_name(dataset, config, make_config(usual)))
-        label = " ".join([entry, f"seed {seed}", *([f"{100 * fraction:g} %"] if fraction != 1 else [])])
+        name = _run_name(dataset, config, make_config(usual), set(wired) - {"teacher_modalities"})
+        directory = self.checkpoints / run_path(dataset, config, name)
+        started = [f"{'+'.join(networks)} from {self.selection.student}"] if networks and method == BASELINE else []
+        label = " ".join([entry, *started, f"seed {seed}", *([f"{100 * fraction:g} %"] if fraction != 1 else [])])
         return Experiment(
             label,
-            dataclasses.replace(self.train, config=config, directory=directory),
+            dataclasses.replace(self.train, config=config, directory=directory, stages=()),
             dataclasses.replace(self.evaluate, run_dir=directory),
-            teacher,
+            sources,
         )
 
 
-def _run_name(dataset: str, config: Config, usual: Config) -> str:
-    """The default name, followed by every setting that is not as its recipe and scale have it, or their checksum."""
+def _run_name(dataset: str, config: Config, usual: Config, wired: Collection[str]) -> str:
+    """The default name, followed by every setting that is not as its recipe and scale have it, or their checksum.
+
+    Settings that tie a run to its sources are `wired` and not part of it.
+    """
     parts = [run_path(dataset, config, None).name]
     for field in dataclasses.fields(Config):
         value = getattr(config, field.name)
-        if field.name not in ("method", "seed", "teacher_run") and value != getattr(usual, field.name):
+        if field.name not in ("method", "seed", *wired) and value != getattr(usual, field.name):
             parts.append(f"{field.name}_{_text(value)}".replace("/", "_"))
     name = "-".join(parts)
     return name if len(name) <= _LONGEST_NAME else f"{parts[0]}-{zlib.crc32(name.encode()):08x}"

@@ -50,7 +50,7 @@ class PredictSettings:
         exported: what it was made from.
         paths: of the video, by modality.
         clips: how many to average over.
-        chosen: the modalities to predict from; empty: all that are given or can be computed.
+        chosen: the networks to predict with; empty: all whose modality is given or can be computed.
         json: whether the result is printed as JSON.
     """
 
@@ -62,21 +62,29 @@ class PredictSettings:
     json: bool = False
 
     @property
-    def modalities(self) -> tuple[str, ...]:
-        """Those that are predicted from, in the model's order.
+    def subset(self) -> tuple[str, ...]:
+        """The networks that are asked, in the model's order.
 
         Raises:
-            InputError: one was chosen that is neither given nor can be computed.
+            InputError: one was chosen whose modality is neither given nor can be computed.
         """
-        computed = computed_flow(self.exported)
+        config, computed = self.exported.config, computed_flow(self.exported)
         available = {*self.paths, *([FLOW] if computed and computed.source in self.paths else [])}
         for name in self.chosen:
-            if name not in self.exported.config.modalities:
-                raise InputError(f"--with: the model has no {name}, only {', '.join(self.exported.config.modalities)}")
-            if name not in available:
-                source = f", or --{computed.source}, of which it is computed" if computed and name == FLOW else ""
-                raise InputError(f"--with: {name} is not given; give --{name}{source}")
-        return tuple(name for name in self.exported.config.modalities if name in (self.chosen or available))
+            if name not in config.modalities:
+                raise InputError(f"--with: the model has no {name}, only {', '.join(config.modalities)}")
+            modality = config.sees(name)
+            if modality not in available:
+                source = f", or --{computed.source}, of which it is computed" if computed and modality == FLOW else ""
+                raise InputError(f"--with: {modality} is not given; give --{modality}{source}")
+        if self.chosen:
+            return tuple(name for name in config.modalities if name in self.chosen)
+        return tuple(name for name in config.modalities if config.sees(name) in available)
+
+    @property
+    def modalities(self) -> tuple[str, ...]:
+        """Those that the networks see."""
+        return tuple(dict.fromkeys(map(self.exported.config.sees, self.subset)))
 
 
 def find_model(folder: Path) -> tuple[Path, Exported]:
@@ -97,7 +105,7 @@ def computed_flow(exported: Exported) -> FlowSettings | None:
     Raises:
         InputError: it was computed in a way that this version does not know.
     """
-    if FLOW not in exported.config.modalities or not exported.flow or exported.flow.get("algorithm") == "given":
+    if FLOW not in exported.config.inputs or not exported.flow or exported.flow.get("algorithm") == "given":
         return None
     known = {name: value for name, value in exported.flow.items() if name != "bound_in_pixels"}
     try:
@@ -202,7 +210,7 @@ def predict_video(settings: PredictSettings) -> tuple[np.ndarray, int]:
     import tensorflow as tf  # after all that can be wrong with the files
 
     subsets = {subset: name for name, subset in name_signatures(config.modalities).items()}
-    served = tf.saved_model.load(str(settings.model)).signatures[subsets[modalities]]
+    served = tf.saved_model.load(str(settings.model)).signatures[subsets[settings.subset]]
     logits = served(**{modality: tf.constant(clip) for modality, clip in clips.items()})["logits"].numpy()
     return softmax(logits.mean(axis=0)), moments
 
@@ -239,7 +247,7 @@ def flag_groups(arguments: Sequence[str]) -> tuple[Group, ...]:
         raise InputError(" ".join(str(error).split())) from None
     if not named["model"].value:
         raise InputError("--model is missing: expected an exported model, exported/<data set>/<method>/<run>")
-    modalities = find_model(Path(command_line.user_path(named["model"].value)))[1].config.modalities
+    modalities = find_model(Path(command_line.user_path(named["model"].value)))[1].config.inputs
     for argument in rest:
         name = argument.lstrip("-").partition("=")[0]
         if argument.startswith("-") and name not in (*modalities, "help", "h"):
@@ -257,7 +265,7 @@ def _own_flags(values: flags.FlagValues) -> None:
     text = "exported model, exported/<data set>/<method>/<run>"
     flags.DEFINE_string("model", None, text, flag_values=values)
     flags.DEFINE_integer("clips", 10, "clips to average over", 1, flag_values=values)
-    text = "modalities to predict from, such as rgb or rgb+flow; default: all that are given or can be computed"
+    text = "networks to predict with, such as rgb or rgb+flow; default: all whose modality is given or can be computed"
     flags.DEFINE_string("with", None, text, flag_values=values)
     flags.DEFINE_boolean("json", False, "print the result as JSON, with all classes", flag_values=values)
 
@@ -269,13 +277,13 @@ def settings_from_flags(values: flags.FlagValues) -> PredictSettings:
         InputError: no video is given.
     """
     model, exported = find_model(Path(values["model"].value))
-    modalities = exported.config.modalities
+    modalities = exported.config.inputs
     paths = {m: Path(command_line.user_path(values[m].value)) for m in modalities if values[m].value}
     if not paths:
         raise InputError(f"no video: give one or more of {', '.join(f'--{modality}' for modality in modalities)}")
     chosen = tuple(values["with"].value.split("+")) if values["with"].value else ()
     settings = PredictSettings(model, exported, paths, values["clips"].value, chosen, values["json"].value)
-    assert settings.modalities, "some are given, and what is chosen is among them"
+    assert settings.subset, "some are given, and what is chosen is among them"
     return settings
 
 
@@ -287,7 +295,7 @@ def predict(settings: PredictSettings) -> None:
         names = settings.exported.class_names
         result = {
             "files": {modality: str(path) for modality, path in settings.paths.items()},
-            "modalities": settings.modalities,
+            "networks": settings.subset,
             "frames": moments,
             "clips": settings.clips,
             "classes": [{"class": names[label], "probability": float(probabilities[label])} for label in order],
@@ -297,7 +305,7 @@ def predict(settings: PredictSettings) -> None:
     order = order[:_TOP]
     table = pd.DataFrame({"class": np.array(settings.exported.class_names)[order], "%": 100 * probabilities[order]})
     given = ", ".join(f"{modality} of {path}" for modality, path in settings.paths.items())
-    print(f"{given}: {moments} frames, {settings.clips} clips; by {'+'.join(settings.modalities)}")
+    print(f"{given}: {moments} frames, {settings.clips} clips; by {'+'.join(settings.subset)}")
     print(table.to_string(index=False, formatters={"%": "{:.2f}".format}))
 
 

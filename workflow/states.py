@@ -89,7 +89,7 @@ def find_states(experiments: Sequence[Experiment], runs: Path) -> list[State]:
         ]
 
     unfinished = [run for run, state in zip(experiments, states(set())) if not state.complete]
-    return states({run.teacher.train.directory for run in unfinished if run.teacher})
+    return states({source.train.directory for run in unfinished for source in run.sources})
 
 
 def slim_path(experiment: Experiment, runs: Path) -> Path:

@@ -24,8 +24,12 @@ from dmcl_tf.errors import InputError
 _COLORED = "rgb"  # the modality whose colours are distorted; its clips have three channels even where they are grey
 
 
-def training_dataset(records: Records, splits: Splits, config: Config, first_epoch: int = 0) -> tf.data.Dataset:
+def training_dataset(
+    records: Records, splits: Splits, config: Config, first_epoch: int = 0, modalities: Sequence[str] = ()
+) -> tf.data.Dataset:
     """All epochs of a run from `first_epoch` on, `steps_per_epoch` batches each.
+
+    Clips are of the given modalities, or of those that the networks of the run see.
 
     Elements are dicts for `training_input`: `clips`, modality → (B, T, H, W, C) uint8, of one channel where records are
     grey, else three; `flip`, (B,) bool; `color_order`, (B,) int32; `color_strengths`, (B, 4) float32; `label`, (B,)
@@ -43,7 +47,7 @@ def training_dataset(records: Records, splits: Splits, config: Config, first_epo
         def clip(position, index):
             drawn = augmentation.draw(config, lengths[index], tf.random.experimental.stateless_fold_in(seed, position))
             return {
-                "clips": _training_clips(paths[index], config, grey, drawn),
+                "clips": _training_clips(paths[index], config, modalities or config.inputs, grey, drawn),
                 "flip": drawn.flip,
                 "color_order": drawn.color_order,
                 "color_strengths": drawn.color_strengths,
@@ -127,7 +131,7 @@ def check_negation(description: Description, config: Config) -> None:
     Raises:
         InputError: it is not, or may not be.
     """
-    if not (config.negate_flow and "flow" in config.modalities and description.flow):
+    if not (config.negate_flow and "flow" in config.inputs and description.flow):
         return
     encoding = description.flow.get("encoding")
     if encoding not in ("uv_magnitude", "uv"):
@@ -213,11 +217,15 @@ def parse_frames(serialized: tf.Tensor, modalities: Sequence[str]) -> dict[str, 
 
 
 def _training_clips(
-    path: tf.Tensor, config: Config, grey: Collection[str], drawn: augmentation.Augmentation
+    path: tf.Tensor,
+    config: Config,
+    modalities: Sequence[str],
+    grey: Collection[str],
+    drawn: augmentation.Augmentation,
 ) -> dict[str, tf.Tensor]:
-    frames = read_frames(path, config.modalities)
+    frames = read_frames(path, modalities)
     window, clips = tf.stack([drawn.top, drawn.left, config.crop_size, config.crop_size]), {}
-    for modality in config.modalities:
+    for modality in modalities:
         images, is_grey = tf.unstack(tf.gather(frames[modality], drawn.frames), config.clip_frames), modality in grey
         clip = tf.stack([_decode(image, window, is_grey) for image in images])
         clips[modality] = tf.ensure_shape(clip, (config.clip_frames, *_crop_shape(config, is_grey)))
@@ -227,12 +235,12 @@ def _training_clips(
 def _evaluation_clips(
     path: tf.Tensor, clip_frames: tf.Tensor, config: Config, grey: Collection[str]
 ) -> dict[str, tf.Tensor]:
-    frames = read_frames(path, config.modalities)
+    frames = read_frames(path, config.inputs)
     # a video's clips share most of their frames: each is decoded once
     used, positions = tf.unique(tf.reshape(clip_frames, [-1]))
     corner, size = (config.frame_size - config.crop_size) // 2, config.crop_size
     output = {}
-    for modality in config.modalities:
+    for modality in config.inputs:
         is_grey = modality in grey
         shape = _crop_shape(config, is_grey)
         decoded = tf.map_fn(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import dataclasses
+import itertools
 
 import keras
 import pandas as pd
@@ -16,12 +16,12 @@ from dmcl_tf.data.table import Records
 from dmcl_tf.datasets.splits import Splits
 from dmcl_tf.errors import InputError
 from dmcl_tf.learning.optimizers import Schedule, make_optimizer
-from dmcl_tf.networks import NETWORKS
 from dmcl_tf.networks.ensemble import NOT_FINITE, make_ensemble
-from dmcl_tf.networks.recompute import Recomputed
+from dmcl_tf.registry import HALLUCINATION, METHODS
 from dmcl_tf.runs.checkpoints import Checkpoints
 from dmcl_tf.runs.folder import Run, RunFolder
 from dmcl_tf.runs.progress import best_score, done_epochs
+from dmcl_tf.runs.sources import find_sources, load_sources
 from dmcl_tf.runs.teacher import Teacher
 from dmcl_tf.scoring.accuracy import accuracies
 from dmcl_tf.scoring.logits import Evaluator
@@ -33,11 +33,13 @@ def check(run: Run, records: Records, splits: Splits, strategy: tf.distribute.St
     Raises:
         InputError: for records of other modalities or frames, too few or too short videos, a missing or half-written
             record, flow that cannot be negated, a batch that does not divide among the replicas, float16 on several of
-            them, a network that cannot be recomputed, or a teacher that does not fit.
+            them, a network that cannot be recomputed or has no part to freeze, a teacher or initial weights that do not
+            fit.
     """
     config, teacher = run.config, Teacher.of(run.config)
     if teacher:
         teacher.check(run)
+    _check_shapes(config, teacher)
     records.check(_input_modalities(config, teacher), config.frame_size)
     pipeline.check_negation(records.description, config)
     pipeline.check_lengths(splits, config)
@@ -50,15 +52,17 @@ def check(run: Run, records: Records, splits: Splits, strategy: tf.distribute.St
         )
     if replicas > 1 and config.precision == "float16":
         raise InputError(f"--precision=float16 works on one device, not on {replicas}: choose another, or one device")
-    if config.recompute:
-        Recomputed(NETWORKS[config.variant](2, 1))
+    for source in find_sources(config).values():
+        source.check(run)
+    # what cannot be built or loaded is found now
+    load_sources(make_ensemble(config, len(run.class_names)).networks, run)
 
 
-def fit(config: Config, records: Records, splits: Splits, folder: RunFolder, strategy: tf.distribute.Strategy) -> None:
+def fit(run: Run, records: Records, splits: Splits, folder: RunFolder, strategy: tf.distribute.Strategy) -> None:
     """Trains a run to its end, continuing from its last complete epoch.
 
     Args:
-        config: of the run.
+        run: to train.
         records: that it trains on.
         splits: of these.
         folder: of the run; `config.json` is there already.
@@ -68,6 +72,7 @@ def fit(config: Config, records: Records, splits: Splits, folder: RunFolder, str
         InputError: for a record that cannot be used, files of the run that do not belong together, or a loss that is
             not finite.
     """
+    config = run.config
     first_epoch, steps = done_epochs(folder, config), pipeline.steps_per_epoch(splits, config)
     if first_epoch >= config.epochs:
         print(f"complete: {config.epochs} epochs")
@@ -76,21 +81,22 @@ def fit(config: Config, records: Records, splits: Splits, folder: RunFolder, str
         tf.config.experimental.enable_op_determinism()
     teacher = Teacher.of(config)
     with strategy.scope():
-        mean_logits = teacher.load(config.precision) if teacher else None
+        teaching = teacher.load(config) if teacher else None
         # after the teacher, so that a student begins with the weights that it has without one; not 0, under which
         # tf.data refuses seeds that are tensors
         keras.utils.set_random_seed(config.seed + 1)
-        ensemble = make_ensemble(config, len(splits.class_names), mean_logits)
+        ensemble = make_ensemble(config, len(splits.class_names), teaching)
+        for sentence in load_sources(ensemble.networks, run) if first_epoch == 0 else ():
+            print(sentence)
         optimizer = make_optimizer(config, steps, ensemble.trainable_variables)
         # XLA is several times slower on CPUs, and current Keras would turn it on by itself
         ensemble.compile(optimizer=optimizer, jit_compile=False)
         checkpoints = Checkpoints(folder.directory, ensemble)
         checkpoints.restore("last")
-    inputs = dataclasses.replace(config, modalities=_input_modalities(config, teacher))
     recorder = EpochRecorder(config, folder, checkpoints, Evaluator(ensemble, records, splits, config), splits)
     try:
         ensemble.fit(
-            pipeline.training_dataset(records, splits, inputs, first_epoch),
+            pipeline.training_dataset(records, splits, config, first_epoch, _input_modalities(config, teacher)),
             initial_epoch=first_epoch,
             epochs=config.epochs,
             steps_per_epoch=steps,
@@ -109,8 +115,29 @@ def fit(config: Config, records: Records, splits: Splits, folder: RunFolder, str
 
 
 def _input_modalities(config: Config, teacher: Teacher | None) -> tuple[str, ...]:
-    """The run's modalities, then those that only its teacher sees."""
-    return tuple(dict.fromkeys((*config.modalities, *(teacher.modalities if teacher else ()))))
+    """The modalities that the run's networks see, then those that only its teacher sees."""
+    return tuple(dict.fromkeys((*config.inputs, *(teacher.inputs if teacher else ()))))
+
+
+def _check_shapes(config: Config, teacher: Teacher | None) -> None:
+    """Checks that those whose features or activations are compared are networks of one kind and width.
+
+    Raises:
+        InputError: naming two that are not.
+    """
+    method = METHODS[config.method]
+    if not method.compares:
+        return
+    students = (HALLUCINATION,) if HALLUCINATION in config.modalities else config.modalities
+    there = teacher.run.config if teacher else config
+    for taught, teaching in itertools.product(students, teacher.modalities if teacher else config.modalities[1:2]):
+        ours, theirs = config.network(taught), there.network(teaching)
+        if ours != theirs:
+            where = teacher.folder.directory if teacher else "this run"
+            raise InputError(
+                f"--method={config.method} compares {method.compares}: {taught} is {ours[0]}/{ours[1]}, but {teaching} "
+                f"of {where} is {theirs[0]}/{theirs[1]}; choose the same network and width, --networks"
+            )
 
 
 class EpochRecorder(keras.callbacks.Callback):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import tensorflow as tf
@@ -12,11 +13,14 @@ class Outputs(NamedTuple):
 
     Attributes:
         logits: (M, B, C) float32.
-        features: (M, B, F) float32, what the logits are computed from; None for methods that do not ask for them.
+        features: of each network (B, F) float32, what its logits are computed from; F may differ.
+        middle: of each network (B, T, H, W, C) float32, its activations at `Config.middle_layer`; empty for methods
+            that do not ask for them.
     """
 
     logits: tf.Tensor
-    features: tf.Tensor = None
+    features: Sequence[tf.Tensor] = ()
+    middle: Sequence[tf.Tensor] = ()
 
 
 class Step(NamedTuple):
@@ -24,11 +28,13 @@ class Step(NamedTuple):
 
     Attributes:
         seed: (2,) integers, another at each step and replica, for methods that draw; else it may be None.
-        teacher_logits: (B, C) float32 of frozen networks, for methods that need a teacher; None without one.
+        teacher: what frozen networks say of the same batch, for methods that need a teacher; None without one.
+        learned: weights of the method itself, which it trains with the networks, by name.
     """
 
     seed: tf.Tensor = None
-    teacher_logits: tf.Tensor = None
+    teacher: Outputs | None = None
+    learned: Mapping[str, tf.Tensor] = {}
 
 
 def cross_entropy(logits: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:

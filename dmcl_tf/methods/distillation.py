@@ -62,11 +62,11 @@ def _taught(logits, losses, teacher, temperature, label_weight, soft_weight):
     samples = tf.range(tf.shape(teacher)[0])
     teacher_logits = tf.gather_nd(logits, tf.stack([teacher, samples], axis=1))
     soft_targets = tf.nn.softmax(teacher_logits / temperature)  # Eq. 2
-    student = label_weight * losses + soft_weight * _soft_cross_entropy(soft_targets, logits / temperature)  # Eq. 3
+    student = label_weight * losses + soft_weight * soft_cross_entropy(soft_targets, logits / temperature)  # Eq. 3
     return tf.where(is_network(teacher, losses), losses, student)
 
 
-def _soft_cross_entropy(soft_targets, logits):
+def soft_cross_entropy(soft_targets, logits):
     """Cross-entropy of soft targets (B, C) with logits (M, B, C), (M, B); without gradient through the targets."""
     soft_targets = tf.broadcast_to(tf.stop_gradient(soft_targets), tf.shape(logits))
     return tf.nn.softmax_cross_entropy_with_logits(soft_targets, logits)
@@ -87,8 +87,8 @@ def generalized_distillation(
 
         label_weight · CE(y, z) + soft_weight · CE(softmax(z_teacher / T), z),
 
-    with weights 1 - λ and λ, and z_teacher from `step`; the student's logits are not divided by T. Their code
-    multiplies λ by T², their paper does not; they try λ from 0 to 1 and T from 1 to 50 and recommend none.
+    with weights 1 - λ and λ, and z_teacher the mean of the teachers' logits; the student's logits are not divided by T.
+    Their code multiplies λ by T², their paper does not; they try λ from 0 to 1 and T from 1 to 50 and recommend none.
 
     Args:
         temperature: T > 0.
@@ -96,8 +96,9 @@ def generalized_distillation(
         soft_weight: of the teacher's soft targets.
     """
     losses = cross_entropy(outputs.logits, labels)
-    soft_targets = tf.nn.softmax(step.teacher_logits / temperature)  # Eq. 2
-    return label_weight * losses + soft_weight * _soft_cross_entropy(soft_targets, outputs.logits)  # Eq. 3
+    teacher_logits = tf.reduce_mean(step.teacher.logits, axis=0)
+    soft_targets = tf.nn.softmax(teacher_logits / temperature)  # Eq. 2
+    return label_weight * losses + soft_weight * soft_cross_entropy(soft_targets, outputs.logits)  # Eq. 3
 
 
 def mutual(outputs: Outputs, labels: tf.Tensor, step: Step) -> tf.Tensor:

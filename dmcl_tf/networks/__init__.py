@@ -11,10 +11,13 @@ from collections.abc import Callable
 
 import keras
 
-from dmcl_tf.networks import r2plus1d, testing
+from dmcl_tf.networks import images, mobile, r2plus1d, testing
 
 NETWORKS: dict[str, Callable[..., keras.Model]] = {
     "authors": r2plus1d.authors,
-    "tran2018": r2plus1d.tran2018,
+    "r2plus1d_18": r2plus1d.r2plus1d_18,
+    "movinet_a0": mobile.movinet_a0,
+    "movinet_a0_causal": mobile.movinet_a0_causal,
+    "mobilenet_v2": images.mobilenet_v2,
     "testing": testing.small_block,
 }

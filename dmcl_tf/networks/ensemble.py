@@ -11,11 +11,14 @@ import tensorflow as tf
 
 from dmcl_tf.config import Config
 from dmcl_tf.data.pipeline import training_input
+from dmcl_tf.errors import InputError
 from dmcl_tf.learning.loss_scale import LossScale
 from dmcl_tf.learning.optimizers import decays_itself, is_decayed
-from dmcl_tf.methods import LOSSES, Outputs, Step, cross_entropy, winner
-from dmcl_tf.networks import NETWORKS
+from dmcl_tf.methods import LEARNED, LOSSES, Outputs, Step, cross_entropy, winner
+from dmcl_tf.networks import NETWORKS, parts
+from dmcl_tf.networks.connection import Connected
 from dmcl_tf.networks.recompute import Recomputed
+from dmcl_tf.registry import METHODS
 
 NOT_FINITE = "the loss is not finite"  # how the message of the error begins
 
@@ -24,21 +27,27 @@ class ModalityEnsemble(keras.Model):
     """Networks of several modalities with a joint training step.
 
     A batch is a dict with the `label`, (B,) integers, and what `prepare` makes clips of: modality → (B, T, H, W, 3)
-    float32. Clips of other modalities are the teacher's, if there is one.
+    float32. Clips of other modalities are the teacher's, if there is one. A network is called after the modality that
+    it sees, but for those of `sees`.
 
     Args:
-        networks: modality → Keras model from clips to `logits` (B, C) and `features` (B, F); the order breaks ties.
+        networks: name → Keras model from clips to `logits` (B, C) and `features` (B, F), and perhaps `middle`
+            activations; the order breaks ties.
         method: `method(outputs, labels, step)` → (M, B) losses, one of `methods.LOSSES` with its weights.
         weight_decay: w in w·Σv²/2, added to the loss over all kernels.
         seed: of what the method draws.
-        teacher: function from clips by modality to logits (B, C) of frozen networks, which are no part of this model.
+        sees: the modality of each network that is not called after it.
+        teacher: function from clips by modality to the outputs of frozen networks, which are no part of this model.
+        learned: weights of the method itself.
+        middle: the part whose activations the method is given; None: it is not.
         prepare: function from a batch to its clips by modality, such as augmentation; None: they are there as `clips`.
+        connected: whether the second network multiplies into the first, see `Connected`.
         recompute: whether training computes the inside of residual blocks twice instead of keeping it.
         loss_scale: of training in float16.
         name: of the model.
 
     Raises:
-        InputError: a network has no residual blocks to recompute.
+        InputError: a network has no residual blocks to recompute, or two cannot be connected.
     """
 
     def __init__(
@@ -48,8 +57,12 @@ class ModalityEnsemble(keras.Model):
         *,
         weight_decay: float = 0.0,
         seed: int = 0,
-        teacher: Callable[[Mapping[str, tf.Tensor]], tf.Tensor] | None = None,
+        sees: Mapping[str, str] | None = None,
+        teacher: Callable[[Mapping[str, tf.Tensor]], Outputs] | None = None,
+        learned: Learned | None = None,
+        middle: str | None = None,
         prepare: Callable[[Mapping], Mapping[str, tf.Tensor]] | None = None,
+        connected: bool = False,
         recompute: bool = False,
         loss_scale: LossScale | None = None,
         name: str = "modality_ensemble",
@@ -57,27 +70,62 @@ class ModalityEnsemble(keras.Model):
         super().__init__(name=name)
         self.networks = dict(networks)
         self.modalities = tuple(networks)
+        self.sees = {name: name for name in networks} | dict(sees or {})
         self.method = method
         self.weight_decay = weight_decay
         self.seed = seed
         self.teacher = teacher
         self.prepare = prepare or itemgetter("clips")
         self.loss_scale = loss_scale
-        self._recomputed = [Recomputed(network) for network in networks.values()] if recompute else []
+        self.learned = learned
+        self._trained = (
+            self.networks
+            if middle is None
+            else {name: parts.with_middle(network, middle) for name, network in networks.items()}
+        )
+        self._connected = Connected(*list(networks.values())[:2]) if connected else None
+        self._recomputed = [Recomputed(network) for network in self._trained.values()] if recompute else []
         names = ["loss", *(f"{m}_{kind}" for kind in ("loss", "cross_entropy", "accuracy", "wins") for m in networks)]
         self.means = {name: keras.metrics.Mean(name=name) for name in names}
         self.built = True  # by its networks
 
     def call(self, inputs, training=False):
-        """Clips of any subset of the modalities → logits (B, C) of each of them, by modality."""
-        unknown = set(inputs) - set(self.modalities)
-        if not inputs or unknown:
-            raise ValueError(f"modalities {sorted(inputs)}: expected one or more of {', '.join(self.modalities)}")
-        return {m: self.networks[m](inputs[m], training=training)["logits"] for m in self.modalities if m in inputs}
+        """Clips of any subset of the modalities → logits (B, C) of the networks that see them, by name."""
+        seen = tuple(dict.fromkeys(self.sees.values()))
+        if not inputs or set(inputs) - set(seen):
+            raise ValueError(f"modalities {sorted(inputs)}: expected one or more of {', '.join(seen)}")
+        return {name: outputs["logits"] for name, outputs in self._outputs(self.networks, inputs, training).items()}
+
+    def served(self, name: str) -> Callable[[tf.Tensor], Mapping[str, tf.Tensor]]:
+        """One network as a function from clips of its modality to its outputs, in inference mode.
+
+        Raises:
+            InputError: it needs clips of another modality as well.
+        """
+        if not self._connected or name != self.modalities[0]:
+            return self.networks[name]
+        giver, connected = self.modalities[1], self._connected
+        if self.sees[giver] != self.sees[name]:
+            raise InputError(
+                f"{name} is connected to {giver} and cannot be exported alone: export the method's last run"
+            )
+        return lambda clips: connected(clips, clips)[0]
+
+    def _outputs(self, networks, clips, training) -> dict[str, Mapping[str, tf.Tensor]]:
+        """What those of some networks that see one of the clips say of them."""
+        seeing = [name for name in self.modalities if self.sees[name] in clips]
+        found: dict[str, Mapping[str, tf.Tensor]] = {}
+        pair = self.modalities[:2]
+        if self._connected and set(pair) <= set(seeing):
+            found = dict(zip(pair, self._connected(*(clips[self.sees[name]] for name in pair), training=training)))
+        for name in seeing:
+            if name not in found:
+                found[name] = networks[name](clips[self.sees[name]], training=training)
+        return {name: found[name] for name in seeing}
 
     def forward(self, clips, training=False) -> Outputs:
         """Clips of all modalities, and perhaps more → what the networks say of them."""
-        return _stack([self.networks[modality](clips[modality], training=training) for modality in self.modalities])
+        return stack(list(self._outputs(self._trained, clips, training).values()))
 
     def stacked_logits(self, clips, training=False) -> tf.Tensor:
         """Clips of all modalities, and perhaps more → logits (M, B, C)."""
@@ -94,15 +142,15 @@ class ModalityEnsemble(keras.Model):
         """
         clips = self.prepare(batch)
         step = self._given(clips)
-        kept = [part.enter(clips[modality]) for part, modality in zip(self._recomputed, self.modalities)]
+        kept = [part.enter(clips[self.sees[name]]) for part, name in zip(self._recomputed, self.modalities)]
         entering = [tensors[-1] for tensors in kept]  # the parts of the networks that are not recomputed
         with tf.GradientTape() as tape:
             tape.watch(entering)
             if self._recomputed:
-                outputs = _stack([part.rest(x, training=True) for part, x in zip(self._recomputed, entering)])
+                outputs = stack([part.rest(x, training=True) for part, x in zip(self._recomputed, entering)])
             else:
                 outputs = self.forward(clips, training=True)
-            losses = self.method(outputs, batch["label"], step)  # (M, B)
+            losses = self.method(outputs, batch["label"], self._with_learned(step))  # (M, B)
             loss = tf.debugging.check_numerics(tf.reduce_sum(tf.reduce_mean(losses, axis=1)), NOT_FINITE)
             total = (loss + self._decay()) / tf.distribute.get_strategy().num_replicas_in_sync
             if self.loss_scale:
@@ -125,7 +173,7 @@ class ModalityEnsemble(keras.Model):
         """Loss and accuracy of each network on a batch of clips, without training."""
         clips = self.prepare(batch)
         outputs = self.forward(clips)
-        losses = self.method(outputs, batch["label"], self._given(clips))
+        losses = self.method(outputs, batch["label"], self._with_learned(self._given(clips)))
         return self._report(losses, outputs.logits, batch["label"])
 
     def _maybe_symbolic_build(self, iterator=None, data_batch=None):
@@ -137,6 +185,10 @@ class ModalityEnsemble(keras.Model):
         replica = tf.distribute.get_replica_context().replica_id_in_sync_group
         seed = tf.random.experimental.stateless_fold_in(tf.stack([self.seed, step]), replica)
         return Step(seed, self.teacher(clips) if self.teacher else None)
+
+    def _with_learned(self, step: Step) -> Step:
+        """With the weights of the method, as tensors through which gradients flow."""
+        return step._replace(learned=self.learned.tensors()) if self.learned else step
 
     def _decay(self) -> tf.Tensor:
         if not self.weight_decay:
@@ -157,13 +209,52 @@ class ModalityEnsemble(keras.Model):
         return {name: mean.result() for name, mean in self.means.items()}
 
 
-def _stack(outputs: Sequence[Mapping[str, tf.Tensor]]) -> Outputs:
+def stack(outputs: Sequence[Mapping[str, tf.Tensor]]) -> Outputs:
     """The outputs of M networks as one."""
-    return Outputs(*(tf.stack([output[name] for output in outputs]) for name in Outputs._fields))
+    middle = tuple(tf.cast(output["middle"], tf.float32) for output in outputs if "middle" in output)
+    features = tuple(output["features"] for output in outputs)
+    return Outputs(tf.stack([output["logits"] for output in outputs]), features, middle)
+
+
+class Learned(keras.layers.Layer):
+    """Weights that belong to a method.
+
+    Args:
+        shapes: by name; a name ends in `kernel`, `bias`, `gamma` or `beta`, by which it is initialised and decays.
+    """
+
+    def __init__(self, shapes: Mapping[str, tuple[int, ...]]):
+        super().__init__(name="learned")
+        initializers = {"kernel": "glorot_uniform", "gamma": "ones"}
+        self._names = tuple(shapes)
+        for name, shape in shapes.items():
+            initializer = initializers.get(name.rpartition("_")[2], "zeros")
+            setattr(self, name, self.add_weight(name=name, shape=shape, initializer=initializer))
+        self.built = True
+
+    def tensors(self) -> dict[str, tf.Tensor]:
+        """The weights by name."""
+        return {name: tf.convert_to_tensor(getattr(self, name)) for name in self._names}
+
+
+def make_networks(config: Config, num_classes: int) -> dict[str, keras.Model]:
+    """The networks of a run by modality, freshly initialised, with what it freezes frozen.
+
+    Raises:
+        InputError: a network has no such part to freeze.
+    """
+    networks = {}
+    for modality in config.modalities:
+        variant, width = config.network(modality)
+        momentum = config.batch_norm_momentum
+        network = NETWORKS[variant](num_classes, width, batch_norm_momentum=momentum, name=modality)
+        parts.freeze(network, config.frozen_parts(modality), config.middle_layer)
+        networks[modality] = network
+    return networks
 
 
 def make_ensemble(
-    config: Config, num_classes: int, teacher: Callable[[Mapping[str, tf.Tensor]], tf.Tensor] | None = None
+    config: Config, num_classes: int, teacher: Callable[[Mapping[str, tf.Tensor]], Outputs] | None = None
 ) -> ModalityEnsemble:
     """A freshly initialised ensemble for a run, whose batches are those of its input pipeline.
 
@@ -176,18 +267,20 @@ def make_ensemble(
     """
     policy = config.precision if config.precision == "float32" else f"mixed_{config.precision}"
     keras.mixed_precision.set_global_policy(policy)
-    momentum = config.batch_norm_momentum
-    networks = {
-        modality: NETWORKS[config.variant](num_classes, config.width, batch_norm_momentum=momentum, name=modality)
-        for modality in config.modalities
-    }
+    networks = make_networks(config, num_classes)
+    shapes = LEARNED.get(config.method)
+    features = networks[config.modalities[-1]].output["features"].shape[-1]
     return ModalityEnsemble(
         networks,
         partial(LOSSES[config.method], **config.loss_weights()),
         weight_decay=0.0 if decays_itself(config) else config.weight_decay,
         seed=config.seed,
+        sees={name: config.sees(name) for name in networks},
         teacher=teacher,
+        learned=Learned(shapes(num_classes, features)) if shapes else None,
+        middle=config.middle_layer if METHODS[config.method].compares == "middle" else None,
         prepare=partial(training_input, config=config),
+        connected=config.connection,
         recompute=config.recompute,
         loss_scale=LossScale() if config.precision == "float16" else None,
     )

@@ -105,6 +105,93 @@ class Convolution(keras.layers.Layer):
 
 
 @keras.saving.register_keras_serializable("dmcl_tf")
+class DepthwiseConvolution(keras.layers.Layer):
+    """A 1×k×k (spatial) or k×1×1 (temporal) convolution of each channel alone, without bias, padded with zeros.
+
+    Args:
+        kernel_size: (temporal, spatial) extent; one of the two is 1.
+        stride: in space, of a spatial kernel.
+        causal: whether a temporal kernel reaches back only.
+        **kwargs: of `keras.layers.Layer`.
+    """
+
+    def __init__(self, kernel_size: tuple[int, int], stride: int = 1, causal: bool = False, **kwargs):
+        super().__init__(**kwargs)
+        self.kernel_size, self.stride, self.causal = tuple(kernel_size), stride, causal
+
+    def build(self, input_shape):
+        """Creates the kernel, of shape (k, k or 1, C, 1)."""
+        temporal, spatial = self.kernel_size
+        self.kernel = self.add_weight(
+            name="kernel",
+            shape=(spatial, spatial, input_shape[-1], 1) if temporal == 1 else (temporal, 1, input_shape[-1], 1),
+            # by the fan-in of one channel, which Keras cannot know
+            initializer=keras.initializers.TruncatedNormal(stddev=(temporal * spatial**2) ** -0.5),
+        )
+        self.built = True
+
+    def call(self, inputs):
+        """(B, T, H, W, C) → (B, T, H / stride, W / stride, C)."""
+        kernel = tf.cast(tf.convert_to_tensor(self.kernel), inputs.dtype)
+        _, time, height, width, channels = _dimensions(inputs)
+        strides = (1, self.stride, self.stride, 1)
+        if self.kernel_size[0] == 1:
+            images = tf.reshape(inputs, (-1, height, width, channels))
+            outputs = tf.nn.depthwise_conv2d(images, kernel, strides, "SAME")
+            return tf.reshape(outputs, (-1, time, *_dimensions(outputs)[1:]))
+        columns, padding = tf.reshape(inputs, (-1, time, height * width, channels)), "SAME"
+        if self.causal:
+            columns, padding = tf.pad(columns, [[0, 0], [self.kernel_size[0] - 1, 0], [0, 0], [0, 0]]), "VALID"
+        outputs = tf.nn.depthwise_conv2d(columns, kernel, (1, 1, 1, 1), padding)
+        return tf.reshape(outputs, (-1, time, height, width, channels))
+
+    def get_config(self):
+        """The constructor's arguments."""
+        config = {"kernel_size": self.kernel_size, "stride": self.stride, "causal": self.causal}
+        return {**super().get_config(), **config}
+
+
+@keras.saving.register_keras_serializable("dmcl_tf")
+class MeanUpToNow(keras.layers.Layer):
+    """The mean over space and time, or, if causal, over space and all frames up to each: → (B, 1 or T, 1, 1, C)."""
+
+    def __init__(self, causal: bool = False, **kwargs):
+        super().__init__(**kwargs)
+        self.causal = causal
+
+    def call(self, inputs):
+        """(B, T, H, W, C) → (B, 1 or T, 1, 1, C)."""
+        if not self.causal:
+            return tf.reduce_mean(inputs, axis=[1, 2, 3], keepdims=True)
+        means = tf.cumsum(tf.reduce_mean(inputs, axis=[2, 3], keepdims=True), axis=1)
+        counts = tf.range(1, _dimensions(inputs)[1] + 1)
+        return means / tf.cast(tf.reshape(counts, (1, -1, 1, 1, 1)), means.dtype)
+
+    def get_config(self):
+        """The constructor's arguments."""
+        return {**super().get_config(), "causal": self.causal}
+
+
+@keras.saving.register_keras_serializable("dmcl_tf")
+class FoldTime(keras.layers.Layer):
+    """Clips as images."""
+
+    def call(self, inputs):
+        """(B, T, H, W, C) → (B·T, H, W, C)."""
+        return tf.reshape(inputs, (-1, *_dimensions(inputs)[2:]))
+
+
+@keras.saving.register_keras_serializable("dmcl_tf")
+class UnfoldTime(keras.layers.Layer):
+    """Images as the clips that they were."""
+
+    def call(self, inputs):
+        """(B·T, H, W, C), and the clips (B, T, …) → (B, T, H, W, C)."""
+        images, clips = inputs
+        return tf.reshape(images, (-1, _dimensions(clips)[1], *_dimensions(images)[1:]))
+
+
+@keras.saving.register_keras_serializable("dmcl_tf")
 class BatchNormalization(keras.layers.BatchNormalization):
     """Batch normalisation over (B, T, H, W) with TensorFlow's fused kernel, as the authors' (Keras: rank 4 at most).
 
@@ -121,8 +208,9 @@ class BatchNormalization(keras.layers.BatchNormalization):
         self.relu = relu
 
     def call(self, inputs, training=False, **_):
-        """(B, T, H, W, C) → the same shape; with `training` by batch statistics, else by the moving ones."""
+        """(B, T, H, W, C) → the same shape; with `training` by batch statistics, else or frozen by the moving ones."""
         shape = _dimensions(inputs)
+        training = training and self.trainable  # what is frozen stays as it is, its statistics too
         # In float32 the authors' own kernel, equal to the last bit; in reduced precision the faster one for images.
         exact = inputs.dtype == tf.float32
         outputs, mean, variance, *_ = tf.raw_ops.FusedBatchNormV3(

@@ -1,7 +1,7 @@
 """18-layer residual networks of factorised convolutions: one clip of one modality in, logits and features out.
 
 `authors` is the network of the authors' code (nets/resnet_official/resnet_3D.py), which the paper calls R(2+1)D-18;
-`tran2018` is R(2+1)D-18 as published (Tran et al., CVPR 2018). They differ in three ways:
+`r2plus1d_18` is R(2+1)D-18 as published (Tran et al., CVPR 2018). They differ in three ways:
 the authors keep the number of channels through each factorised pair instead of matching the parameters of a 3-D kernel,
 pool after the stem, and project the shortcut in the first stage as well.
 """
@@ -31,31 +31,33 @@ class _Builder:
         self._counts[kind] += 1
         return f"{kind}_{self._counts[kind] - 1}"
 
-    def convolve(self, x, filters: int, kernel_size: tuple[int, int], strides=(1, 1), *, relu: bool = False):
-        """Convolution, batch normalisation and perhaps ReLU."""
+    def convolve(
+        self, x, filters: int, kernel_size: tuple[int, int], strides=(1, 1), *, relu: bool = False, name: str = ""
+    ):
+        """Convolution, batch normalisation, whose name may be given, and perhaps ReLU."""
         x = Convolution(filters, kernel_size, strides, name=self._name("convolution"))(x)
-        name = self._name("normalization")
-        return BatchNormalization(relu=relu, momentum=self._momentum, epsilon=_EPSILON, name=name)(x)
+        number = self._name("normalization")
+        return BatchNormalization(relu=relu, momentum=self._momentum, epsilon=_EPSILON, name=name or number)(x)
 
-    def pair(self, x, middle: int, filters: int, *, size: int = 3, strides=(1, 1), relu: bool = False):
+    def pair(self, x, middle: int, filters: int, *, size: int = 3, strides=(1, 1), relu: bool = False, name: str = ""):
         """A factorised convolution: 1×size×size to `middle` channels, ReLU, 3×1×1 to `filters`, perhaps ReLU."""
         temporal_stride, stride = strides
         x = self.convolve(x, middle, (1, size), (1, stride), relu=True)
-        return self.convolve(x, filters, (3, 1), (temporal_stride, 1), relu=relu)
+        return self.convolve(x, filters, (3, 1), (temporal_stride, 1), relu=relu, name=name)
 
-    def block(self, x, filters: int, *, stride: int, project: bool):
+    def block(self, x, filters: int, *, stride: int, project: bool, name: str | None = None):
         """A residual block of two factorised convolutions; `stride` acts on time and space."""
         shortcut = self.convolve(x, filters, (1, 1), (stride, stride)) if project else x
         x = self.pair(x, self._middle(x.shape[-1], filters), filters, strides=(stride, stride), relu=True)
         x = self.pair(x, self._middle(filters, filters), filters)
-        return keras.layers.ReLU()(keras.layers.Add()([x, shortcut]))
+        return keras.layers.ReLU(name=name)(keras.layers.Add()([x, shortcut]))
 
     def stages(self, x, width: int):
         """The four stages of two blocks each."""
         for stage in range(4):
             project = stage > 0 or not self._published
             x = self.block(x, width * 2**stage, stride=2 if stage > 0 else 1, project=project)
-            x = self.block(x, width * 2**stage, stride=1, project=False)
+            x = self.block(x, width * 2**stage, stride=1, project=False, name=f"stage{stage + 1}")
         return x
 
     def _middle(self, channels: int, filters: int) -> int:
@@ -86,17 +88,17 @@ def authors(
     clips = keras.Input((None, None, None, 3), name="clips")
     x = builder.pair(clips, width, width, size=7, strides=(1, 2), relu=True)
     exact = {"dtype": "float32"} if x.dtype == "float16" else {}  # for which processors have no such kernel
-    x = keras.layers.MaxPooling3D((1, 3, 3), (1, 2, 2), padding="same", **exact)(x)
+    x = keras.layers.MaxPooling3D((1, 3, 3), (1, 2, 2), padding="same", name="stem", **exact)(x)
     x = builder.stages(x, width)
     return keras.Model(clips, classify(x, num_classes), name=name or "authors")
 
 
-def tran2018(
+def r2plus1d_18(
     num_classes: int, width: int = 64, *, batch_norm_momentum: float = 0.997, name: str | None = None
 ) -> keras.Model:
     """R(2+1)D-18 as published; arguments and outputs are those of `authors`."""
     builder = _Builder(batch_norm_momentum, published=True)
     clips = keras.Input((None, None, None, 3), name="clips")
-    x = builder.pair(clips, round(45 * width / 64), width, size=7, strides=(1, 2), relu=True)
+    x = builder.pair(clips, round(45 * width / 64), width, size=7, strides=(1, 2), relu=True, name="stem")
     x = builder.stages(x, width)
-    return keras.Model(clips, classify(x, num_classes), name=name or "tran2018")
+    return keras.Model(clips, classify(x, num_classes), name=name or "r2plus1d_18")

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 
 import keras
 import numpy as np
+import tensorflow as tf
 
+_VARIABLE = re.compile(r"(?:.*/)?(?P<scope>[^/]+)/[^/]+/(?:kernel|bias|gamma|beta|moving_mean|moving_variance)")
 _KINDS = {"conv3d": "convolution", "batch_normalization": "normalization", "dense": "logits"}
 
 
@@ -38,3 +41,25 @@ def load_tf1_variables(network: keras.Model, variables: Mapping[str, np.ndarray]
             weight.assign(array)
     if arrays:
         raise ValueError(f"{next(iter(arrays.values()))[0]} has no place in the network: another size or variant?")
+
+
+def read_tf1_checkpoint(prefix: str, modality: str) -> dict[str, np.ndarray]:
+    """The variables of a modality's network in a TF1 checkpoint of the authors' code, by name.
+
+    Args:
+        prefix: of the checkpoint's files, `….ckpt-1234`.
+        modality: the network is that of a scope such as `resnet_rgb`, or the only one.
+
+    Raises:
+        ValueError: there is no such network; the message lists those that there are.
+    """
+    reader = tf.train.load_checkpoint(prefix)
+    scopes: dict[str, list[str]] = {}
+    for name in reader.get_variable_to_shape_map():
+        match = _VARIABLE.fullmatch(name)  # what else is there belongs to the optimiser
+        if match:
+            scopes.setdefault(match["scope"], []).append(name)
+    fitting = [scope for scope in scopes if scope.rpartition("_")[2] == modality] or list(scopes)
+    if len(fitting) != 1:
+        raise ValueError(f"no network of {modality}, only {', '.join(sorted(scopes)) or 'none'}")
+    return {name: reader.get_tensor(name) for name in scopes[fitting[0]]}

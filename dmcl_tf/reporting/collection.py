@@ -12,7 +12,7 @@ import pandas as pd
 
 from dmcl_tf.config import Config
 from dmcl_tf.datasets import find_dataset
-from dmcl_tf.datasets.base import Dataset
+from dmcl_tf.datasets.base import Dataset, in_words
 from dmcl_tf.errors import InputError
 from dmcl_tf.runs.folder import Run
 from dmcl_tf.scoring.results import Results, paths, read_confusion
@@ -26,10 +26,17 @@ METHOD_NAMES = {
     "mutual": "Mutual learning",
     "generalized_distillation": "Generalized distillation",
     "dmcl": "DMCL",
+    "mars": "MARS",
+    "hallucination": "Modality hallucination",
+    "modality_distillation_teacher": "Modality distillation: two streams",
+    "modality_distillation_student": "Modality distillation: hallucination",
+    "modality_distillation": "Modality distillation",
+    "admd": "ADMD",
+    "graph_distillation": "Graph distillation",
 }
 _RECIPE_NAMES = {"authors": "authors' recipe", "paper": "paper's recipe"}
 # What runs of one group may differ in, and what their label says by itself
-_OF_EACH_RUN = ("seed", "teacher_run")
+_OF_EACH_RUN = ("seed", "teacher_run", "initial_weights")
 _IN_LABEL = (*_OF_EACH_RUN, "method", "recipe", "train_fraction", "modalities", "teacher_modalities")
 
 
@@ -169,5 +176,6 @@ def _label(config: Config, configs: Sequence[Config]) -> str:
     for field in dataclasses.fields(Config):
         values = {getattr(other, field.name) for other in alike}
         if field.name not in _IN_LABEL and len(values) > 1:
-            parts.append(f"{field.name.replace('_', ' ')} {getattr(config, field.name)}")
+            value = getattr(config, field.name)
+            parts.append(f"{field.name.replace('_', ' ')} {in_words(value) if isinstance(value, tuple) else value}")
     return ", ".join(parts)

@@ -23,15 +23,18 @@ class Checkpoints:
 
     Args:
         directory: of the run.
-        ensemble: whose networks, and for `last` whose optimiser and loss scale, are kept.
+        ensemble: whose networks, and for `last` whose optimiser, loss scale and the method's own weights, are kept.
     """
 
     def __init__(self, directory: Path, ensemble: ModalityEnsemble):
         self._directory = directory
         networks = {f"network_{modality}": network for modality, network in ensemble.networks.items()}
         self._networks = tuple(networks)
-        training = {"optimizer": getattr(ensemble, "optimizer", None), "loss_scale": ensemble.loss_scale}
-        last = {**networks, **{name: value for name, value in training.items() if value is not None}}
+        last = dict(networks)
+        if getattr(ensemble, "optimizer", None):  # it is trained
+            last |= {"optimizer": ensemble.optimizer}
+            last |= {"loss_scale": ensemble.loss_scale} if ensemble.loss_scale else {}
+            last |= {"learned": ensemble.learned} if ensemble.learned else {}
         self._checkpoints = {"last": tf.train.Checkpoint(**last), "best": tf.train.Checkpoint(**networks)}
 
     def save_last(self, epoch: int) -> None:

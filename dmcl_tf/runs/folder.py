@@ -62,6 +62,8 @@ class Run:
         depth: how distances became 8 bits in the records; None without depth.
         flow: how flow was computed; None without flow.
         teacher: the weights of its teacher; None without a teacher.
+        sources: what its networks started from, in words, by modality; None where all started afresh.
+        learned_from: the modalities that the runs which they started from had seen, or been taught by.
     """
 
     dataset: str
@@ -75,9 +77,16 @@ class Run:
     depth: Optional[dict[str, object]] = None
     flow: Optional[dict[str, object]] = None
     teacher: Optional[Weights] = None
+    sources: Optional[dict[str, str]] = None
+    learned_from: tuple[str, ...] = ()
 
     def __post_init__(self):
         check_component(self.dataset, "the data set")
+
+    @property
+    def saw(self) -> tuple[str, ...]:
+        """Every modality that had a part in its weights."""
+        return tuple(dict.fromkeys((*self.config.inputs, *self.config.teacher_modalities, *self.learned_from)))
 
     def path(self, run_name: str | None) -> Path:
         """Where the run is kept under the folder of checkpoints."""

@@ -1,4 +1,4 @@
-"""The finished run whose frozen networks teach those of another run (generalized distillation)."""
+"""The finished run whose frozen networks teach those of another run in distillation."""
 
 from __future__ import annotations
 
@@ -11,11 +11,15 @@ import tensorflow as tf
 from dmcl_tf.config import Config
 from dmcl_tf.datasets.base import describe
 from dmcl_tf.errors import InputError
+from dmcl_tf.methods import Outputs
+from dmcl_tf.networks.ensemble import stack
+from dmcl_tf.networks.parts import with_middle
+from dmcl_tf.registry import METHODS
 from dmcl_tf.runs.checkpoints import restore_ensemble
 from dmcl_tf.runs.folder import Run, RunFolder, Weights
 from dmcl_tf.runs.progress import done_epochs, identify_checkpoint
 
-_CHECKPOINT = "best"
+CHECKPOINT = "best"
 _SHARED = ("frame_size", "crop_size", "clip_frames", "value_range")  # teacher and students see the same clips
 
 
@@ -73,15 +77,8 @@ class Teacher:
                     f"{here} was trained with --{name}={theirs}, but {ours} is asked for: teacher and students see "
                     "the same clips"
                 )
-        self.identity()
-        epochs = done_epochs(self.folder, run.config)
-        if epochs < run.config.epochs:
-            raise InputError(f"{here} has trained {epochs} of {run.config.epochs} epochs: let it finish first")
-        if (run.protocol, run.splits) != (student.protocol, student.splits):  # it may have seen the test videos
-            raise InputError(
-                f"{here} was trained on another split ({_split(run)}) than that of {student.records} "
-                f"({_split(student)}): choose a run of the same split"
-            )
+        check_finished(here, self.folder, run)
+        check_split(here, run, student)
 
     def identity(self) -> Weights:
         """What tells the weights that teach from any others.
@@ -89,24 +86,61 @@ class Teacher:
         Raises:
             InputError: the run has no checkpoint.
         """
-        return identify_checkpoint(self.folder, _CHECKPOINT)
+        return identify_checkpoint(self.folder, CHECKPOINT)
 
-    def load(self, precision: str) -> Callable[[Mapping[str, tf.Tensor]], tf.Tensor]:
-        """The teaching networks, in inference mode, as a function from clips by modality to their mean logits (B, C).
+    @property
+    def inputs(self) -> tuple[str, ...]:
+        """The modalities that the teaching networks see."""
+        return tuple(dict.fromkeys(map(self.run.config.sees, self.modalities)))
+
+    def load(self, student: Config) -> Callable[[Mapping[str, tf.Tensor]], Outputs]:
+        """The teaching networks, in inference mode, as a function from clips by modality to what they say.
 
         Args:
-            precision: of the arithmetic.
+            student: the configuration that asks for the arithmetic, and perhaps for activations at a middle layer.
 
         Raises:
             InputError: the checkpoint is damaged.
         """
-        ensemble, _ = restore_ensemble(self.folder, _CHECKPOINT, precision)
+        ensemble, _ = restore_ensemble(self.folder, CHECKPOINT, student.precision)
+        networks = {modality: ensemble.networks[modality] for modality in self.modalities}
+        if METHODS[student.method].compares == "middle":
+            networks = {name: with_middle(network, student.middle_layer) for name, network in networks.items()}
 
-        def mean_logits(clips):
-            logits = ensemble({modality: clips[modality] for modality in self.modalities}, training=False)
-            return tf.add_n(list(logits.values())) / len(logits)
+        def outputs(clips):
+            return stack([network(clips[ensemble.sees[name]], training=False) for name, network in networks.items()])
 
-        return mean_logits
+        return outputs
+
+
+def check_finished(where: str, folder: RunFolder, run: Run) -> None:
+    """Checks that a run has all its epochs, and a checkpoint.
+
+    Args:
+        where: how the message begins.
+        folder: of the run.
+        run: what the folder was made with.
+
+    Raises:
+        InputError: it has not.
+    """
+    identify_checkpoint(folder, CHECKPOINT)
+    epochs = done_epochs(folder, run.config)
+    if epochs < run.config.epochs:
+        raise InputError(f"{where} has trained {epochs} of {run.config.epochs} epochs: let it finish first")
+
+
+def check_split(where: str, run: Run, other: Run) -> None:
+    """Checks that a run was trained on the split of another, whose test videos it may have seen else.
+
+    Raises:
+        InputError: it was not.
+    """
+    if (run.protocol, run.splits) != (other.protocol, other.splits):
+        raise InputError(
+            f"{where} was trained on another split ({_split(run)}) than that of {other.records} "
+            f"({_split(other)}): choose a run of the same split"
+        )
 
 
 def _split(run: Run) -> str:

@@ -73,15 +73,16 @@ class Evaluator:
 
     def _clip_averaged_logits(self, clips):
         """Modality → (B, K, T, H, W, C) uint8 → (M, B, C): the average over K clips, as in the authors' code."""
-        first, classes = clips[self._ensemble.modalities[0]], len(self._splits.class_names)
+        first, classes = next(iter(clips.values())), len(self._splits.class_names)
+        networks = len(self._ensemble.networks)
         if first.shape[0] == 0:  # the last batch may leave a replica without videos, and Keras 3 cannot add nothing
-            return tf.zeros((len(clips), 0, classes))
+            return tf.zeros((networks, 0, classes))
         shape = tf.shape(first)
         folded = {
             modality: pipeline.network_input(
                 tf.reshape(clips[modality], (-1, *clips[modality].shape[2:])), self._config.value_range
             )
-            for modality in self._ensemble.modalities
+            for modality in clips
         }
         logits = self._ensemble.stacked_logits(folded)
-        return tf.reduce_mean(tf.reshape(logits, (len(folded), shape[0], shape[1], classes)), axis=2)
+        return tf.reduce_mean(tf.reshape(logits, (networks, shape[0], shape[1], classes)), axis=2)

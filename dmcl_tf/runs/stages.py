@@ -1,0 +1,135 @@
+"""The earlier runs that a method starts from or is taught by, each a run like any other.
+
+A function for each such method calls `run(method, networks, **settings)` for its stages in turn and hands the folder of
+one to the next; `run` says what the folder is, and may have found a finished run that serves as well.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from dmcl_tf.errors import InputError
+from dmcl_tf.registry import HALLUCINATION, METHODS
+
+Run = Callable[..., Path]
+
+
+def _taught(method: str) -> Callable[[Run, str, tuple[str, ...]], Path]:
+    """One network, taught by others that have learned from the labels."""
+
+    def stages(run: Run, student: str, teachers: tuple[str, ...]) -> Path:
+        teaching = run("independent", teachers)
+        return run(method, (student,), teacher_run=str(teaching), teacher_modalities=teachers)
+
+    return stages
+
+
+def _hallucination(run: Run, student: str, teachers: tuple[str, ...]) -> Path:
+    (depth,) = teachers
+    alone = run("independent", (student,))
+    started = run("independent", teachers, initial_weights=(f"{depth}={alone}:{student}",))
+    sources = (f"{student}={alone}:{student}", f"{depth}={started}:{depth}", f"{HALLUCINATION}={started}:{depth}")
+    networks = (student, depth, HALLUCINATION)
+    selection = f"{student}+{HALLUCINATION}"
+    return run("hallucination", networks, initial_weights=sources, freeze=(f"{depth}:middle",), select_by=selection)
+
+
+def _streams(run: Run, student: str, teachers: tuple[str, ...]) -> Path:
+    networks = (student, *teachers)
+    alone = run("independent", networks)
+    sources = tuple(f"{name}={alone}:{name}" for name in networks)
+    return run("modality_distillation_teacher", networks, initial_weights=sources, select_by="sum")
+
+
+def _distilled(run: Run, student: str, teachers: tuple[str, ...]) -> Path:
+    return _imitating("modality_distillation_student", run, student, teachers, _streams(run, student, teachers))
+
+
+def _imitating(method: str, run: Run, student: str, teachers: tuple[str, ...], source: Path, *frozen: str) -> Path:
+    """A hallucination network that starts from the teacher of a run; the student of that run is kept beside it."""
+    return run(
+        method,
+        (student, HALLUCINATION),
+        initial_weights=(f"{student}={source}:{student}", f"{HALLUCINATION}={source}:{teachers[0]}"),
+        teacher_run=str(source),
+        teacher_modalities=teachers,
+        freeze=(f"{student}:all", *frozen),
+        select_by=HALLUCINATION,
+    )
+
+
+def _modality_distillation(run: Run, student: str, teachers: tuple[str, ...]) -> Path:
+    source, networks = _distilled(run, student, teachers), (student, HALLUCINATION)
+    sources = tuple(f"{name}={source}:{name}" for name in networks)
+    return run("modality_distillation", networks, initial_weights=sources, select_by="sum")
+
+
+def _admd(run: Run, student: str, teachers: tuple[str, ...]) -> Path:
+    alone = run("independent", (student, *teachers))
+    return _imitating("admd", run, student, teachers, alone, f"{HALLUCINATION}:head")
+
+
+_TAUGHT = ("generalized_distillation", "mars", "graph_distillation")  # by any number of teachers, others by one
+STAGES: dict[str, Callable[[Run, str, tuple[str, ...]], Path]] = {
+    **{method: _taught(method) for method in _TAUGHT},
+    "hallucination": _hallucination,
+    "modality_distillation_teacher": _streams,
+    "modality_distillation_student": _distilled,
+    "modality_distillation": _modality_distillation,
+    "admd": _admd,
+}
+_TEACHERS = {"mars": ("flow",), "graph_distillation": ("depth", "flow")}  # others learn from depth
+
+
+def roles(method: str, modalities: tuple[str, ...]) -> tuple[str, tuple[str, ...]]:
+    """Which modality learns and which teach: the first, RGB where none is given, and the others, or the usual ones.
+
+    Raises:
+        InputError: one teaches itself, or there are too many.
+    """
+    student, *teachers = modalities if len(modalities) > 1 else (*(modalities or ("rgb",)), *usual_teachers(method))
+    if student in teachers or (method not in _TAUGHT and len(teachers) > 1):
+        raise InputError(
+            f"--modalities={','.join(modalities)}: --method={method} needs the modality that learns and then "
+            f"{'those' if method in _TAUGHT else 'one'} that it learns from, such as rgb,depth"
+        )
+    return student, tuple(teachers)
+
+
+def usual_teachers(method: str) -> tuple[str, ...]:
+    """The modalities that teach where nothing else is said."""
+    return _TEACHERS.get(method, ("depth",))
+
+
+def stage_settings(
+    method: str, networks: tuple[str, ...], given: dict[str, Any], wired: dict[str, Any], *, last: bool
+) -> dict[str, Any]:
+    """The settings of a stage: those given, as far as they concern its networks, then its own.
+
+    Args:
+        method: of the stage.
+        networks: of the stage.
+        given: by the user for all stages.
+        wired: which tie it to earlier ones.
+        last: whether it is what was asked for; earlier ones select by their usual accuracy and freeze nothing of the
+            user's.
+    """
+    settings = {**given, "method": method, "modalities": networks}
+    if "networks" in given:
+        settings["networks"] = tuple(entry for entry in given["networks"] if entry.partition(":")[0] in networks)
+    if not METHODS[method].connects:
+        settings.pop("connection", None)
+    if not last:
+        settings.pop("select_by", None)
+        settings.pop("freeze", None)
+    if wired.get("freeze"):
+        wired = {**wired, "freeze": (*wired["freeze"], *settings.get("freeze", ()))}
+    return {**wired, **settings, **{name: value for name, value in wired.items() if name != "select_by"}}
+
+
+def stage_name(networks: tuple[str, ...], wired: dict[str, Any]) -> str:
+    """What tells an earlier run from others of its method: its networks, and where they start from."""
+    sources = [entry.rpartition(":")[2] for entry in wired.get("initial_weights", ())]
+    return "-from-".join(["+".join(networks), *(["+".join(sources)] if sources else [])])

@@ -1,0 +1,57 @@
+"""Streams connected by products (Garcia et al. 2018), which one network of the other makes different."""
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from tiny_run import make_config
+
+from dmcl_tf.config import Config
+from dmcl_tf.errors import InputError
+from dmcl_tf.networks.ensemble import make_ensemble
+
+
+@pytest.fixture(scope="module")
+def ensemble():
+    settings = {"method": "modality_distillation", "modalities": ("rgb", "hallucination"), "variant": "authors"}
+    keras.utils.set_random_seed(2)
+    return make_ensemble(make_config(**settings, width=2, connection=True), 3)
+
+
+def test_the_second_network_multiplies_into_the_first(ensemble):
+    """By hand through the layers of the first stage; the rest is checked by what reaches it."""
+    clips = tf.random.stateless_uniform((1, 8, 16, 16, 3), (1, 2), -1.0, 1.0)
+    outputs = ensemble.forward({"rgb": clips})
+    receiver, giver = ensemble.networks.values()
+    np.testing.assert_allclose(outputs.logits[1], giver(clips)["logits"], rtol=1e-4, atol=1e-6)
+    alone = receiver(clips)["logits"]
+    assert np.abs(outputs.logits[0] - alone).max() > 1e-5 * np.abs(alone).max()
+    np.testing.assert_allclose(ensemble.served("rgb")(clips)["logits"], outputs.logits[0], rtol=1e-4, atol=1e-6)
+    np.testing.assert_allclose(ensemble({"rgb": clips})["rgb"], outputs.logits[0], rtol=1e-4, atol=1e-6)
+
+    def walk(x, given):
+        """The receiver's layers one after the other, with the product at each second block."""
+        tensors, firsts = {id(receiver.input): x}, 0
+        for layer in receiver.layers[1:]:
+            arguments = tf.nest.map_structure(lambda tensor: tensors[id(tensor)], layer.input)
+            value = layer(arguments)
+            if isinstance(layer, keras.layers.ReLU):
+                firsts += 1
+                if firsts % 2:  # the first block of a stage ends
+                    value = value + arguments * given[firsts // 2]
+            tensors[id(layer.output)] = value
+        return tensors[id(receiver.output["logits"])]
+
+    ends = [layer.output for layer in giver.layers if isinstance(layer, keras.layers.ReLU)]
+    given = keras.Model(giver.input, ends)(clips)[::2]
+    np.testing.assert_allclose(walk(clips, given), outputs.logits[0], rtol=1e-4, atol=1e-6)
+
+
+def test_what_cannot_be_connected():
+    settings = {"method": "modality_distillation", "modalities": ("rgb", "depth"), "connection": True}
+    with pytest.raises(InputError, match="--connection: the networks of rgb and depth must be of one kind and width"):
+        make_ensemble(make_config(**settings), 3)
+    with pytest.raises(InputError, match="--connection: --method=dmcl has no two streams"):
+        Config(connection=True)
+    with pytest.raises(InputError, match="leave out --recompute"):
+        make_config(**settings, recompute=True)
