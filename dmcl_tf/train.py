@@ -99,7 +99,8 @@ def settings_from_flags(
         return directory
 
     if method in stages.STAGES and not (given.get("teacher_run") or given.get("initial_weights")):
-        student, teachers = stages.roles(method, given.get("modalities", ()))
+        modalities: Any = given.get("modalities", ())
+        student, teachers = stages.roles(method, modalities)
         stages.STAGES[method](run, student, teachers)
         return dataclasses.replace(runs[-1], stages=tuple(runs[:-1]))
     config = flag_groups.make_config(settings)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import tensorflow as tf
 
@@ -28,12 +28,12 @@ class Step(NamedTuple):
 
     Attributes:
         seed: (2,) integers, another at each step and replica, for methods that draw; else it may be None.
-        teacher: what frozen networks say of the same batch, for methods that need a teacher; None without one.
+        teacher: `Outputs` of frozen networks for the same batch, for methods that need a teacher; None without one.
         learned: weights of the method itself, which it trains with the networks, by name.
     """
 
     seed: tf.Tensor = None
-    teacher: Outputs | None = None
+    teacher: Any = None
     learned: Mapping[str, tf.Tensor] = {}
 
 

@@ -117,7 +117,8 @@ class ModalityEnsemble(keras.Model):
         found: dict[str, Mapping[str, tf.Tensor]] = {}
         pair = self.modalities[:2]
         if self._connected and set(pair) <= set(seeing):
-            found = dict(zip(pair, self._connected(*(clips[self.sees[name]] for name in pair), training=training)))
+            receiver, giver = (clips[self.sees[name]] for name in pair)
+            found = dict(zip(pair, self._connected(receiver, giver, training=training)))
         for name in seeing:
             if name not in found:
                 found[name] = networks[name](clips[self.sees[name]], training=training)
