@@ -8,9 +8,7 @@ take turns. The figures are processor seconds of a compact step of `dmcl` in flo
 
 from __future__ import annotations
 
-import functools
 import statistics
-import time
 
 from absl import flags
 
@@ -20,25 +18,13 @@ from dmcl_tf.errors import run_script
 _ONE_THREAD = {"TF_NUM_INTRAOP_THREADS": "1", "TF_NUM_INTEROP_THREADS": "1", "TF_CPP_MIN_LOG_LEVEL": "3"}
 
 
-@functools.cache
-def _step(batch_size: int):
-    from benchmarks.train_step import random_batch, training_step  # loads TensorFlow
-    from dmcl_tf.config import resolve
-    from dmcl_tf.networks.ensemble import make_ensemble
-
-    config = resolve("authors", "compact", {"method": "dmcl", "batch_size": batch_size})
-    batch, step = random_batch(config), training_step(make_ensemble(config, 10), config)
-    float(step(batch)["loss"])  # compiles
-    return lambda: float(step(batch)["loss"])
-
-
 def measure(batch_size: int, steps: int) -> float:
     """Processor seconds of a step."""
-    step = _step(batch_size)
-    start = time.process_time()
-    for _ in range(steps):
-        step()
-    return (time.process_time() - start) / steps
+    from benchmarks import memory  # loads TensorFlow
+    from dmcl_tf.config import resolve
+
+    config = resolve("authors", "compact", {"method": "dmcl", "batch_size": batch_size})
+    return memory.measure(config, steps).processor_seconds
 
 
 def define_flags(flag_values: flags.FlagValues = flags.FLAGS) -> None:

@@ -105,7 +105,7 @@ def taken(monkeypatch):
 
     for module in (memory, onednn):
         monkeypatch.setattr(module, "own_process", lambda **_: concurrent.futures.ThreadPoolExecutor(1))
-        monkeypatch.setattr(module, "_step", lambda kind: lambda: step(kind))
+    monkeypatch.setattr(memory, "_step", lambda kind: lambda: step(kind))
     return steps
 
 
@@ -120,7 +120,7 @@ def test_memory(run, taken):
 
 def test_onednn(run, taken):
     lines = run("onednn", "--rounds=3", "--steps=1", "--batch=5")
-    assert taken == 6 * [5]
+    assert [config.batch_size for config in taken] == 6 * [5]
     assert [line.split()[:2] for line in lines[1:3]] == [["oneDNN", "off"], ["oneDNN", "on"]]
     assert re.fullmatch(r"on / off: [\d.]+ × the speed", lines[3])
 

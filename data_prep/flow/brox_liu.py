@@ -70,8 +70,8 @@ class BroxLiu:
         parameters = self.parameters
         height, width = flow.shape[1:]
         alpha, epsilon2 = np.float32(parameters.alpha), np.float32(_EPSILON**2)
-        images = [cv2.copyMakeBorder(image, *4 * [BORDER], cv2.BORDER_REPLICATE) for image in second]
-        images = np.stack(images).reshape(len(second), -1)
+        enlarged = [cv2.copyMakeBorder(image, *4 * [BORDER], cv2.BORDER_REPLICATE) for image in second]
+        images = np.stack(enlarged).reshape(len(second), -1)
         smooth_first = _filter(first, _SMOOTHING, _SMOOTHING)
         first_dx = np.float32(0.4) * _filter(smooth_first, _DERIVATIVE, _IDENTITY)
         first_dy = np.float32(0.4) * _filter(smooth_first, _IDENTITY, _DERIVATIVE)

@@ -67,7 +67,8 @@ class ModalityEnsemble(keras.Model):
         loss_scale: LossScale | None = None,
         name: str = "modality_ensemble",
     ):
-        super().__init__(name=name)
+        # Keras would scale the loss of a float16 model once more
+        super().__init__(name=name, dtype="float32" if loss_scale else None)
         self.networks = dict(networks)
         self.modalities = tuple(networks)
         self.sees = {name: name for name in networks} | dict(sees or {})
