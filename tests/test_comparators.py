@@ -196,12 +196,12 @@ def test_rgb_plus_is_evaluated_and_served_from_rgb_alone(trained, checkpoints, t
     assert np.abs(logits["rgb"] - logits["hallucination"]).max() > 1e-3
     for networks, subset in (((), ("rgb", "hallucination")), (("rgb",), ("rgb",))):
         exported = predict.find_model(tmp_path / "model")[1]
-        asked = predict.PredictSettings(version, exported, {"rgb": Path("clip")}, networks=networks)
-        assert asked.subset == subset
-    arguments = [f"--model={tmp_path / 'model'}", "--rgb=clip.avi", "--networks=rgb,depth"]
+        asked = predict.PredictSettings(version, exported, {"rgb": Path("clip")}, chosen=networks)
+        assert asked.networks == subset
+    arguments = [f"--model={tmp_path / 'model'}", "--rgb=clip.avi", "--with=rgb+depth"]
     defined = flag_groups.define(predict.flag_groups(arguments), flags.FlagValues())
     values = command_line.parse(defined, arguments)
-    with pytest.raises(InputError, match=r"--networks=rgb,depth: the model has no network depth, only rgb, hallucina"):
+    with pytest.raises(InputError, match="--with: the model has no depth, only rgb, hallucination"):
         predict.settings_from_flags(values)
     source = checkpoints / "custom" / "independent" / f"{NAME}-rgb+depth"
     with pytest.raises(InputError, match="--default_modalities: the run has no hallucination, only rgb, depth"):

@@ -32,8 +32,9 @@ def check(run: Run, records: Records, splits: Splits, strategy: tf.distribute.St
 
     Raises:
         InputError: for records of other modalities or frames, too few or too short videos, a missing or half-written
-            record, flow that cannot be negated, a batch that does not divide among the replicas, a network that cannot
-            be recomputed or has no part to freeze, or a teacher or initial weights that do not fit.
+            record, flow that cannot be negated, a batch that does not divide among the replicas, float16 on several of
+            them, a network that cannot be recomputed or has no part to freeze, or a teacher or initial weights that do
+            not fit.
     """
     config, teacher = run.config, Teacher.of(run.config)
     if teacher:
@@ -49,6 +50,8 @@ def check(run: Run, records: Records, splits: Splits, strategy: tf.distribute.St
         raise InputError(
             f"--batch_size={config.batch_size} does not divide among {replicas} devices: choose a multiple"
         )
+    if replicas > 1 and config.precision == "float16":
+        raise InputError(f"--precision=float16 works on one device, not on {replicas}: choose another, or one device")
     for source in find_sources(config).values():
         source.check(run)
     # what cannot be built or loaded is found now

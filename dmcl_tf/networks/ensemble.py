@@ -12,6 +12,7 @@ import tensorflow as tf
 from dmcl_tf.config import Config
 from dmcl_tf.data.pipeline import training_input
 from dmcl_tf.errors import InputError
+from dmcl_tf.learning.loss_scale import LossScale
 from dmcl_tf.learning.optimizers import decays_itself, is_decayed
 from dmcl_tf.methods import LEARNED, LOSSES, Outputs, Step, cross_entropy, winner
 from dmcl_tf.networks import NETWORKS, parts
@@ -42,6 +43,7 @@ class ModalityEnsemble(keras.Model):
         prepare: function from a batch to its clips by modality, such as augmentation; None: they are there as `clips`.
         connected: whether the second network multiplies into the first, see `Connected`.
         recompute: whether training computes the inside of residual blocks twice instead of keeping it.
+        loss_scale: of training in float16.
         name: of the model.
 
     Raises:
@@ -62,6 +64,7 @@ class ModalityEnsemble(keras.Model):
         prepare: Callable[[Mapping], Mapping[str, tf.Tensor]] | None = None,
         connected: bool = False,
         recompute: bool = False,
+        loss_scale: LossScale | None = None,
         name: str = "modality_ensemble",
     ):
         super().__init__(name=name)
@@ -74,6 +77,7 @@ class ModalityEnsemble(keras.Model):
         self.teacher = teacher
         self.prepare = prepare or itemgetter("clips")
         self.learned = learned
+        self.loss_scale = loss_scale
         self._trained = (
             self.networks
             if middle is None
@@ -149,6 +153,8 @@ class ModalityEnsemble(keras.Model):
             losses = self.method(outputs, batch["label"], self._with_learned(step))  # (M, B)
             loss = tf.debugging.check_numerics(tf.reduce_sum(tf.reduce_mean(losses, axis=1)), NOT_FINITE)
             total = (loss + self._decay()) / tf.distribute.get_strategy().num_replicas_in_sync
+            if self.loss_scale:
+                total *= self.loss_scale.value
         variables = self.trainable_variables
         gradients, of_entering = tape.gradient(total, (variables, entering))
         by_variable = {id(variable): gradient for variable, gradient in zip(variables, gradients)}
@@ -156,7 +162,11 @@ class ModalityEnsemble(keras.Model):
             for recomputed, variable in part.gradients(tensors, gradient):
                 decay = by_variable[id(variable)]
                 by_variable[id(variable)] = recomputed if decay is None else decay + recomputed
-        self.optimizer.apply_gradients([(by_variable[id(variable)], variable) for variable in variables])
+        gradients = [by_variable[id(variable)] for variable in variables]
+        if self.loss_scale:
+            self.loss_scale.apply(self.optimizer, gradients, variables)
+        else:
+            self.optimizer.apply_gradients(list(zip(gradients, variables)))
         return self._report(losses, outputs.logits, batch["label"])
 
     def test_step(self, batch):
@@ -255,7 +265,8 @@ def make_ensemble(
         num_classes: C.
         teacher: as of `ModalityEnsemble`.
     """
-    keras.mixed_precision.set_global_policy("mixed_bfloat16" if config.precision == "bfloat16" else "float32")
+    policy = config.precision if config.precision == "float32" else f"mixed_{config.precision}"
+    keras.mixed_precision.set_global_policy(policy)
     networks = make_networks(config, num_classes)
     shapes = LEARNED.get(config.method)
     features = networks[config.modalities[-1]].output["features"].shape[-1]
@@ -271,4 +282,5 @@ def make_ensemble(
         prepare=partial(training_input, config=config),
         connected=config.connection,
         recompute=config.recompute,
+        loss_scale=LossScale() if config.precision == "float16" else None,
     )
