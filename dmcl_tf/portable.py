@@ -20,6 +20,7 @@ from tensorflow.python.framework.convert_to_constants import convert_variables_t
 
 from dmcl_tf import serving
 from dmcl_tf.config import Config
+from dmcl_tf.errors import InputError
 from dmcl_tf.formats import FORMATS, open_model
 from dmcl_tf.networks.ensemble import ModalityEnsemble
 from dmcl_tf.networks.folding import fold
@@ -40,7 +41,7 @@ def write_portable(
     Args:
         directory: that exists.
         ensemble: the networks, in float32.
-        subsets: modalities by the name of the files.
+        subsets: networks by the name of the files.
         formats: of `FORMATS`, without the SavedModel.
         config: of the run.
 
@@ -51,6 +52,8 @@ def write_portable(
         RuntimeError: a file of float weights gives other logits than the ensemble.
     """
     clip = (config.clip_frames, config.crop_size, config.crop_size)
+    if config.connection:
+        raise InputError("--formats: connected networks are exported as a SavedModel alone; leave the others out")
     folded = {modality: fold(network, clip) for modality, network in ensemble.networks.items()}
     differences = {}
     for name, modalities in subsets.items():
@@ -66,11 +69,13 @@ def write_portable(
 def _freeze(networks: Mapping[str, keras.Model], config: Config) -> tf.types.experimental.GenericFunction:
     """The function of a subset, whose weights are constants: converters find them in every version of Keras."""
     clip = (None, config.clip_frames, None, None, 3)
-    specification = [tf.TensorSpec(clip, tf.uint8, name=modality) for modality in networks]
+    seen = tuple(dict.fromkeys(map(config.sees, networks)))
+    specification = [tf.TensorSpec(clip, tf.uint8, name=modality) for modality in seen]
 
     @tf.function(input_signature=specification)
     def logits_of(*clips):
-        said = [serving.clip_logits(net, config, given) for net, given in zip(networks.values(), clips)]
+        given = dict(zip(seen, clips))
+        said = [serving.clip_logits(network, config, given[config.sees(name)]) for name, network in networks.items()]
         return tf.add_n(said) / len(said)
 
     frozen = convert_variables_to_constants_v2(logits_of.get_concrete_function())
@@ -157,8 +162,10 @@ def _compare(path: Path, ensemble: ModalityEnsemble, modalities: Sequence[str], 
     run, random, largest = open_model(path), np.random.RandomState(0), 0.0
     for height, width in ((config.frame_size, config.frame_size), (120, 160)):
         shape = (2, config.clip_frames, height, width, 3)
-        clips = {modality: random.randint(0, 256, shape).astype(np.uint8) for modality in modalities}
-        said = [serving.clip_logits(ensemble.networks[name], config, clip).numpy() for name, clip in clips.items()]
+        seen = dict.fromkeys(map(config.sees, modalities))
+        clips = {modality: random.randint(0, 256, shape).astype(np.uint8) for modality in seen}
+        asked = [(ensemble.served(name), clips[config.sees(name)]) for name in modalities]
+        said = [serving.clip_logits(network, config, clip).numpy() for network, clip in asked]
         expected = np.mean(said, axis=0)
         difference = float(np.abs(run(clips) - expected).max())
         allowed = _TOLERANCE * max(1.0, float(np.abs(expected).max()))

@@ -154,7 +154,15 @@ def write_saved_model(
         seen = dict.fromkeys(map(config.sees, subset))
         specification = {modality: tf.TensorSpec(None, tf.uint8, name=modality) for modality in seen}
         asked = {network: networks[network] for network in subset}
-        serve = partial(predict, asked, config=config, class_names=class_names)
-        archive.add_endpoint(name, tf.function(serve), [specification])
+        archive.add_endpoint(name, _endpoint(asked, config, class_names), [specification])
     with contextlib.redirect_stdout(io.StringIO()):  # Keras lists every captured variable
         archive.write_out(str(directory))
+
+
+def _endpoint(networks: Mapping[str, Callable], config: Config, class_names: Sequence[str]) -> Callable:
+    """What a signature calls: a function of clips alone, as others would be served with it."""
+
+    def serve(clips):
+        return predict(networks, clips, config, class_names)
+
+    return tf.function(serve)

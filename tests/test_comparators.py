@@ -4,32 +4,28 @@ import dataclasses
 import shutil
 from pathlib import Path
 
-import keras
 import numpy as np
 import pytest
 import tensorflow as tf
 from absl import flags
-from tiny import split, write_records
+from tiny import write_records
 from tiny_run import SETTINGS, TRAINING, make_config, noisy_frame, parse_flags
 
 from dmcl_tf import flag_groups, train
 from dmcl_tf.config import resolve
-from dmcl_tf.data import pipeline
 from dmcl_tf.errors import InputError
 from dmcl_tf.evaluate import EvaluateSettings, evaluate
 from dmcl_tf.export import ExportSettings, export
 from dmcl_tf.learning.optimizers import make_optimizer
-from dmcl_tf.methods import LEARNED, Outputs
-from dmcl_tf.networks.ensemble import make_ensemble
+from dmcl_tf.methods import LEARNED
+from dmcl_tf.networks.ensemble import make_ensemble, stack
 from dmcl_tf.networks.parts import with_middle
 from dmcl_tf.runs.checkpoints import Checkpoints, restore_ensemble
 from dmcl_tf.runs.folder import RunFolder
-from dmcl_tf.runs.teacher import Teacher
 from workflow import command_line, predict
 
 VIDEOS = {"train": 4, "validation": 1, "test": 3}
-MODALITIES = {"mars": "rgb,depth,flow", "graph_distillation": "rgb,depth,flow"}  # others: rgb,depth
-METHODS = ("hallucination", "modality_distillation", "admd", "mars", "graph_distillation")
+METHODS = ("modality_distillation", "admd")  # they share their first stage
 NAME = "authors-full-seed0"
 
 
@@ -45,8 +41,7 @@ def checkpoints(tmp_path_factory):
 
 
 def settings_of(records, checkpoints, method, **changes):
-    modalities = MODALITIES.get(method, "rgb,depth")
-    places = {"records": records.directory, "checkpoints": checkpoints, "method": method, "modalities": modalities}
+    places = {"records": records.directory, "checkpoints": checkpoints, "method": method, "modalities": "rgb,depth"}
     return train.settings_from_flags(parse_flags(train, **{**TRAINING, "epochs": 1, **places, **changes}))
 
 
@@ -65,26 +60,94 @@ def networks_of(folder):
     return restore_ensemble(folder, "best")[0].networks
 
 
-def test_one_command_makes_the_stages_of_every_method(trained, checkpoints):
+def test_one_command_makes_the_stages_of_a_method(trained, checkpoints):
     runs = sorted(
         str(path.parent.relative_to(checkpoints / "custom")) for path in checkpoints.glob("*/*/*/config.json")
     )
-    earlier = ["rgb", "depth-from-rgb", "rgb+depth", "depth+flow"]
-    assert runs == sorted(
-        [
-            *(f"independent/{NAME}-{stage}" for stage in earlier),
-            f"modality_distillation_teacher/{NAME}-rgb+depth-from-rgb+depth",
-            f"modality_distillation_student/{NAME}-rgb+hallucination-from-rgb+depth",
-            *(f"{method}/{NAME}" for method in METHODS),
-        ]
-    )
-    names = {method: folder.load().config.modalities for method, folder in trained.items()}
-    assert names["hallucination"] == ("rgb", "depth", "hallucination")
-    assert names["modality_distillation"] == names["admd"] == ("rgb", "hallucination")
-    assert names["mars"] == names["graph_distillation"] == ("rgb",)
+    assert runs == [
+        f"admd/{NAME}",
+        f"independent/{NAME}-rgb+depth",
+        f"modality_distillation/{NAME}",
+        f"modality_distillation_student/{NAME}-rgb+hallucination-from-rgb+depth",
+        f"modality_distillation_teacher/{NAME}-rgb+depth-from-rgb+depth",
+    ]
     for folder in trained.values():
-        history = folder.read_history()
-        assert np.isfinite(history[["loss", "rgb_cross_entropy"]].to_numpy()).all()
+        run, history = folder.load(), folder.read_history()
+        assert run.config.modalities == ("rgb", "hallucination")
+        assert set(run.saw) == {"rgb", "depth"}
+        assert np.isfinite(history[["loss", "rgb_cross_entropy", "hallucination_cross_entropy"]].to_numpy()).all()
+
+
+def test_the_stages_of_hallucination(records, tmp_path):
+    """RGB; depth, which starts from it; and all three, with depth frozen up to the middle layer."""
+    last = settings_of(records, tmp_path, "hallucination", networks="rgb:testing/8,depth:testing/8", freeze="rgb:stem")
+    rgb, depth = last.stages
+    assert [run.config.modalities for run in (rgb, depth, last)] == [
+        ("rgb",),
+        ("depth",),
+        ("rgb", "depth", "hallucination"),
+    ]
+    assert rgb.config.networks == ("rgb:testing/8",)
+    assert depth.config.initial_weights == (f"depth={rgb.directory}:rgb",)
+    assert (depth.directory.name, last.directory.name) == (f"{NAME}-depth-from-rgb", NAME)
+    assert last.config.initial_weights == (
+        f"rgb={rgb.directory}:rgb",
+        f"depth={depth.directory}:depth",
+        f"hallucination={depth.directory}:depth",
+    )
+    assert (rgb.config.freeze, last.config.freeze) == ((), ("depth:middle", "rgb:stem"))
+    assert last.config.select_by == "rgb+hallucination"
+    given = settings_of(records, tmp_path, "hallucination", select_by="rgb")
+    assert (given.config.select_by, given.stages[0].config.select_by) == ("rgb", "oracle")
+
+
+@pytest.mark.parametrize(("method", "teachers"), [("mars", ("flow",)), ("graph_distillation", ("depth", "flow"))])
+def test_the_stages_of_a_student(records, tmp_path, method, teachers):
+    last = settings_of(records, tmp_path, method, modalities="rgb")
+    (first,) = last.stages
+    assert first.config.modalities == last.config.teacher_modalities == teachers
+    assert (last.config.modalities, last.config.teacher_run) == (("rgb",), str(first.directory))
+    more = settings_of(records, tmp_path, method, modalities="depth,rgb,flow")
+    assert (more.config.modalities, more.config.teacher_modalities) == (("depth",), ("rgb", "flow"))
+
+
+def make_clips(*modalities):
+    return {m: tf.random.stateless_uniform((4, 8, 16, 16, 3), (k, 5), -1.0, 1.0) for k, m in enumerate(modalities)}
+
+
+def weights_of(network):
+    return {layer.name: layer.get_weights() for layer in network.layers if layer.weights}
+
+
+@pytest.mark.parametrize("method", ["mars", "hallucination", "graph_distillation"])
+def test_one_step_moves_what_the_method_trains(method):
+    """Eagerly: networks move but for what is frozen, weights of the method move, and MARS' loss is that by hand."""
+    networks = ("rgb", "depth", "hallucination") if method == "hallucination" else ("rgb",)
+    wired = {"freeze": ("depth:middle",)} if method == "hallucination" else {"teacher_run": "somewhere"}
+    settings = {"select_by": "rgb", "warmup_epochs": 0, "learning_rate": 0.1, **wired}
+    config = make_config(method=method, modalities=networks, **settings)
+    teaching = make_ensemble(make_config(modalities=("depth", "flow")), 3).networks
+    ensemble = make_ensemble(config, 3, lambda clips: stack([net(clips[name]) for name, net in teaching.items()]))
+    ensemble.prepare = lambda batch: batch["clips"]
+    ensemble.compile(optimizer=make_optimizer(config, 1, ensemble.trainable_variables), run_eagerly=True)
+    batch = {"clips": make_clips("rgb", "depth", "flow"), "label": tf.constant([0, 1, 2, 0], tf.int64)}
+    before = {name: weights_of(network) for name, network in ensemble.networks.items()}
+    learned = {name: value.numpy() for name, value in ensemble.learned.tensors().items()} if ensemble.learned else {}
+    figures = ensemble.train_step(batch)
+    for name, network in ensemble.networks.items():
+        after = weights_of(network)
+        moved = {layer for layer in after if not all(map(np.array_equal, after[layer], before[name][layer]))}
+        assert moved == ({"logits"} if name == "depth" else {"convolution_0", "stem", "convolution_1", "logits"})
+    assert not [name for name in learned if np.array_equal(learned[name], ensemble.learned.tensors()[name])]
+    if method == "mars":
+        student = ensemble.networks["rgb"]
+        for layer, values in before["rgb"].items():
+            student.get_layer(layer).set_weights(values)
+        outputs = student(batch["clips"]["rgb"], training=True)
+        features = [net(batch["clips"][name])["features"] for name, net in teaching.items()]
+        entropy = tf.nn.sparse_softmax_cross_entropy_with_logits(batch["label"], outputs["logits"])
+        distance = np.mean([np.mean((outputs["features"] - theirs) ** 2) for theirs in features])
+        assert float(figures["rgb_loss"]) == pytest.approx(np.mean(entropy) + 50.0 * distance, rel=1e-4)
 
 
 def test_what_is_there_is_not_made_again(trained, records, checkpoints, capsys):
@@ -111,32 +174,10 @@ def test_networks_start_where_the_method_says_and_frozen_ones_stay(trained, chec
     np.testing.assert_array_equal(layer(alone["depth"], "logits")[0], layer(admd["hallucination"], "logits")[0])
     moved = layer(admd["hallucination"], "convolution_1")[0] - layer(alone["depth"], "convolution_1")[0]
     assert 0 < np.abs(moved).max() < 0.02  # Adam's steps of 1e-3 from depth's weights
-    started = networks_of(RunFolder(checkpoints / "custom" / "independent" / f"{NAME}-depth-from-rgb"))
-    together = networks_of(trained["hallucination"])
-    for theirs, ours in zip(started["depth"].layers, together["depth"].layers):
-        for before, after in zip(theirs.get_weights(), ours.get_weights()):
-            assert np.array_equal(before, after) == (theirs.name != "logits")
-    assert "depth-from-rgb:depth, epoch 1" in trained["hallucination"].load().sources["hallucination"]
+    assert "rgb+depth:depth, epoch 1" in trained["admd"].load().sources["hallucination"]
 
 
-def test_the_first_loss_of_mars_is_cross_entropy_and_50_times_the_distance(trained, records):
-    """By hand, from the weights that the run began with and the clips of its one batch."""
-    config = trained["mars"].load().config
-    assert (config.feature_weight, config.teacher_modalities) == (50.0, ("depth", "flow"))
-    dataset = pipeline.training_dataset(records, split(records), config, 0, ("rgb", "depth", "flow"))
-    batch = next(iter(dataset))
-    clips = pipeline.training_input(batch, config)
-    keras.utils.set_random_seed(config.seed + 1)
-    student = make_ensemble(config, 3).networks["rgb"](clips["rgb"], training=True)
-    teachers = networks_of(RunFolder(Path(config.teacher_run)))
-    entropy = tf.nn.sparse_softmax_cross_entropy_with_logits(batch["label"], student["logits"])
-    distances = [np.mean((student["features"] - teachers[m](clips[m])["features"]) ** 2) for m in ("depth", "flow")]
-    expected = float(tf.reduce_mean(entropy)) + 50.0 * np.mean(distances)
-    assert trained["mars"].read_history()["rgb_loss"][0] == pytest.approx(expected, rel=1e-4)
-    assert isinstance(Teacher.of(config).load(config)(clips), Outputs)
-
-
-def test_rgb_plus_is_evaluated_and_served_from_rgb_alone(trained, records, tmp_path):
+def test_rgb_plus_is_evaluated_and_served_from_rgb_alone(trained, checkpoints, tmp_path):
     folder = trained["admd"]
     results = evaluate(EvaluateSettings(folder.directory))
     assert set(results.accuracy) == {"rgb", "hallucination", "rgb+hallucination", "sum", "sum_probabilities", "oracle"}
@@ -155,15 +196,16 @@ def test_rgb_plus_is_evaluated_and_served_from_rgb_alone(trained, records, tmp_p
     assert np.abs(logits["rgb"] - logits["hallucination"]).max() > 1e-3
     for networks, subset in (((), ("rgb", "hallucination")), (("rgb",), ("rgb",))):
         exported = predict.find_model(tmp_path / "model")[1]
-        asked = predict.PredictSettings(version, exported, {"rgb": Path("clip")}, networks=networks)
-        assert asked.subset == subset
-    arguments = [f"--model={tmp_path / 'model'}", "--rgb=clip.avi", "--networks=rgb,depth"]
+        asked = predict.PredictSettings(version, exported, {"rgb": Path("clip")}, chosen=networks)
+        assert asked.networks == subset
+    arguments = [f"--model={tmp_path / 'model'}", "--rgb=clip.avi", "--with=rgb+depth"]
     defined = flag_groups.define(predict.flag_groups(arguments), flags.FlagValues())
     values = command_line.parse(defined, arguments)
-    with pytest.raises(InputError, match=r"--networks=rgb,depth: the model has no network depth, only rgb, hallucina"):
+    with pytest.raises(InputError, match="--with: the model has no depth, only rgb, hallucination"):
         predict.settings_from_flags(values)
-    with pytest.raises(InputError, match=r"--default_modalities: the run has no hallucination, only rgb"):
-        export(ExportSettings(trained["mars"].directory, default_modalities=("rgb", "hallucination")))
+    source = checkpoints / "custom" / "independent" / f"{NAME}-rgb+depth"
+    with pytest.raises(InputError, match="--default_modalities: the run has no hallucination, only rgb, depth"):
+        export(ExportSettings(source, default_modalities=("rgb", "hallucination")))
 
 
 @pytest.mark.parametrize("name", LEARNED)
@@ -194,11 +236,15 @@ def test_weights_of_a_method_are_kept_to_continue_from(name, tmp_path):
             "needs the modality that learns and then one that it learns",
         ),
         ("mars", {"modalities": "rgb,rgb"}, "needs the modality that learns and then those that it learns from"),
-        ("hallucination", {"middle_layer": "stage3"}, "--middle_layer=stage3: the network of .* only stem, stage1"),
         (
-            "hallucination",
-            {"networks": "depth:authors/2"},
-            r"compares middle: hallucination is testing/64, but depth of",
+            "modality_distillation_student",
+            {"middle_layer": "stage3"},
+            "--middle_layer=stage3: the network of .* only stem, stage1",
+        ),
+        (
+            "admd",
+            {"networks": "hallucination:authors/2"},
+            r"compares features: hallucination is authors/2, but depth of .*depth is testing/64; choose the same",
         ),
         ("independent", {"modalities": "hallucination,rgb"}, "hallucination sees the first, which must be real"),
         (

@@ -195,7 +195,7 @@ def test_a_loss_that_is_not_finite_stops_the_training():
 
 def test_the_teacher_is_no_part_of_the_model():
     network = linear_networks(["sound"], CLASSES)["sound"]
-    method, teacher = method_of("generalized_distillation"), lambda clips: network(clips["sound"])["logits"]
+    method, teacher = method_of("generalized_distillation"), lambda clips: stack([network(clips["sound"])])
     ensemble = compiled(linear_ensemble("generalized_distillation", ["rgb"], teacher=teacher))
     assert len(network.variables) == len(ensemble.trainable_variables) == 2
     assert not {id(variable) for variable in network.variables} & {id(variable) for variable in ensemble.variables}

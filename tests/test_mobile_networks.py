@@ -11,23 +11,14 @@ from dmcl_tf.errors import InputError
 from dmcl_tf.learning import loop
 from dmcl_tf.networks import NETWORKS
 from dmcl_tf.networks.ensemble import make_networks
+from dmcl_tf.networks.folding import multiply_adds
 from dmcl_tf.networks.layers import DepthwiseConvolution, MeanUpToNow
 from dmcl_tf.runs.sources import load_sources
 
 
-def multiply_adds(network):
-    """Of a clip of 8 × 224² pixels, by TensorFlow's own count of the operations of a graph."""
-    clip = tf.TensorSpec((1, 8, 224, 224, 3))
-    graph = tf.function(lambda clips: network(clips)["logits"]).get_concrete_function(clip).graph
-    options = tf.compat.v1.profiler.ProfileOptionBuilder(
-        tf.compat.v1.profiler.ProfileOptionBuilder.float_operation()
-    ).with_empty_output()
-    return tf.compat.v1.profiler.profile(graph, options=options.build()).total_float_ops / 2
-
-
 def test_parameters_and_multiply_adds():
     networks = {name: NETWORKS[name](10) for name in ("authors", "movinet_a0")}
-    cost = {name: multiply_adds(network) for name, network in networks.items()}
+    cost = {name: multiply_adds(network, (8, 224, 224)) for name, network in networks.items()}
     assert cost["movinet_a0"] <= cost["authors"] / 10
     assert cost["movinet_a0"] == pytest.approx(0.61e9, rel=0.01)
     last = networks["movinet_a0"].get_layer("logits").count_params()

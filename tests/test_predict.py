@@ -130,7 +130,7 @@ def test_modalities_are_chosen_among_what_can_be_had(model):
     exported = dataclasses.replace(export.read_exported(model), flow=flow)
 
     def modalities(given, *chosen):
-        return command.PredictSettings(model, exported, dict.fromkeys(given, model), chosen=chosen).modalities
+        return command.PredictSettings(model, exported, dict.fromkeys(given, model), chosen=chosen).networks
 
     assert modalities(["rgb"]) == ("rgb", "flow")
     assert modalities(["depth", "rgb"]) == MODALITIES

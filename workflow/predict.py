@@ -50,7 +50,7 @@ class PredictSettings:
         exported: what it was made from.
         paths: of the video, by modality.
         clips: how many to average over.
-        chosen: the networks to predict with; empty: all whose modality is given or can be computed.
+        chosen: the networks that are asked; empty: all that see what is given or can be computed.
         json: whether the result is printed as JSON.
     """
 
@@ -62,29 +62,23 @@ class PredictSettings:
     json: bool = False
 
     @property
-    def subset(self) -> tuple[str, ...]:
-        """The networks that are asked, in the model's order.
+    def networks(self) -> tuple[str, ...]:
+        """Those that are asked, in the model's order.
 
         Raises:
-            InputError: one was chosen whose modality is neither given nor can be computed.
+            InputError: one was chosen that sees what is neither given nor can be computed.
         """
         config, computed = self.exported.config, computed_flow(self.exported)
         available = {*self.paths, *([FLOW] if computed and computed.source in self.paths else [])}
         for name in self.chosen:
             if name not in config.modalities:
                 raise InputError(f"--with: the model has no {name}, only {', '.join(config.modalities)}")
-            modality = config.sees(name)
-            if modality not in available:
-                source = f", or --{computed.source}, of which it is computed" if computed and modality == FLOW else ""
-                raise InputError(f"--with: {modality} is not given; give --{modality}{source}")
-        if self.chosen:
-            return tuple(name for name in config.modalities if name in self.chosen)
-        return tuple(name for name in config.modalities if config.sees(name) in available)
-
-    @property
-    def modalities(self) -> tuple[str, ...]:
-        """Those that the networks see."""
-        return tuple(dict.fromkeys(map(self.exported.config.sees, self.subset)))
+            seen = config.sees(name)
+            if seen not in available:
+                source = f", or --{computed.source}, of which it is computed" if computed and seen == FLOW else ""
+                raise InputError(f"--with: {seen} is not given; give --{seen}{source}")
+        chosen = self.chosen or config.modalities
+        return tuple(name for name in config.modalities if name in chosen and config.sees(name) in available)
 
 
 def find_model(folder: Path) -> tuple[Path, Exported]:
@@ -198,7 +192,7 @@ def predict_video(settings: PredictSettings) -> tuple[np.ndarray, int]:
         InputError: a file cannot be read.
     """
     config = settings.exported.config
-    modalities = settings.modalities
+    modalities = tuple(dict.fromkeys(map(config.sees, settings.networks)))
     prepared = video_settings(settings.exported, modalities, given=tuple(settings.paths))
     sources, left_out = open_sources({modality: settings.paths[modality] for modality in prepared.recorded})
     for line in left_out:
@@ -210,7 +204,7 @@ def predict_video(settings: PredictSettings) -> tuple[np.ndarray, int]:
     import tensorflow as tf  # after all that can be wrong with the files
 
     subsets = {subset: name for name, subset in name_signatures(config.modalities).items()}
-    served = tf.saved_model.load(str(settings.model)).signatures[subsets[settings.subset]]
+    served = tf.saved_model.load(str(settings.model)).signatures[subsets[settings.networks]]
     logits = served(**{modality: tf.constant(clip) for modality, clip in clips.items()})["logits"].numpy()
     return softmax(logits.mean(axis=0)), moments
 
@@ -265,7 +259,7 @@ def _own_flags(values: flags.FlagValues) -> None:
     text = "exported model, exported/<data set>/<method>/<run>"
     flags.DEFINE_string("model", None, text, flag_values=values)
     flags.DEFINE_integer("clips", 10, "clips to average over", 1, flag_values=values)
-    text = "networks to predict with, such as rgb or rgb+flow; default: all whose modality is given or can be computed"
+    text = "networks to ask, such as rgb or rgb+flow; default: all that see what is given or can be computed"
     flags.DEFINE_string("with", None, text, flag_values=values)
     flags.DEFINE_boolean("json", False, "print the result as JSON, with all classes", flag_values=values)
 
@@ -283,7 +277,7 @@ def settings_from_flags(values: flags.FlagValues) -> PredictSettings:
         raise InputError(f"no video: give one or more of {', '.join(f'--{modality}' for modality in modalities)}")
     chosen = tuple(values["with"].value.split("+")) if values["with"].value else ()
     settings = PredictSettings(model, exported, paths, values["clips"].value, chosen, values["json"].value)
-    assert settings.subset, "some are given, and what is chosen is among them"
+    assert settings.networks, "some are given, and what is chosen is among them"
     return settings
 
 
@@ -295,7 +289,7 @@ def predict(settings: PredictSettings) -> None:
         names = settings.exported.class_names
         result = {
             "files": {modality: str(path) for modality, path in settings.paths.items()},
-            "networks": settings.subset,
+            "networks": settings.networks,
             "frames": moments,
             "clips": settings.clips,
             "classes": [{"class": names[label], "probability": float(probabilities[label])} for label in order],
@@ -305,7 +299,7 @@ def predict(settings: PredictSettings) -> None:
     order = order[:_TOP]
     table = pd.DataFrame({"class": np.array(settings.exported.class_names)[order], "%": 100 * probabilities[order]})
     given = ", ".join(f"{modality} of {path}" for modality, path in settings.paths.items())
-    print(f"{given}: {moments} frames, {settings.clips} clips; by {'+'.join(settings.subset)}")
+    print(f"{given}: {moments} frames, {settings.clips} clips; by {'+'.join(settings.networks)}")
     print(table.to_string(index=False, formatters={"%": "{:.2f}".format}))
 
 

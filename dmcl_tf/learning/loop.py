@@ -33,8 +33,8 @@ def check(run: Run, records: Records, splits: Splits, strategy: tf.distribute.St
     Raises:
         InputError: for records of other modalities or frames, too few or too short videos, a missing or half-written
             record, flow that cannot be negated, a batch that does not divide among the replicas, float16 on several of
-            them, a network that cannot be recomputed or has no part to freeze, a teacher or initial weights that do not
-            fit.
+            them, a network that cannot be recomputed or has no part to freeze, or a teacher or initial weights that do
+            not fit.
     """
     config, teacher = run.config, Teacher.of(run.config)
     if teacher:

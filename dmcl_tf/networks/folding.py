@@ -102,4 +102,6 @@ def multiply_adds(network: keras.Model, clip: tuple[int, int, int]) -> int:
         if operation.type in ("Conv2D", "Conv3D", "MatMul"):
             *kernel, _ = operation.inputs[1].shape  # all that one output is summed over
             total += operation.outputs[0].shape.num_elements() * int(np.prod(kernel))
+        elif operation.type == "DepthwiseConv2dNative":
+            total += operation.outputs[0].shape.num_elements() * int(np.prod(operation.inputs[1].shape[:2]))
     return total

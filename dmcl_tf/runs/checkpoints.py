@@ -30,11 +30,9 @@ class Checkpoints:
         self._directory = directory
         networks = {f"network_{modality}": network for modality, network in ensemble.networks.items()}
         self._networks = tuple(networks)
-        last = dict(networks)
-        if getattr(ensemble, "optimizer", None):  # it is trained
-            last |= {"optimizer": ensemble.optimizer}
-            last |= {"loss_scale": ensemble.loss_scale} if ensemble.loss_scale else {}
-            last |= {"learned": ensemble.learned} if ensemble.learned else {}
+        training = {"optimizer": getattr(ensemble, "optimizer", None), "loss_scale": ensemble.loss_scale}
+        training["learned"] = ensemble.learned
+        last = {**networks, **{name: value for name, value in training.items() if value is not None}}
         self._checkpoints = {"last": tf.train.Checkpoint(**last), "best": tf.train.Checkpoint(**networks)}
 
     def save_last(self, epoch: int) -> None:
