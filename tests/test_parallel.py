@@ -86,7 +86,8 @@ def test_the_first_process_started_within_holds_signals_back_as_well():
         "from functools import partial\n"
         "from data_prep.running.processes import run_parallel\n"
         "if __name__ == '__main__':\n"
-        "    masks = run_parallel(partial(signal.pthread_sigmask, signal.SIG_BLOCK), [()] * 2, workers=2, description='')\n"
+        "    mask = partial(signal.pthread_sigmask, signal.SIG_BLOCK)\n"
+        "    masks = run_parallel(mask, [()] * 2, workers=2, description='')\n"
         "    print([signal.SIGINT in mask for mask in masks])\n"
     )
     done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True)
