@@ -271,8 +271,9 @@ class Start(NamedTuple):
 
 def parse_start(entry: str) -> Start:
     """The parts of an entry of `initial_weights`."""
-    target, path, network = re.fullmatch(r"(?:([^=/:]+)=)?(.*?)(?::([^:/]*))?", entry, re.DOTALL).groups()
-    return Start(target or "", path, network or "")
+    match = re.fullmatch(r"(?:([^=/:]+)=)?(.*?)(?::([^:/]*))?", entry, re.DOTALL)
+    assert match, "the pattern fits every text"
+    return Start(match[1] or "", match[2], match[3] or "")
 
 
 def parse_network(entry: str) -> tuple[str, str, int | None]:

@@ -170,7 +170,7 @@ def make_config(settings: Mapping[str, object]) -> Config:
     return resolve(str(recipe), str(scale), chosen)
 
 
-def given_config(values: flags.FlagValues) -> dict[str, object]:
+def given_config(values: flags.FlagValues) -> dict[str, typing.Any]:
     """The settings of `Config` whose flags were given, those that --lambda stands for among them.
 
     Raises:

@@ -99,8 +99,7 @@ def settings_from_flags(
         return directory
 
     if method in stages.STAGES and not (given.get("teacher_run") or given.get("initial_weights")):
-        modalities: Any = given.get("modalities", ())
-        student, teachers = stages.roles(method, modalities)
+        student, teachers = stages.roles(method, given.get("modalities", ()))
         stages.STAGES[method](run, student, teachers)
         return dataclasses.replace(runs[-1], stages=tuple(runs[:-1]))
     config = flag_groups.make_config(settings)
