@@ -176,6 +176,8 @@ def test_a_dry_run_shows_states_and_runs_nothing(done, root, ran, capsys):
     first, second = (line.split() for line in capsys.readouterr().out.splitlines()[1:3])
     assert first[1:5] == ["independent", "seed", "0", "complete"]
     assert second[1:6] == ["independent", "seed", "7", "to", "do"]
+    assert first[5].startswith(str(root))  # no work is left
+    assert second[6] == "2"  # two epochs of one network
     assert ran[0] == []
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from dmcl_tf.config import parse_start
 from dmcl_tf.errors import InputError
 from dmcl_tf.registry import METHODS
 from workflow import experiments, matrix, stages
@@ -104,6 +105,16 @@ def test_comparators_start_from_the_baseline_of_their_seed():
     )
     assert student.config.teacher_run == str(by_label["modality_distillation_teacher"].folder.directory)
     assert len({run.folder.directory for run in runs}) == len(runs)
+    epochs = baseline.config.epochs
+    assert (baseline.work(), baseline.work(epochs - 1)) == (3 * epochs, 3)
+    assert by_label["mars"].work() == pytest.approx(4 / 3 * epochs)  # a teacher takes the forward pass alone
+
+
+def test_a_name_is_one_folder_that_entries_of_initial_weights_can_name():
+    (run,) = make("--methods=independent", "--seeds=0", "--train_fractions=1", "--networks=rgb:authors/8")
+    name = "authors-compact-seed0-networks_rgb_authors_8"
+    assert run.folder.directory == Path("checkpoints/nwucla/independent") / name
+    assert parse_start(str(run.folder.directory)) == ("", str(run.folder.directory), "")
 
 
 def test_the_teacher_has_the_recipe_of_the_student():

@@ -50,7 +50,8 @@ def matrix_flags(values: flags.FlagValues) -> None:
     flags.DEFINE_string("student", "rgb", "modality that learns where others teach it", flag_values=values)
     text = "folder of the report and of the slim copies; default: results/<dataset>"
     flags.DEFINE_string("results", None, text, flag_values=values)
-    flags.DEFINE_boolean("dry_run", False, "print the runs and how far each is, and do nothing", flag_values=values)
+    text = "print the runs, how far each is and what work is left, and do nothing"
+    flags.DEFINE_boolean("dry_run", False, text, flag_values=values)
 
 
 FLAG_GROUPS = (matrix_flags, *stages.FLAG_GROUPS)
@@ -106,8 +107,8 @@ def run_all(experiments: Sequence[Experiment], runs: Path) -> dict[str, str]:
     """Makes what is not complete, one run after another; returns the reasons of the runs that failed by label."""
     states = find_states(experiments, runs)
     failed: dict[str, str] = {}
-    costs = [0.0 if state.complete else _cost(run, state.epochs) for run, state in zip(experiments, states)]
-    total = sum(_cost(experiment, 0) for experiment in experiments)
+    costs = [0.0 if state.complete else run.work(state.epochs) for run, state in zip(experiments, states)]
+    total = sum(experiment.work() for experiment in experiments)
     options = {"smoothing": 0, "miniters": 0, "dynamic_ncols": True, "bar_format": _BAR}
     with tqdm(total=total, initial=total - sum(costs), **options) as progress:
         for number, (experiment, state, cost) in enumerate(zip(experiments, states, costs), 1):
@@ -123,12 +124,6 @@ def run_all(experiments: Sequence[Experiment], runs: Path) -> dict[str, str]:
                 progress.update(cost)
         progress.set_description_str(f"{len(experiments) - len(failed)} of {len(experiments)} runs complete")
     return failed
-
-
-def _cost(experiment: Experiment, epochs: int) -> float:
-    """Work that is left in a run after some epochs, in epochs of one network on all videos; at least its evaluation."""
-    config = experiment.config
-    return max(config.epochs - epochs, 1) * len(config.modalities) * config.train_fraction
 
 
 def run_one(experiment: Experiment, runs: Path) -> str | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import re
 import zlib
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
@@ -72,6 +73,14 @@ class Experiment:
     def folder(self) -> RunFolder:
         """Of the run."""
         return RunFolder(self.train.directory)
+
+    def work(self, epochs: int = 0) -> float:
+        """What is left after some epochs, in epochs of one network on all videos; at least the evaluation.
+
+        A network that teaches takes the forward pass alone, a third of a step.
+        """
+        networks = len(self.config.modalities) + len(self.config.teacher_modalities) / 3
+        return max(self.config.epochs - epochs, 1) * networks * self.config.train_fraction
 
 
 def check_entries(flag: str, entries: Sequence[str]) -> None:
@@ -198,7 +207,7 @@ def _run_name(dataset: str, config: Config, usual: Config, wired: Collection[str
     for field in dataclasses.fields(Config):
         value = getattr(config, field.name)
         if field.name not in ("method", "seed", *wired) and value != getattr(usual, field.name):
-            parts.append(f"{field.name}_{_text(value)}".replace("/", "_"))
+            parts.append(re.sub("[/:]", "_", f"{field.name}_{_text(value)}"))
     name = "-".join(parts)
     return name if len(name) <= _LONGEST_NAME else f"{parts[0]}-{zlib.crc32(name.encode()):08x}"
 

@@ -98,9 +98,12 @@ def slim_path(experiment: Experiment, runs: Path) -> Path:
 
 
 def describe(experiments: Sequence[Experiment], states: Sequence[State]) -> str:
-    """The runs and their states as a table."""
-    rows = [(run.label, state.text, str(run.train.directory)) for run, state in zip(experiments, states)]
-    table = pd.DataFrame(rows, columns=["run", "state", "folder"], index=range(1, len(rows) + 1))
+    """The runs, their states and the work that is left as a table."""
+    rows = [
+        (run.label, state.text, "" if state.complete else f"{run.work(state.epochs):.0f}", str(run.train.directory))
+        for run, state in zip(experiments, states)
+    ]
+    table = pd.DataFrame(rows, columns=["run", "state", "work", "folder"], index=range(1, len(rows) + 1))
     return table.to_string(justify="left", formatters={name: _left(table[name]) for name in table})
 
 
