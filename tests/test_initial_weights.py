@@ -190,6 +190,8 @@ def test_a_part_that_the_network_does_not_have():
         InputError, match="--freeze=stage3: the network of rgb has no such part, only stem, stage1, middle"
     ):
         make_networks(make_config(freeze=("rgb:stage3",)), 3)
+    with pytest.raises(InputError, match="--freeze=middle,head: no weights are left to learn"):
+        make_networks(make_config(freeze=("middle", "head")), 3)
 
 
 @pytest.mark.parametrize(

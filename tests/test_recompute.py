@@ -12,6 +12,7 @@ from dmcl_tf.errors import InputError
 from dmcl_tf.learning.optimizers import make_optimizer
 from dmcl_tf.networks import NETWORKS
 from dmcl_tf.networks.ensemble import make_ensemble
+from dmcl_tf.networks.parts import with_middle
 from dmcl_tf.networks.recompute import Recomputed, block_inputs
 
 # large enough for batch normalisation not to blow up rounding
@@ -66,3 +67,14 @@ def test_networks_are_cut_where_their_residual_blocks_begin(variant, first):
 def test_a_network_without_residual_blocks_is_refused():
     with pytest.raises(InputError, match="--recompute: the network of this --variant has no residual blocks"):
         Recomputed(linear_networks(["rgb"], 3)["rgb"])
+
+
+def test_a_middle_layer_is_among_what_is_kept():
+    network = NETWORKS["authors"](3, width=4)
+    clips = tf.random.stateless_uniform((2, 4, 32, 32, 3), (1, 2), -1.0, 1.0)
+    with_stage2 = with_middle(network, "stage2")
+    recomputed = Recomputed(with_stage2)
+    outputs = recomputed.rest(recomputed.enter(clips)[-1], training=True)
+    np.testing.assert_allclose(outputs["middle"], with_stage2(clips, training=True)["middle"], rtol=1e-4, atol=1e-5)
+    with pytest.raises(InputError, match="--recompute: a --middle_layer of the first half is not kept"):
+        Recomputed(with_middle(network, "stage1"))

@@ -243,7 +243,7 @@ def make_networks(config: Config, num_classes: int) -> dict[str, keras.Model]:
     """The networks of a run by modality, freshly initialised, with what it freezes frozen.
 
     Raises:
-        InputError: a network has no such part to freeze.
+        InputError: a network has no such part to freeze, or all weights are frozen.
     """
     networks = {}
     for modality in config.modalities:
@@ -252,6 +252,8 @@ def make_networks(config: Config, num_classes: int) -> dict[str, keras.Model]:
         network = NETWORKS[variant](num_classes, width, batch_norm_momentum=momentum, name=modality)
         parts.freeze(network, config.frozen_parts(modality), config.middle_layer)
         networks[modality] = network
+    if not any(network.trainable_variables for network in networks.values()):
+        raise InputError(f"--freeze={','.join(config.freeze)}: no weights are left to learn; freeze fewer parts")
     return networks
 
 
