@@ -21,6 +21,7 @@ from absl import flags
 from benchmarks.train_step import random_batch
 from benchmarks.turns import Step, machine, print_ratio, print_turns, take_turns
 from dmcl_tf.config import VARIANTS, Config, resolve
+from dmcl_tf.data import pipeline
 from dmcl_tf.errors import run_script
 from dmcl_tf.methods import cross_entropy
 from dmcl_tf.networks.ensemble import make_ensemble
@@ -61,7 +62,7 @@ def gradient_functions(config: Config) -> dict[str, Callable[[], list[tf.Tensor]
     """
     (modality,) = config.modalities
     batch = random_batch(config)
-    clips = batch["clips"][modality]
+    clips = pipeline.network_input(batch["clips"][modality], config.value_range)
     folded = make_ensemble(config, 10).networks[modality]
     networks = {"folded 2-D": folded, "3-D": with_3d_kernels(folded)}
     outputs = [network(clips[:2])["logits"].numpy() for network in networks.values()]

@@ -2,11 +2,13 @@
 
     python -m benchmarks.input_pipeline
 
-Both turn the same 640×480 frames into the same output: batches of three modalities, 8×224×224×3 float32, with full
-training augmentation. The authors' procedure (parsers.py, plainly rewritten) decodes 24 whole files per sample,
-resizes them to 256², crops, flips and distorts. Two more contestants show what is left to gain from these records:
-"decoding alone" reads a record, decodes 24 of its JPEG strings whole and keeps one pixel of each; "decoding into
-batches" does what every pipeline with this output must: it decodes a crop and copies it into a batch of float32.
+Both turn the same 640×480 frames into batches of three modalities, 8×224×224. The authors' procedure (parsers.py,
+plainly rewritten) decodes 24 whole files per sample, resizes them to 256², crops, flips and distorts into float32. Ours
+hands out the bytes of the crops and the drawn numbers; what is left to do, mirroring, colours and floats, is the first
+part of the training step. "Ours, augmented" does it as well, on the processor, so that both give the same. Two more
+contestants show what is left to gain from these records: "decoding alone" reads a record, decodes 24 of its JPEG
+strings whole and keeps one pixel of each; "decoding into batches" does what every pipeline with this output must: it
+decodes a crop and copies it into a batch.
 
 The frames are rendered clips of the demo data set: colour with the renderer's sensor noise, one-channel depth, and true
 optical flow, encoded as `data_prep` does.
@@ -16,6 +18,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 import cv2
@@ -40,7 +43,8 @@ _SOURCE = (640, 480)
 _RENDERED = 480  # pixels: fine enough for the sensor noise to be that of the source
 _REPETITIONS = 64  # of the videos in an epoch: one of a few videos would be over before it began
 _CONFIG = Config()
-OURS, AUTHORS, DECODING, BATCHES = "ours", "authors' procedure", "decoding alone", "decoding into batches"
+OURS, AUGMENTED, AUTHORS = "ours", "ours, augmented", "authors' procedure"
+DECODING, BATCHES = "decoding alone", "decoding into batches"
 
 Video = dict[str, list[str]]  # modality → paths of its frames
 
@@ -74,9 +78,9 @@ def _encode(image: np.ndarray, modality: str) -> bytes:
     return frame_tools.encode_jpeg(np.ascontiguousarray(image), FlowSettings.quality, full_chroma=modality == "flow")
 
 
-def write_records(folder: Path, sources: list[Video]) -> tuple[table.Records, Splits]:
-    """The same frames as records at 256², and an epoch of them."""
-    size, class_names, videos = _CONFIG.frame_size, tuple(map(str, range(10))), []
+def write_records(folder: Path, sources: list[Video], size: int = _CONFIG.frame_size) -> tuple[table.Records, Splits]:
+    """The same frames as records of frames of `size` pixels, and an epoch of them."""
+    class_names, videos = tuple(map(str, range(10))), []
     for index, video in enumerate(sources):
         frames = {
             modality: [
@@ -114,9 +118,7 @@ def authors_dataset(sources: list[Video]) -> tf.data.Dataset:
             images = tf.image.resize(tf.ensure_shape(images, [8, None, None, 3]), [256, 256])
             images = tf.slice(images, tf.stack([0, drawn.top, drawn.left, 0]), [8, 224, 224, 3])
             images = tf.cond(drawn.flip, lambda: tf.map_fn(tf.image.flip_left_right, images), lambda: images)
-            if modality == "rgb":
-                images = tf.cond(drawn.color, lambda: _authors_colors(images, drawn.color_seed), lambda: images)
-            return images
+            return _authors_colors(images, drawn) if modality == "rgb" else images
 
         return {m: clip(m) for m in _CONFIG.modalities}
 
@@ -124,14 +126,14 @@ def authors_dataset(sources: list[Video]) -> tf.data.Dataset:
     return dataset.batch(_CONFIG.batch_size, drop_remainder=True).prefetch(10)
 
 
-def _authors_colors(clip: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
+def _authors_colors(clip: tf.Tensor, drawn: augmentation.Augmentation) -> tf.Tensor:
     """`augmentation.distort_colors` as the authors have it, with TensorFlow's image operations."""
-    draws = tf.random.stateless_uniform([6], seed)
+    strengths = drawn.color_strengths
     distortions = {
-        "b": lambda x: tf.image.adjust_brightness(x, 64.0 * draws[0] - 32.0),
-        "s": lambda x: tf.image.adjust_saturation(x, 0.5 + draws[1]),
-        "h": lambda x: tf.image.adjust_hue(x, 0.4 * draws[2] - 0.2),
-        "c": lambda x: tf.image.adjust_contrast(x, 0.5 + draws[3]),
+        "b": lambda x: tf.image.adjust_brightness(x, 64.0 * strengths[0] - 32.0),
+        "s": lambda x: tf.image.adjust_saturation(x, 0.5 + strengths[1]),
+        "h": lambda x: tf.image.adjust_hue(x, 0.4 * strengths[2] - 0.2),
+        "c": lambda x: tf.image.adjust_contrast(x, 0.5 + strengths[3]),
     }
 
     def apply(order):
@@ -140,10 +142,8 @@ def _authors_colors(clip: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
             x = distortions[name](x)
         return tf.clip_by_value(x, 0.0, 255.0)
 
-    ordering = tf.cast(4.0 * draws[4], tf.int32)
-    branch = tf.where(draws[5] < 0.5, ordering // 2, ordering + 2)
-    orders = ("bs", "sb", "bshc", "sbch", "chbs", "hscb")
-    return tf.switch_case(branch, [lambda order=order: apply(order) for order in orders])
+    branches = [lambda order=order: apply(order) for order in augmentation.COLOR_ORDERS]
+    return tf.switch_case(drawn.color_order, branches)
 
 
 def decoding_dataset(paths: list[str]) -> tf.data.Dataset:
@@ -167,16 +167,13 @@ def batches_dataset(paths: list[str]) -> tf.data.Dataset:
     def sample(path):
         frames = pipeline.read_frames(path, _CONFIG.modalities)
         return {
-            m: tf.stack([tf.image.decode_and_crop_jpeg(x, window, channels=3) for x in tf.unstack(frames[m][:8], 8)])
+            m: tf.stack([tf.image.decode_and_crop_jpeg(x, window) for x in tf.unstack(frames[m][:8], 8)])
             for m in _CONFIG.modalities
         }
 
-    def floats(batch):
-        return {m: tf.cast(clips, tf.float32) for m, clips in batch.items()}
-
     dataset = tf.data.Dataset.from_tensor_slices(paths).repeat()
     dataset = dataset.map(sample, num_parallel_calls=tf.data.AUTOTUNE)
-    return dataset.batch(_CONFIG.batch_size, drop_remainder=True).map(floats).prefetch(tf.data.AUTOTUNE)
+    return dataset.batch(_CONFIG.batch_size, drop_remainder=True).prefetch(tf.data.AUTOTUNE)
 
 
 def _contestant(make_dataset: Callable[[], tf.data.Dataset]) -> Callable[[], Step]:
@@ -208,8 +205,15 @@ def main() -> None:
         records, splits = write_records(folder, sources)
         paths = [str(records.path(video)) for video in splits.train]
 
+        def ours():
+            return pipeline.training_dataset(records, splits, _CONFIG)
+
+        def augmented():
+            return ours().map(partial(pipeline.training_input, config=_CONFIG)).prefetch(1)
+
         contestants = {
-            OURS: _contestant(lambda: pipeline.training_dataset(records, splits, _CONFIG)),
+            OURS: _contestant(ours),
+            AUGMENTED: _contestant(augmented),
             AUTHORS: _contestant(lambda: authors_dataset(sources)),
             DECODING: _contestant(lambda: decoding_dataset(paths)),
             BATCHES: _contestant(lambda: batches_dataset(paths)),
@@ -220,6 +224,7 @@ def main() -> None:
     print_turns(turns)
     for other in (AUTHORS, DECODING, BATCHES):
         print_ratio(turns, OURS, other)
+    print_ratio(turns, AUGMENTED, AUTHORS)
 
 
 if __name__ == "__main__":

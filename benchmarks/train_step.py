@@ -4,7 +4,7 @@
 
 The ensemble trains three networks with `dmcl` in one step; the other contestant trains the same three networks one
 after the other with `independent`, each with a step and an optimiser of its own. The rest is DMCL's price. A sample is
-one clip of each modality.
+one clip of each modality. A step begins with what is left of augmentation, which is also timed alone.
 
 GFLOP/s count the multiply-adds of the convolutions, twice, for the forward pass and twice more for the gradients of
 inputs and kernels. The peak is that of a 2048³ matrix product of the same type, taking its turns among the others.
@@ -20,30 +20,37 @@ import numpy as np
 import tensorflow as tf
 from absl import flags
 
-from benchmarks.turns import Step, machine, print_ratio, print_turns, rates, take_turns
+from benchmarks.turns import Step, machine, print_ratio, print_turns, processor_seconds, rates, take_turns
 from dmcl_tf.config import VARIANTS, Config, resolve
+from dmcl_tf.data import augmentation
 from dmcl_tf.errors import run_script
 from dmcl_tf.learning.optimizers import make_optimizer
 from dmcl_tf.networks.ensemble import ModalityEnsemble, make_ensemble
 
 _CLASSES = 10
 _MATRIX = 2048
-_LEARNING_RATE = 1e-9  # hundreds of steps on one batch of noise would diverge under a real one
+LEARNING_RATE = 1e-9  # hundreds of steps on one batch of noise would diverge under a real one
 
 
 def random_batch(config: Config) -> dict:
-    """A batch of noise, as the input pipeline would deliver it."""
-    random = np.random.default_rng(config.seed)
-    shape = (config.batch_size, config.clip_frames, config.crop_size, config.crop_size, 3)
+    """A batch of noise, as the input pipeline would deliver it: with grey depth."""
+    random, batch = np.random.default_rng(config.seed), config.batch_size
+    shape = (batch, config.clip_frames, config.crop_size, config.crop_size)
+    channels = {modality: 1 if modality == "depth" else 3 for modality in config.modalities}
+    drawn = [
+        augmentation.draw(config, tf.constant(config.clip_frames), (config.seed, place))._asdict()
+        for place in range(batch)
+    ]
     return {
-        "clips": {m: tf.constant(random.uniform(0, 255, shape), tf.float32) for m in config.modalities},
-        "label": tf.constant(random.integers(0, _CLASSES, config.batch_size)),
+        "clips": {m: tf.constant(random.integers(0, 256, (*shape, c), np.uint8)) for m, c in channels.items()},
+        **{name: tf.stack([d[name] for d in drawn]) for name in ("flip", "color_order", "color_strengths")},
+        "label": tf.constant(random.integers(0, _CLASSES, batch)),
     }
 
 
 def training_step(ensemble: ModalityEnsemble, config: Config) -> Callable[[dict], dict]:
     """The compiled training step of an ensemble, with the optimiser of `config` at next to no learning rate."""
-    config = dataclasses.replace(config, learning_rate=_LEARNING_RATE)
+    config = dataclasses.replace(config, learning_rate=LEARNING_RATE)
     ensemble.compile(optimizer=make_optimizer(config, 100, ensemble.trainable_variables), jit_compile=False)
     return tf.function(ensemble.train_step)
 
@@ -66,7 +73,8 @@ def _operations(graph: tf.Graph, kind: str) -> list[tf.Operation]:
 def make_contestants(config: Config) -> dict[str, Callable[[], Step]]:
     """The ensemble, its networks apart, and the matrix product, in the precision of `config`."""
     batch = random_batch(config)
-    together = training_step(make_ensemble(config, _CLASSES), config)
+    ensemble = make_ensemble(config, _CLASSES)
+    together, augment = training_step(ensemble, config), tf.function(ensemble.prepare)
     apart = []
     for modality in config.modalities:
         own = resolve(
@@ -87,6 +95,11 @@ def make_contestants(config: Config) -> dict[str, Callable[[], Step]]:
             float(step(own_batch)["loss"])
         return config.batch_size
 
+    def augmentation_alone():
+        for clips in augment(batch).values():
+            clips[0, 0, 0, 0, 0].numpy()
+        return config.batch_size
+
     def product():
         tf.matmul(matrix, matrix)[0, 0].numpy()
         return 1
@@ -94,6 +107,7 @@ def make_contestants(config: Config) -> dict[str, Callable[[], Step]]:
     return {
         f"ensemble {config.precision}": lambda: ensemble_step,
         f"separate {config.precision}": lambda: separate_steps,
+        f"augmentation {config.precision}": lambda: augmentation_alone,
         f"matrix product {config.precision}": lambda: product,
     }
 
@@ -133,6 +147,8 @@ def main() -> None:
     for precision in values.precisions:
         print_ratio(turns, f"ensemble {precision}", f"separate {precision}")
     for precision in values.precisions:
+        whole, part = (processor_seconds(turns[f"{name} {precision}"]).mean() for name in ("ensemble", "augmentation"))
+        print(f"augmentation {precision}: {100 * part / whole:.2f} % of the processor time of a step")
         # three networks, each a forward pass and twice that for the gradients
         achieved = 9 * flops * np.median(rates(turns[f"ensemble {precision}"])) / 1e9
         peak = 2 * _MATRIX**3 * np.median(rates(turns[f"matrix product {precision}"])) / 1e9

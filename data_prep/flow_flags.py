@@ -11,6 +11,8 @@ from data_prep.flow.encoding import ENCODINGS
 from data_prep.flow.settings import FlowSettings, preset_settings
 from dmcl_tf.errors import InputError
 
+FLOW_FLAGS = ("flow_algorithm", "flow_preset", "flow_parameters", "flow_encoding", "flow_bound")
+
 
 def flow_flags(values: flags.FlagValues) -> None:
     """How optical flow is computed and stored."""

@@ -10,16 +10,16 @@ from typing import Any
 from absl import flags
 
 from data_prep.flow.settings import FlowSettings, GivenFlowSettings
-from data_prep.flow_flags import flow_settings_from_flags
+from data_prep.flow_flags import FLOW_FLAGS, flow_settings_from_flags
 from data_prep.raw import READERS
 from data_prep.raw.base import Listing, Reader
 from data_prep.running.processes import default_workers
 from data_prep.video.depth import MODES, DepthSettings
 from data_prep.video.opening import Limits
 from data_prep.video.record import FLOW, VideoSettings
-from dmcl_tf.config import SCALES, Config
+from dmcl_tf.config import SCALES, Config, check_frame_size
 from dmcl_tf.datasets import DATASETS, find_dataset
-from dmcl_tf.datasets.base import Dataset
+from dmcl_tf.datasets.base import Dataset, in_words
 from dmcl_tf.errors import InputError
 from dmcl_tf.flag_groups import define_settings_of, given_settings
 
@@ -141,8 +141,7 @@ def raw_settings_from_flags(
         raise InputError(f"--scale={scale}: expected one of {', '.join(SCALES)}")
     usual: Any = dataset.defaults.get("frame_size", SCALES[scale].get("frame_size", Config.frame_size))
     size: int = usual if values.frame_size is None else values.frame_size
-    if size < 16:
-        raise InputError(f"--frame_size={size}: expected 16 pixels or more")
+    check_frame_size(size)
     default = reader.modalities if with_flow else reader.recorded
     if values.flow_from and with_flow and FLOW not in default:
         default = (*default, FLOW)
@@ -215,12 +214,17 @@ def _depth_modalities(values: flags.FlagValues, modalities: Sequence[str]) -> tu
 def _flow_from_flags(
     dataset: Dataset, reader: Reader, values: flags.FlagValues, modalities: tuple[str, ...], preset: str
 ) -> FlowSettings | GivenFlowSettings | None:
+    given = [name for name in ("flow_from", *FLOW_FLAGS) if name in values and values[name].present]
     if FLOW not in modalities:
+        if given:
+            shown = f"--{given[0]}={in_words(values[given[0]].value)}"
+            raise InputError(f"{shown} is of no use: there is no flow among the modalities {','.join(modalities)}")
         return None
     if FLOW in reader.recorded:
-        if values.flow_from:
-            raise InputError(f"--flow_from={values.flow_from}: {dataset.title} bring their flow; leave one of them out")
-        given = "flow_encoding" in values and values["flow_encoding"].present
+        others = [name for name in given if name != "flow_encoding"]
+        if others:
+            shown = f"--{others[0]}={in_words(values[others[0]].value)}"
+            raise InputError(f"{shown}: {dataset.title} bring their flow; leave one of them out")
         return GivenFlowSettings(values.flow_encoding if given else None)
     source = values.flow_from or "rgb"
     if source not in reader.recorded:

@@ -28,6 +28,7 @@ class Method:
     defaults: Mapping[str, object] = dataclasses.field(default_factory=dict)
 
 
+SMALLEST_FRAME, LARGEST_FRAME = 16, 4096  # pixels; a clip of the largest takes 400 MB
 _DISTILLATION = ("temperature", "label_weight", "soft_weight")
 METHODS: dict[str, Method] = {
     "independent": Method("every network learns from the labels alone"),
@@ -114,7 +115,14 @@ class Config:
     decay_epochs: tuple[int, ...] = _setting((100, 150, 180, 200), "epochs after which the step schedule divides by 10")
     epochs: int = _setting(220, "epochs")
     batch_size: int = _setting(8, "videos per step, over all replicas")
-    precision: str = _setting("float32", "arithmetic; variables are float32 in both", ("float32", "bfloat16"))
+    precision: str = _setting(
+        "float32",
+        "arithmetic; variables are float32 in all; float16, with loss scaling, is for GPUs without bfloat16",
+        ("float32", "bfloat16", "float16"),
+    )
+    recompute: bool = _setting(
+        False, "compute the inside of residual blocks twice instead of keeping it: less memory for more time"
+    )
     # model selection
     validate_every: int = _setting(5, "epochs between validations")
     select_by: str = _setting("oracle", "validation accuracy that selects the best checkpoint: a modality, sum, …")
@@ -145,6 +153,7 @@ class Config:
                 raise InputError(f"--{name}={getattr(self, name)}: expected 0 or more")
         if self.seed >= 2**31:  # NumPy and Keras take no larger ones
             raise InputError(f"--seed={self.seed}: expected less than {2**31}")
+        check_frame_size(self.frame_size)
         if self.crop_size > self.frame_size:
             raise InputError(f"--crop_size={self.crop_size} exceeds --frame_size={self.frame_size}")
         if not self.modalities or len(set(self.modalities)) < len(self.modalities):
@@ -186,6 +195,12 @@ class Config:
             "beta": self.beta,
         }
         return {name: resolved[name] for name in METHODS[self.method].weights}
+
+
+def check_frame_size(size: int) -> None:
+    """Raises `InputError` for frames that no preparation makes."""
+    if not SMALLEST_FRAME <= size <= LARGEST_FRAME:
+        raise InputError(f"--frame_size={size}: expected from {SMALLEST_FRAME} to {LARGEST_FRAME} pixels")
 
 
 def subset_names(modalities: tuple[str, ...]) -> dict[str, tuple[str, ...]]:

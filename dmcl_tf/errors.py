@@ -4,18 +4,31 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import re
 import signal
 import sys
 from collections.abc import Callable, Iterator
 
 from absl import app, flags, logging
 
+from dmcl_tf import STOPPED, end_at_once
+
+
+def printable(text: str) -> str:
+    """A text as one line that can be printed, with the codes of characters that cannot."""
+    # surrogates are bytes of a file's name that are not UTF-8
+    return re.sub("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]", lambda match: f"\\x{ord(match[0]) & 0xFF:02x}", text)
+
 
 class InputError(Exception):
     """The user's input cannot be used.
 
-    The message names the file or value at fault, what was expected, and what to do.
+    The message names the file or value at fault, what was expected, and what to do. It is one line of text that can be
+    printed, whatever names and values it quotes.
     """
+
+    def __init__(self, message: str):
+        super().__init__(printable(message))
 
 
 class Terminated(KeyboardInterrupt):
@@ -30,6 +43,8 @@ def raise_on_termination() -> None:
     """Lets SIGTERM and SIGHUP end this process as Ctrl-C does, so that it can end what it started."""
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, _terminate)
+    if signal.getsignal(signal.SIGINT) == end_at_once:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def _terminate(number, frame):
@@ -60,11 +75,11 @@ def explain(error: BaseException) -> tuple[str, int] | None:
     if isinstance(error, InputError):
         return f"error: {error}", 2
     if isinstance(error, KeyboardInterrupt):
-        return "stopped: the same command continues", 128 + getattr(error, "number", signal.SIGINT)
+        return STOPPED, 128 + getattr(error, "number", signal.SIGINT)
     if isinstance(error, OSError) and is_wrong_place(error):
-        return f"error: {error.filename}: {error.strerror}; give another place, or make way", 2
+        return f"error: {printable(str(error.filename))}: {error.strerror}; give another place, or make way", 2
     if is_disk_full(error):
-        where = getattr(error, "filename", None) or str(error).split(";")[0]
+        where = printable(str(getattr(error, "filename", None) or str(error).split(";")[0]))
         return f"error: {where}: the disk is full; free some space and run the same command again, it continues", 2
     return None
 

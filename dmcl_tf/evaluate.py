@@ -57,8 +57,7 @@ def evaluate(settings: EvaluateSettings) -> Results | None:
     if not task.videos:
         return None
     with lock(settings.run_dir):
-        results = files.current_results(settings.run_dir, task.evaluated)
-        return results or _evaluate(settings, task)
+        return _current(settings, task) or _evaluate(settings, task)
 
 
 def current_results(settings: EvaluateSettings) -> Results | None:
@@ -69,7 +68,12 @@ def current_results(settings: EvaluateSettings) -> Results | None:
     """
     if not files.paths(settings.run_dir, settings.split)[0].exists():
         return None
-    return files.current_results(settings.run_dir, _plan(settings).evaluated)
+    return _current(settings, _plan(settings))
+
+
+def _current(settings: EvaluateSettings, task: _Task) -> Results | None:
+    names, labels = [video.video_id for video in task.videos], task.splits.labels(task.videos)
+    return files.current_results(settings.run_dir, task.evaluated, names, labels)
 
 
 class _Task(NamedTuple):

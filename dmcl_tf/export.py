@@ -9,22 +9,25 @@ from __future__ import annotations
 
 import os
 import re
+import zlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Optional
 
 from absl import flags
 
 from dmcl_tf.config import Config, subset_names
+from dmcl_tf.data.table import Records
 from dmcl_tf.errors import InputError, run_script
-from dmcl_tf.files import atomic_path, lock, read_json, remove_stale, write_json
+from dmcl_tf.files import atomic_path, lock, open_regular, read_json, remove_stale, write_json
 from dmcl_tf.flag_groups import define, run_flags
 from dmcl_tf.runs.folder import RunFolder, Weights
 from dmcl_tf.runs.progress import identify_checkpoint
 
 _DEFAULT = "serving_default"
 _RECORD = "dmcl_tf.json"
+_REMEDY = "export the run again, python -m dmcl_tf.export"
 
 
 @dataclass(frozen=True)
@@ -56,6 +59,7 @@ class Exported:
         class_names: by label.
         config: of the run.
         depth: how distances became 8 bits in the records; None without depth.
+        files: bytes and checksum (CRC-32) of each file of the version, by its path there.
     """
 
     run_dir: str
@@ -65,6 +69,7 @@ class Exported:
     class_names: tuple[str, ...]
     config: Config
     depth: Optional[dict[str, object]] = None
+    files: dict[str, tuple[int, str]] = field(default_factory=dict)
 
 
 def export(settings: ExportSettings) -> Path:
@@ -83,6 +88,7 @@ def export(settings: ExportSettings) -> Path:
     if len(set(default)) < len(default):
         raise InputError(f"--default_modalities={','.join(default)}: expected different names")
     signatures = {**name_signatures(run.config.modalities), _DEFAULT: default}
+    _warn_of_changes(folder)
     exported = Exported(
         run_dir=os.path.relpath(settings.run_dir),
         checkpoint=settings.checkpoint,
@@ -106,6 +112,17 @@ def export(settings: ExportSettings) -> Path:
 def default_directory(dataset: str, method: str, run_dir: Path) -> Path:
     """Where the versions of a run's model are kept unless the settings say: `exported/<data set>/<method>/<run>`."""
     return Path("exported") / dataset / method / run_dir.resolve().name
+
+
+def _warn_of_changes(folder: RunFolder) -> None:
+    """Says where the videos are no longer those that the run knows; the model is that of the run all the same."""
+    directory = Path(folder.load().records)
+    if (directory / "videos.csv").exists():
+        try:
+            folder.splits(Records.load(directory))
+        except InputError as error:
+            reason = str(error).partition("; give its own")[0]
+            print(f"warning: the model is of the run as it was trained, and the records have changed since: {reason}")
 
 
 def name_signatures(modalities: Sequence[str]) -> dict[str, tuple[str, ...]]:
@@ -146,14 +163,42 @@ def read_exported(version: Path) -> Exported:
     Raises:
         InputError: it is none of this project, or damaged.
     """
-    return read_json(version / _RECORD, Exported, "export the run again, python -m dmcl_tf.export")
+    return read_json(version / _RECORD, Exported, _REMEDY)
 
 
 def _is_of(version: Path, exported: Exported) -> bool:
     try:
-        return (version / "saved_model.pb").exists() and read_exported(version) == exported
-    except InputError:  # of unknown making: no reason to keep it
+        there = read_exported(version)
+        check_files(version, there)
+    except InputError:  # damaged or of unknown making: no reason to keep it
         return False
+    return (version / "saved_model.pb").exists() and replace(there, files={}) == exported
+
+
+def check_files(version: Path, exported: Exported) -> None:
+    """Checks that the files of a version are those that were written; libraries may crash on others.
+
+    Raises:
+        InputError: one is missing or damaged.
+    """
+    for name, (size, checksum) in exported.files.items():
+        path = version / name
+        try:
+            sound = path.stat().st_size == size and _checksum(path) == checksum
+        except OSError as error:
+            raise InputError(f"{path}: {error.strerror}; {_REMEDY}") from None
+        if not sound:
+            raise InputError(f"{path} is damaged: {_REMEDY}")
+
+
+def _checksum(path: Path) -> str:
+    with open_regular(path) as file:
+        return f"{zlib.crc32(file.read()):08x}"
+
+
+def _list_files(version: Path) -> dict[str, tuple[int, str]]:
+    paths = (path for path in sorted(version.rglob("*")) if path.is_file())
+    return {path.relative_to(version).as_posix(): (path.stat().st_size, _checksum(path)) for path in paths}
 
 
 def _write(version: Path, folder: RunFolder, exported: Exported, signatures: dict[str, tuple[str, ...]]) -> None:
@@ -163,7 +208,7 @@ def _write(version: Path, folder: RunFolder, exported: Exported, signatures: dic
     ensemble, _ = restore_ensemble(folder, exported.checkpoint, precision="float32")
     with atomic_path(version) as partial:
         write_saved_model(partial, ensemble, signatures, exported.config, exported.class_names)
-        write_json(partial / _RECORD, exported)
+        write_json(partial / _RECORD, replace(exported, files=_list_files(partial)))
 
 
 def export_flags(values: flags.FlagValues) -> None:

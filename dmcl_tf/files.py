@@ -7,11 +7,12 @@ import os
 import re
 import shutil
 import socket
+import stat
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TypeVar
+from typing import BinaryIO, TypeVar
 
 import msgspec
 
@@ -22,6 +23,16 @@ T = TypeVar("T")
 _HOST = f"{zlib.crc32(socket.gethostname().encode()):08x}"
 _PARTIAL = re.compile(r".*\.(?P<host>[0-9a-f]{8})-(?P<process>\d+)\.partial")
 _LOCK = ".lock"
+_OWNER = re.compile(r"process (?P<process>\d{1,9}) on (?P<host>\S+)")
+_LONGEST_LOCK = 2**16  # characters
+_LARGEST = 2**28  # bytes of one of our tables
+_KINDS = (
+    (stat.S_ISDIR, "a folder"),
+    (stat.S_ISFIFO, "a named pipe"),
+    (stat.S_ISSOCK, "a socket"),
+    (stat.S_ISCHR, "a device"),
+    (stat.S_ISBLK, "a device"),
+)
 LONGEST_NAME = 200  # bytes; file systems allow 255, of which temporary names need some
 
 
@@ -87,6 +98,31 @@ def write_json(path: Path, value: object) -> None:
     write_text(path, text + "\n")
 
 
+def open_regular(path: Path) -> BinaryIO:
+    """Opens a regular file for reading; what is none, such as a named pipe, is never waited for.
+
+    Raises:
+        InputError: it is no regular file.
+        OSError: there is none that may be read.
+    """
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    mode = os.fstat(descriptor).st_mode
+    if stat.S_ISREG(mode):
+        return os.fdopen(descriptor, "rb")
+    os.close(descriptor)
+    kind = next((name for is_kind, name in _KINDS if is_kind(mode)), "no file")
+    raise InputError(f"{path}: it is {kind}; expected a file")
+
+
+def read_bytes(path: Path) -> bytes:
+    """The content of a table or another small file of ours; raises as `open_regular`, and for gigabytes."""
+    with open_regular(path) as file:
+        size = os.fstat(file.fileno()).st_size
+        if size > _LARGEST:
+            raise InputError(f"{path}: {size / 2**20:,.0f} MiB; expected at most {_LARGEST / 2**20:,.0f}")
+        return file.read(_LARGEST)
+
+
 def read_json(path: Path, kind: type[T], remedy: str) -> T:
     """Reads a JSON file of ours into a type, most often a dataclass; the one loader of every such file.
 
@@ -99,7 +135,7 @@ def read_json(path: Path, kind: type[T], remedy: str) -> T:
         InputError: it is missing, unreadable, no JSON, or of other types; the message names the value at fault.
     """
     try:
-        content = path.read_bytes()
+        content = read_bytes(path)
     except OSError as error:
         raise InputError(f"{path}: {error.strerror}; {remedy}") from None
     try:
@@ -131,20 +167,32 @@ def lock(folder: Path, *, shared: bool = False) -> Iterator[None]:
         InputError: another process holds it; the message names it.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    with (folder / _LOCK).open("a+", encoding="utf-8") as file:
+    with (folder / _LOCK).open("a+", encoding="utf-8", errors="replace") as file:
         try:
             fcntl.flock(file, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
         except BlockingIOError:
             file.seek(0)
-            owner = file.read().strip() or "another process"
-            raise InputError(f"{folder} is in use by {owner}: let it finish, or stop it") from None
+            owners = [line for line in file.read(_LONGEST_LOCK).splitlines() if _may_hold(line)]
+            names = ", ".join(owners[:3]) + (", …" if len(owners) > 3 else "")
+            raise InputError(f"{folder} is in use by {names or 'another process'}: let it finish, or stop it") from None
         except OSError:  # a file system without locks
             yield
             return
-        file.truncate(0)
-        file.write(f"process {os.getpid()} on {socket.gethostname()}")
+        if not shared:
+            file.truncate(0)
+        # a line of those who share it stays when they are done: who takes it away might take those of others
+        file.write(f"process {os.getpid()} on {socket.gethostname()}\n")
         file.flush()
         try:
             yield
         finally:
-            file.truncate(0)
+            if not shared:
+                file.truncate(0)
+
+
+def _may_hold(line: str) -> bool:
+    """Whether a line of a lock may be of a process that still runs; of other hosts nobody knows."""
+    match = _OWNER.fullmatch(line)
+    if match is None:
+        return False
+    return match["host"] != socket.gethostname() or _is_running(int(match["process"]))

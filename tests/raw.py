@@ -8,6 +8,8 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from dmcl_tf.errors import InputError
+
 HEIGHT, WIDTH = 24, 32
 
 
@@ -66,3 +68,10 @@ def write_volume(
     with path.open("r+b") as file:
         file.write(header)
     return path
+
+
+def images_of(source) -> list[np.ndarray]:
+    """The images of all frames of a source, each of which can be read."""
+    frames = list(source.frames())
+    assert not any(isinstance(frame, InputError) for frame in frames)
+    return [frame.image for frame in frames]

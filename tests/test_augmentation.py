@@ -1,7 +1,5 @@
 """What is drawn for a clip: frames, crop, mirroring and colours, in the authors' effective ranges."""
 
-from collections import Counter
-
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -21,7 +19,7 @@ def draw_many(config, length=40, seed=0):
             lambda i: augmentation.draw(config, tf.constant(length), tf.stack([tf.constant(seed), i])),
             tf.range(DRAWS),
             fn_output_signature=augmentation.Augmentation(
-                frames=tf.int32, top=tf.int32, left=tf.int32, flip=tf.bool, color=tf.bool, color_seed=tf.int32
+                tf.int32, tf.int32, tf.int32, flip=tf.bool, color_order=tf.int32, color_strengths=tf.float32
             ),
         )
 
@@ -86,7 +84,7 @@ def test_crop_stays_inside_the_frame():
 
 def test_flips_and_colours_happen_half_of_the_time_and_independently(authors_draws):
     moved = (authors_draws.top != 16) | (authors_draws.left != 16)
-    chances = np.stack([authors_draws.flip, authors_draws.color, moved]).astype(float)
+    chances = np.stack([authors_draws.flip, authors_draws.color_order > 0, moved]).astype(float)
     np.testing.assert_allclose(chances.mean(axis=1), 0.5, atol=0.05)
     np.testing.assert_allclose(np.corrcoef(chances), np.eye(3), atol=0.1)
 
@@ -95,7 +93,7 @@ def test_flips_and_colours_happen_half_of_the_time_and_independently(authors_dra
 def test_probabilities_of_none_and_all(chance):
     settings = {"flip_probability": chance, "color_probability": chance, "crop_jitter_probability": chance}
     draws = draw_many(resolve("authors", "full", settings))
-    assert set(draws.flip) == set(draws.color) == {bool(chance)}
+    assert set(draws.flip) == set(draws.color_order > 0) == {bool(chance)}
     assert (len(set(draws.top)) > 1) == bool(chance)
 
 
@@ -114,52 +112,76 @@ def test_clips_of_other_lengths_differ_in_their_frames_only(authors_draws):
     assert shorter.frames.max() < 20
 
 
-# the authors' parsers.py: the two of fast mode, then the four of the full one
-ORDERS = ("bs", "sb", "bshc", "sbch", "chbs", "hscb")
+def test_the_authors_six_colour_orders(authors_draws):
+    """Their parsers.py: half of the distorted clips in the two orders of fast mode, half in the four of full mode."""
+    assert augmentation.COLOR_ORDERS[1:] == ("bs", "sb", "bshc", "sbch", "chbs", "hscb")
+    counts = np.bincount(authors_draws.color_order, minlength=7)[1:] / np.sum(authors_draws.color_order > 0)
+    np.testing.assert_allclose(counts, [1 / 4, 1 / 4, 1 / 8, 1 / 8, 1 / 8, 1 / 8], atol=0.05)
 
 
-def authors_distortion(clip, order, draws):
-    """One order of the authors' colour distortions with given draws, frame by frame."""
+def test_strengths_are_uniform_and_independent(authors_draws):
+    assert authors_draws.color_strengths.shape == (DRAWS, 4)
+    for values in authors_draws.color_strengths.T:
+        np.testing.assert_allclose(np.quantile(values, [0, 0.25, 0.5, 0.75, 1]), [0, 0.25, 0.5, 0.75, 1], atol=0.05)
+    independent = np.corrcoef([*authors_draws.color_strengths.T, authors_draws.color_order])
+    np.testing.assert_allclose(independent, np.eye(5), atol=0.1)
+
+
+def authors_distortion(clip, order, strengths):
+    """One order of the authors' colour distortions with given strengths, frame by frame."""
     frames = []
     for frame in clip:
         for letter in order:
             if letter == "b":
-                frame = frame + (64.0 * draws[0] - 32.0)
+                frame = frame + (64.0 * strengths[0] - 32.0)
             elif letter == "s":
-                frame = tf.image.adjust_saturation(frame, 0.5 + draws[1])
+                frame = tf.image.adjust_saturation(frame, 0.5 + strengths[1])
             elif letter == "h":
-                frame = tf.image.adjust_hue(frame, 0.4 * draws[2] - 0.2)
+                frame = tf.image.adjust_hue(frame, 0.4 * strengths[2] - 0.2)
             else:
                 mean = tf.reduce_mean(frame, axis=(0, 1))
-                frame = (frame - mean) * (0.5 + draws[3]) + mean
+                frame = (frame - mean) * (0.5 + strengths[3]) + mean
         frames.append(tf.clip_by_value(frame, 0.0, 255.0))
     return tf.stack(frames).numpy()
 
 
-def test_each_of_the_authors_six_colour_orders_is_reached():
-    clip = tf.random.stateless_uniform((2, 4, 4, 3), (1, 2), maxval=255.0)
-    reached = Counter()
-    distort = tf.function(augmentation.distort_colors)
-    for number in range(80):
-        seed = tf.constant([number, 7])
-        distorted = distort(clip, seed).numpy()
-        assert distorted.shape == clip.shape
-        assert distorted.min() >= 0.0
-        assert distorted.max() <= 255.0
-        draws = tf.random.stateless_uniform([6], seed)
-        errors = {order: np.abs(authors_distortion(clip, order, draws) - distorted).max() for order in ORDERS}
-        best = min(errors, key=errors.get)
-        assert errors[best] < 0.01
-        reached[best] += 1
-    assert set(reached) == set(ORDERS)
-    fast = reached["bs"] + reached["sb"]
-    assert 25 < fast < 55  # half of the clips
-    assert min(reached.values()) >= 3
+@pytest.mark.parametrize("dtype", [tf.float32, tf.uint8])
+def test_every_clip_of_a_batch_is_distorted_in_its_own_order(dtype):
+    number = 14
+    clips = tf.cast(tf.random.stateless_uniform((number, 2, 4, 5, 3), (1, 2), maxval=255.0), dtype)
+    orders, strengths = np.arange(number) % 7, np.random.RandomState(0).uniform(size=(number, 4)).astype(np.float32)
+    strengths[7:] *= 0.1  # also weak saturation and contrast
+    distorted = tf.function(augmentation.distort_colors)(clips, tf.constant(orders, tf.int32), strengths).numpy()
+    assert (distorted.shape, distorted.dtype) == (clips.shape, np.float32)
+    clips = tf.cast(clips, tf.float32)
+    for clip, order, drawn, result in zip(clips, orders, strengths, distorted):
+        expected = authors_distortion(clip, augmentation.COLOR_ORDERS[order], drawn)
+        np.testing.assert_allclose(result, expected, atol=0.01)
+        assert np.array_equal(result, clip) == (order == 0)
 
 
 def test_all_frames_of_a_clip_are_distorted_alike():
-    frame = tf.random.stateless_uniform((1, 6, 6, 3), (3, 4), maxval=255.0)
-    for number in range(8):
-        distorted = augmentation.distort_colors(tf.repeat(frame, 3, axis=0), (number, 0)).numpy()
-        np.testing.assert_allclose(distorted, np.repeat(distorted[:1], 3, axis=0), atol=1e-3)
-        assert np.abs(distorted[0] - frame[0]).max() > 1.0
+    frame = tf.random.stateless_uniform((6, 1, 6, 6, 3), (3, 4), maxval=255.0)
+    strengths = tf.random.stateless_uniform((6, 4), (5, 6))
+    distorted = augmentation.distort_colors(tf.repeat(frame, 3, axis=1), tf.range(1, 7), strengths).numpy()
+    np.testing.assert_allclose(distorted, np.repeat(distorted[:, :1], 3, axis=1), atol=1e-3)
+    assert np.abs(distorted[:, :1] - frame).max(axis=(1, 2, 3, 4)).min() > 1.0
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_some_clips_of_a_batch_are_mirrored(channels):
+    clips = np.random.RandomState(0).randint(0, 256, (3, 2, 4, 5, channels), np.uint8)
+    mirrored = augmentation.mirror(tf.constant(clips), tf.constant([True, False, True])).numpy()
+    assert mirrored.dtype == np.uint8
+    np.testing.assert_array_equal(mirrored[::2], clips[::2, :, :, ::-1])
+    np.testing.assert_array_equal(mirrored[1], clips[1])
+
+
+def test_horizontal_flow_of_some_clips_is_negated():
+    flow = np.random.RandomState(0).randint(0, 256, (2, 2, 16, 16, 3), np.uint8)
+    flow[:, 0, 0, :3, 0] = (0, 128, 255)
+    negated = augmentation.negate_horizontal(tf.constant(flow), tf.constant([True, False])).numpy()
+    np.testing.assert_array_equal(negated[0, 0, 0, :3, 0], (255, 128, 1))  # 256, which stands for -u, is none of a byte
+    np.testing.assert_array_equal(negated[0, ..., 0], np.minimum(256.0 - flow[0, ..., 0], 255.0))
+    np.testing.assert_array_equal(negated[0, ..., 1:], flow[0, ..., 1:])
+    np.testing.assert_array_equal(negated[1], flow[1])

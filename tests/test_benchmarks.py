@@ -67,18 +67,44 @@ def assert_table(lines, contestants, pairs):
 def test_input_pipeline(run):
     lines = run("input_pipeline", "--videos=1", "--frames=9", "--rounds=1", "--seconds=0.1")
     others = ["authors' procedure", "decoding alone", "decoding into batches"]
-    assert_table(lines, ["ours", *others], [("ours", other) for other in others])
+    pairs = [*(("ours", other) for other in others), ("ours, augmented", others[0])]
+    assert_table(lines, ["ours", "ours, augmented", *others], pairs)
+
+
+def test_evaluation(run):
+    settings = ("--videos=1", "--frames=9", "--repetitions=2", "--rounds=1", "--seconds=0.05")
+    lines = run("evaluation", "--size=32", "--variant=testing", *settings)
+    assert_table(lines, ["evaluation", "forward passes alone"], [("evaluation", "forward passes alone")])
+
+
+def test_reading(run):
+    lines = run("reading", "--videos=5", "--frames=2", "--shards=2", "--rounds=1", "--seconds=0.05")
+    names = [f"{files}, {cache}" for cache in ("warm", "cold") for files in ("files", "shards")]
+    assert_table(lines, names, [tuple(names[:2]), tuple(names[2:])])
+
+
+def test_memory(run):
+    settings = ("--size=32", "--width=4", "--batch=2", "--rounds=1", "--steps=1")
+    lines = run("memory", *settings)
+    for name in ("kept", "recomputed"):
+        (line,) = (line for line in lines if line.startswith(f"{name} "))
+        megabytes, seconds = map(float, line.split()[1:])
+        assert megabytes > 100
+        assert seconds > 0
+    assert re.fullmatch(r"recomputed / kept: [\d.]+ × the memory, [\d.]+ × the time", lines[-1])
 
 
 def test_train_step(run):
     lines = run("train_step", *SMALL_NETWORKS)
     assert_table(
         lines,
-        ["ensemble float32", "separate float32", "matrix product float32"],
+        ["ensemble float32", "separate float32", "augmentation float32", "matrix product float32"],
         [("ensemble float32", "separate float32")],
     )
     (share,) = filter(None, (re.fullmatch(r"ensemble float32: .* GFLOP/s, ([\d.]+) of a .*", line) for line in lines))
     assert 0 <= float(share[1]) < 1
+    (share,) = filter(None, (re.fullmatch(r"augmentation float32: ([\d.]+) % of .*", line) for line in lines))
+    assert 0 < float(share[1]) < 100
 
 
 def test_convolution(run):

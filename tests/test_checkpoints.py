@@ -108,13 +108,18 @@ def test_an_interruption_after_saving_keeps_what_was_saved(tmp_path, monkeypatch
     assert Checkpoints(tmp_path, make_ensemble()).restore("last") == 1
 
 
-@pytest.mark.parametrize("changes", [{"classes": 5}, {"modalities": ("rgb", "flow")}], ids=["classes", "modalities"])
-def test_a_checkpoint_of_other_networks_is_named(tmp_path, changes):
+@pytest.mark.parametrize(
+    "changes",
+    [{"classes": 5}, {"modalities": ("rgb", "flow")}, {"modalities": ("rgb",)}],
+    ids=["classes", "other", "fewer"],
+)
+@pytest.mark.parametrize("compiled", [False, True])
+def test_a_checkpoint_of_other_networks_is_named(tmp_path, changes, compiled):
     Checkpoints(tmp_path, make_ensemble()).save_last(7)
     Checkpoints(tmp_path, make_ensemble()).save_best(7)
     for name in ("last", "best"):
         with pytest.raises(InputError, match=rf"{name}/ckpt-7 cannot be restored.*bring back .*/{name}, or") as caught:
-            Checkpoints(tmp_path, make_ensemble(compiled=False, **changes)).restore(name)
+            Checkpoints(tmp_path, make_ensemble(compiled=compiled, **changes)).restore(name)
         assert "\n" not in str(caught.value)
 
 

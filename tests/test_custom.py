@@ -190,12 +190,12 @@ def test_without_a_csv_file_it_says_what_one_is():
 
 def make(folder, *arguments):
     common = ("--dataset=custom", f"--videos={folder}/videos.csv", f"--data_dir={folder}/data", "--size=16")
-    return prepare(*common, "--flow_preset=fast", *arguments)
+    return prepare(*common, *arguments)
 
 
 def test_records_of_the_columns_and_of_flow_from_one_of_them(folder, capsys):
     write_csv(folder / "videos.csv", [*GOOD, row("x", "")])
-    records = make(folder, "--flow_from=depth")
+    records = make(folder, "--flow_from=depth", "--flow_preset=fast")
     about = records.description
     assert about.modalities == ("rgb", "depth", "flow")
     assert about.flow["source"] == "depth"
@@ -261,6 +261,8 @@ def test_flow_is_given_or_computed(folder):
         write_image(folder / "flow" / f"{index}.png", np.zeros((8, 8, 3), np.uint8))
     with pytest.raises(InputError, match="--flow_from=rgb: own videos bring their flow"):
         make(folder, "--flow_from=rgb")
+    with pytest.raises(InputError, match=r"--flow_parameters=warps=2: own videos bring their flow"):
+        make(folder, "--flow_parameters=warps=2")
 
 
 def test_damaged_files_are_skipped_and_the_rest_is_made(folder):

@@ -261,17 +261,19 @@ def two_devices(tmp_path_factory):
     return result
 
 
-def test_two_devices_take_the_same_steps_as_one(two_devices):
+@pytest.mark.parametrize("batch", ["without_batch_statistics", "augmented"])
+def test_two_devices_take_the_same_steps_as_one(two_devices, batch):
     """The loss is divided by the global batch: three steps with momentum and weight decay end at the same weights."""
-    result = two_devices["without_batch_statistics"]
+    result = two_devices[batch]
     assert result["difference"]["trainable"] < 1e-5
     assert result["two"] == pytest.approx(result["one"], rel=1e-4)
     assert result["two"]["rgb_wins"] + result["two"]["depth_wins"] == pytest.approx(1.0)
 
 
-def test_two_devices_train_with_batch_statistics_as_one(two_devices):
+@pytest.mark.parametrize("ensemble", ["with_batch_statistics", "recomputed"])
+def test_two_devices_train_with_batch_statistics_as_one(two_devices, ensemble):
     """Each device has the same half of the batch, so that their batch statistics are those of the whole."""
-    result = two_devices["with_batch_statistics"]
+    result = two_devices[ensemble]
     assert result["difference"]["trainable"] < 1e-3
     assert result["difference"]["moving"] < 1e-3
     assert result["two"] == pytest.approx(result["one"], rel=1e-3)

@@ -1,12 +1,21 @@
 """A command line that cannot be used ends in one line, whatever the script."""
 
+import pickle
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
+from dmcl_tf.errors import InputError
+
 ROOT = Path(__file__).resolve().parents[1]
+
+
+def test_messages_are_one_line_that_can_be_printed():
+    error = InputError("a\nb\tc\x7f\u2028\udcff é: expected …")
+    assert str(error) == "a\\x0ab\\x09c\\x7f\\x28\\xff é: expected …"
+    assert str(pickle.loads(pickle.dumps(error))) == str(error)
 
 
 @pytest.mark.parametrize(

@@ -270,6 +270,38 @@ def test_a_damaged_record_is_named(own, content):
         script.read_exported(own)
 
 
+@pytest.mark.parametrize(
+    "name", ["saved_model.pb", "variables/variables.index", "variables/variables.data-00000-of-00001"]
+)
+@pytest.mark.usefixtures("empty_models")
+def test_a_damaged_version_is_named_and_exported_again(own, trained, name):
+    content = bytearray((own / name).read_bytes())
+    content[len(content) // 2] ^= 1
+    (own / name).write_bytes(content)
+    with pytest.raises(InputError, match=rf"{own}/{name} is damaged: export the run again"):
+        script.check_files(own, script.read_exported(own))
+    (own / name).unlink()
+    with pytest.raises(InputError, match=rf"{own}/{name}: No such file or directory; export the run again"):
+        script.check_files(own, script.read_exported(own))
+    assert export(ExportSettings(trained.directory, own.parent)) == own.parent / "2"
+
+
+@pytest.mark.usefixtures("unused_networks")
+def test_where_the_videos_have_changed_since_it_says_so(own, trained, records, tmp_path, capsys):
+    assert export(ExportSettings(trained.directory, own.parent)) == own
+    assert "warning" not in capsys.readouterr().out
+    table = records.directory / "videos.csv"
+    before = table.read_text()
+    table.write_text(before.replace(",test,", ",validation,"))
+    try:
+        assert export(ExportSettings(trained.directory, own.parent)) == own
+    finally:
+        table.write_text(before)
+    said = capsys.readouterr().out
+    assert "warning: the model is of the run as it was trained, and the records have changed since: " in said
+    assert "other videos or splits (" in said
+
+
 def test_a_run_in_bfloat16_is_served_in_float32_and_by_default_as_asked(records, tmp_path):
     config = make_config(precision="bfloat16", modalities=("rgb", "depth"))
     folder = make_run(tmp_path / "run", records, config)

@@ -3,14 +3,17 @@
 import dataclasses
 import itertools
 import shutil
+from functools import partial
 
+import cv2
 import numpy as np
 import pytest
 import tensorflow as tf
+from test_augmentation import authors_distortion
 from tiny import MODALITIES, encode_jpeg, marked_frame, read_marks, split, write_records
 
 from dmcl_tf.config import resolve
-from dmcl_tf.data import pipeline
+from dmcl_tf.data import augmentation, pipeline
 from dmcl_tf.data import records as format_
 from dmcl_tf.data.faults import explain
 from dmcl_tf.data.records import draw_clips
@@ -38,15 +41,17 @@ def make_config(**changes):
 
 
 def batches(records, config, count, first_epoch=0):
-    """The first batches of a run, each with the names of its videos."""
+    """The first batches of a run as the networks are fed them, each with the names of its videos."""
     splits = split(records)
     dataset = pipeline.training_dataset(records, splits, config, first_epoch)
+    prepare = tf.function(partial(pipeline.training_input, config=config))
     first_step = first_epoch * pipeline.steps_per_epoch(splits, config)
     found = []
     for step, batch in enumerate(itertools.islice(dataset.as_numpy_iterator(), count), first_step):
         names = [video.video_id for video in pipeline.batch_videos(splits, config, step)]
         np.testing.assert_array_equal(batch["label"], [int(name.split("-")[1]) % 3 for name in names])
-        found.append({**batch, "names": names})
+        clips = {modality: clips.numpy() for modality, clips in prepare(batch).items()}
+        found.append({"label": batch["label"], "clips": clips, "names": names})
     return found
 
 
@@ -94,6 +99,77 @@ def test_frames_crop_and_mirroring_are_right_and_shared_by_the_modalities(record
     assert len(tops) > 5
     assert len(lefts) > 5
     assert 0.25 < np.mean(flips) < 0.75
+
+
+def drawn_by_hand(config, lengths, epoch):
+    """What was drawn for each clip of an epoch."""
+    seed = tf.random.experimental.stateless_split(tf.constant([config.seed, epoch], tf.int64), 3)[2]
+    return [
+        augmentation.draw(config, length, tf.random.experimental.stateless_fold_in(seed, position))
+        for position, length in zip(tf.range(len(lengths), dtype=tf.int64), lengths)
+    ]
+
+
+@pytest.mark.parametrize("value_range", ["0..255", "-1..1"])
+def test_batches_hold_what_a_clip_at_a_time_would(records, splits, value_range):
+    """Frame by frame from the record: decoded whole, cut, negated, mirrored and distorted."""
+    config = make_config(color_probability=0.7, negate_flow=True, value_range=value_range)
+    steps, number = pipeline.steps_per_epoch(splits, config), 0
+    for batch in batches(records, config, 2 * steps)[steps:]:
+        videos = [records.by_id[name] for name in batch["names"]]
+        drawn = drawn_by_hand(config, [0] * number + [video.length for video in videos], epoch=1)[number:]
+        number += len(videos)
+        for row, (video, draw) in enumerate(zip(videos, drawn)):
+            _, images = format_.decode_video(format_.read_record(records.path(video)))
+            for modality in MODALITIES:
+                frames = [tf.io.decode_jpeg(images[modality][index], channels=3).numpy() for index in draw.frames]
+                clip = np.stack(frames)[:, draw.top : draw.top + 32, draw.left : draw.left + 32].astype(np.float32)
+                if draw.flip and modality == "flow":
+                    clip[..., 0] = np.minimum(256 - clip[..., 0], 255)
+                clip = clip[:, :, ::-1] if draw.flip else clip
+                distorted = modality == "rgb" and draw.color_order > 0
+                if distorted:
+                    order = augmentation.COLOR_ORDERS[draw.color_order]
+                    clip = authors_distortion(clip, order, draw.color_strengths.numpy())
+                clip = clip / np.float32(127.5) - np.float32(1) if value_range == "-1..1" else clip
+                tolerance = 0.01 if distorted else 1e-6
+                np.testing.assert_allclose(batch["clips"][modality][row], clip, atol=tolerance)
+    assert number == 2 * steps
+
+
+def test_bytes_and_drawn_numbers_are_handed_out(tmp_path):
+    """Frames that are stored without colours travel as one channel, those of RGB as three all the same."""
+
+    def frame(modality, k, index):
+        return marked_frame(index)[..., : 3 if modality == "flow" else 1]
+
+    records, config = write_records(tmp_path, {"train": 4, "test": 1}, frame=frame), make_config(color_probability=1.0)
+    for batch in pipeline.training_dataset(records, split(records), config).as_numpy_iterator():
+        for modality, channels in (("rgb", 3), ("depth", 1), ("flow", 3)):
+            clips = batch["clips"][modality]
+            assert (clips.shape, clips.dtype) == ((2, 8, 32, 32, channels), np.uint8)
+        assert (batch["flip"].shape, batch["flip"].dtype) == ((2,), bool)
+        assert set(batch["color_order"]) <= set(range(1, 7))
+        assert (batch["color_strengths"].shape, batch["color_strengths"].dtype) == ((2, 4), np.float32)
+    (batch,) = pipeline.evaluation_dataset(records, split(records), "test", config, 2).as_numpy_iterator()
+    assert batch["clips"]["depth"].shape == (1, 10, 8, 32, 32, 1)
+    assert batch["clips"]["rgb"].shape == (1, 10, 8, 32, 32, 3)
+
+
+def test_colours_among_grey_frames_are_never_dropped(tmp_path):
+    """What the first videos say of a modality is believed until a frame says otherwise, which is then named."""
+
+    def frame(modality, k, index):
+        colored = modality == "rgb" or (k, index) == (3, 4)
+        return marked_frame(index)[..., : 3 if colored else 1]
+
+    records = write_records(tmp_path, {"train": 7}, modalities=("rgb", "depth"), lengths=(9,), frame=frame)
+    assert pipeline.grey_modalities(records, ("rgb", "depth")) == {"depth"}
+    with pytest.raises(tf.errors.OpError) as caught:
+        list(pipeline.training_dataset(records, split(records), make_config(modalities=("rgb", "depth"))))
+    explained = explain(records, split(records).train, caught.value)
+    path = format_.record_path(records.directory, "train-3")
+    assert str(explained).startswith(f"{path}: frame 4 of depth has colours, those of other videos are grey; delete it")
 
 
 def test_without_augmentation_the_crop_is_central(records):
@@ -146,9 +222,11 @@ def test_values_from_minus_one_to_one(records):
     )
     for one, other in zip(plain, scaled):
         np.testing.assert_allclose(other["clips"]["rgb"], one["clips"]["rgb"] / 127.5 - 1.0, atol=1e-6)
-    levels = tf.constant([0, 255], tf.uint8)
-    np.testing.assert_allclose(pipeline.network_input(levels, "-1..1"), [-1.0, 1.0])
-    np.testing.assert_allclose(pipeline.network_input(levels, "0..255"), [0.0, 255.0])
+    levels = tf.constant([[0, 0, 0], [255, 127, 255]], tf.uint8)
+    np.testing.assert_allclose(pipeline.network_input(levels, "-1..1"), [[-1] * 3, [1, -1 / 255, 1]], atol=1e-6)
+    np.testing.assert_array_equal(pipeline.network_input(levels, "0..255"), levels)
+    grey = tf.constant([[[0], [255]]], tf.uint8)
+    np.testing.assert_array_equal(pipeline.network_input(grey, "-1..1"), [[[-1.0] * 3, [1.0] * 3]])
 
 
 def order(videos, epoch, **settings):
@@ -285,6 +363,10 @@ DAMAGES = {
     "a modality is missing": (lambda frames: frames["flow"].clear(), r"it has 0 frames of flow instead of 17"),
     "a JPEG is cut off": (spoil, "frame 3 of depth is no sound JPEG"),
     "frames are missing": (shorten, "it has 5 frames of rgb instead of 17"),
+    "a frame is no JPEG": (
+        lambda frames: frames["rgb"].__setitem__(2, cv2.imencode(".png", marked_frame(0, 48))[1].tobytes()),
+        "frame 2 of rgb is no sound JPEG",
+    ),
     "a frame is smaller": (
         lambda frames: frames["rgb"].__setitem__(0, encode_jpeg(marked_frame(0, 24))),
         "frame 0 of rgb has 24×24 pixels instead of 48×48",

@@ -29,7 +29,8 @@ SMALL = ("--dataset=nwucla", "--frame_size=24", "--flow_preset=fast")
 
 
 def make(data_dir, *arguments):
-    return prepare(*SMALL, f"--data_dir={data_dir}", *arguments)
+    without_flow = any(argument.startswith("--modalities=") and "flow" not in argument for argument in arguments)
+    return prepare(*(SMALL[:2] if without_flow else SMALL), f"--data_dir={data_dir}", *arguments)
 
 
 @pytest.fixture(scope="module")
@@ -228,7 +229,13 @@ def test_limit_keeps_every_side_of_every_protocol():
         (["--flow_bound=10"], "made with flow.bound=20.0, .*, but flow.bound=10.0, .* is asked for"),
         (["--length_tolerance=3"], "made with length_tolerance=0.1, but length_tolerance=3.0 is asked for"),
         (["--scale=huge"], "--scale=huge: expected one of full, compact"),
-        (["--frame_size=8"], "--frame_size=8: expected 16 pixels or more"),
+        (["--frame_size=8"], "--frame_size=8: expected from 16 to 4096 pixels"),
+        (["--frame_size=100000"], "--frame_size=100000: expected from 16 to 4096 pixels"),
+        (
+            ["--modalities=rgb,depth", "--flow_parameters=tau=0.1,warps=2"],
+            "--flow_parameters=tau=0.1,warps=2 is of no use: there is no flow among the modalities rgb,depth",
+        ),
+        (["--modalities=rgb", "--flow_from=depth"], "--flow_from=depth is of no use: there is no flow"),
     ],
 )
 def test_bad_settings_are_named(finished, arguments, message):

@@ -1,41 +1,23 @@
-"""Sound files that went wrong once: turned, trimmed, of 16 bits, mixed, with gaps, from any spreadsheet."""
+"""Sound files that went wrong once: trimmed, of 16 bits, mixed, with gaps, from any spreadsheet."""
 
 from __future__ import annotations
 
 import struct
-import zlib
 from pathlib import Path
 
-import cv2
 import numpy as np
 import pytest
-from raw import colour_frame, depth_frame, write_image, write_volume
+from raw import colour_frame, depth_frame, images_of, write_image, write_volume
 
 from data_prep.raw.base import RawVideo
+from data_prep.video import videos
 from data_prep.video.depth import DepthSettings
-from data_prep.video.frames import decode_image, read_image
+from data_prep.video.frames import decode_image
 from data_prep.video.record import VideoSettings, make_frames
 from data_prep.video.sources import ImageFolder, MatVolume, VideoFile, open_source, open_sources
 from dmcl_tf.errors import InputError
 
 ODD = Path(__file__).parent / "odd_inputs"
-# EXIF's number → how a stored picture is turned, and the matrix (a, b, c, d) by which MP4 says the same
-UPRIGHT = {
-    1: (lambda image: image, (1, 0, 0, 1)),
-    2: (lambda image: image[:, ::-1], (-1, 0, 0, 1)),
-    3: (lambda image: image[::-1, ::-1], (-1, 0, 0, -1)),
-    4: (lambda image: image[::-1], (1, 0, 0, -1)),
-    5: (lambda image: image.swapaxes(0, 1), (0, 1, 1, 0)),
-    6: (lambda image: np.rot90(image, -1), (0, 1, -1, 0)),
-    7: (lambda image: image[::-1, ::-1].swapaxes(0, 1), (0, -1, -1, 0)),
-    8: (lambda image: np.rot90(image, 1), (0, -1, 1, 0)),
-}
-
-
-def images_of(source):
-    frames = list(source.frames())
-    assert not any(isinstance(frame, InputError) for frame in frames)
-    return [frame.image for frame in frames]
 
 
 def encode(sources, mode="as_is"):
@@ -43,68 +25,6 @@ def encode(sources, mode="as_is"):
     settings = VideoSettings(tuple(sources), 32, depth=DepthSettings(mode))
     frames, warnings = make_frames(RawVideo("clip", "wave", sources), settings)
     return {modality: [decode_image(image) for image in images] for modality, images in frames.items()}, warnings
-
-
-# ---- rotation
-
-
-def test_a_phone_held_upright():
-    upright, lying = (images_of(VideoFile(ODD / name)) for name in ("rot90.mp4", "land.mp4"))
-    assert len(upright) == 30
-    assert upright[0].shape == (160, 90, 3)
-    for turned, stored in zip(upright, lying):
-        np.testing.assert_array_equal(turned, np.rot90(stored, 1))  # as FFmpeg decodes it
-
-
-@pytest.mark.parametrize("number", UPRIGHT)
-def test_every_rotation_and_mirroring_of_mp4(tmp_path, number):
-    turn, matrix = UPRIGHT[number]
-    content = bytearray((ODD / "land.mp4").read_bytes())
-    a, b, c, d = (value << 16 for value in matrix)
-    struct.pack_into(">5i", content, content.find(b"tkhd") + 44, a, b, 0, c, d)
-    (tmp_path / "clip.mp4").write_bytes(content)
-    stored = images_of(VideoFile(ODD / "land.mp4"))[7]
-    np.testing.assert_array_equal(images_of(VideoFile(tmp_path / "clip.mp4"))[7], turn(stored))
-
-
-def exif(number):
-    return b"II*\0" + struct.pack("<IHHHIHHI", 8, 1, 274, 3, 1, number, 0, 0)
-
-
-def oriented_jpeg(image, number):
-    content, data = cv2.imencode(".jpg", image)[1].tobytes(), b"Exif\0\0" + exif(number)
-    return content[:2] + b"\xff\xe1" + struct.pack(">H", len(data) + 2) + data + content[2:]
-
-
-def oriented_png(image, number):
-    content, data = cv2.imencode(".png", image)[1].tobytes(), b"eXIf" + exif(number)
-    chunk = struct.pack(">I", len(data) - 4) + data + struct.pack(">I", zlib.crc32(data))
-    return content[:33] + chunk + content[33:]
-
-
-def oriented_webp(image, number):
-    content = cv2.imencode(".webp", image, [cv2.IMWRITE_WEBP_QUALITY, 101])[1].tobytes()
-    height, width = image.shape[:2]
-    sizes = (width - 1).to_bytes(3, "little") + (height - 1).to_bytes(3, "little")
-    body = b"VP8X" + struct.pack("<II", 10, 8) + sizes + content[12:]
-    body += b"EXIF" + struct.pack("<I", len(exif(number))) + exif(number)
-    return b"RIFF" + struct.pack("<I", len(body) + 4) + b"WEBP" + body
-
-
-@pytest.mark.parametrize("number", UPRIGHT)
-@pytest.mark.parametrize("write", [oriented_jpeg, oriented_png, oriented_webp])
-def test_the_orientation_in_exif_data(tmp_path, write, number):
-    path = tmp_path / "image"
-    path.write_bytes(write(colour_frame(0), number))
-    expected = UPRIGHT[number][0](colour_frame(0)).astype(int)
-    read = read_image(path)
-    assert read.shape == expected.shape
-    assert np.abs(read - expected).mean() < 8
-
-
-def test_a_depth_png_of_16_bits_is_turned_as_well(tmp_path):
-    (tmp_path / "1.png").write_bytes(oriented_png(depth_frame(0), 6))
-    np.testing.assert_array_equal(read_image(tmp_path / "1.png"), np.rot90(depth_frame(0), -1))
 
 
 # ---- how many frames there are
@@ -183,6 +103,32 @@ def test_bits_that_opencv_would_cut_off_are_refused():
         images_of(VideoFile(ODD / "gray12.mkv"))
     (problem,) = VideoFile(ODD / "gray12.mkv").problems()
     assert "12 bits" in problem
+
+
+def test_distances_in_colour_of_more_than_8_bits_are_refused():
+    video = VideoFile(ODD / "colour10.mkv")
+    for mode in ("as_is", "clip_mm"):
+        with pytest.raises(
+            InputError, match=r"colour10\.mkv, frame 0: colour video of 10 bits, .* convert it with ffmpeg"
+        ):
+            encode({"depth": video}, mode)
+    assert len(encode({"rgb": video})[0]["rgb"]) == 5  # a picture loses nothing that its JPEG would keep
+
+
+@pytest.mark.parametrize(
+    ("letters", "bits"),
+    [
+        (b"I420", 8),
+        (b"Y3\x0b\x0a", 10),
+        (b"\x0a\x0b3Y", 10),
+        (b"G3\0\x08", 8),
+        (b"G4\0\x10", 16),
+        (b"BGR0", 16),
+        (b"BGR\0", 8),
+    ],
+)
+def test_bits_of_pixel_formats(letters, bits):
+    assert videos._channels(letters)[1] == bits
 
 
 @pytest.mark.parametrize("name", ["av1.mp4", "av1.webm"])

@@ -44,6 +44,16 @@ def test_edits_of_own_data_take_effect_and_keep_records(tmp_path, capsys):
     assert "warning: subject" not in printed
 
 
+def test_names_of_our_own_files_are_names_of_videos(tmp_path):
+    names = ("dataset.json", "videos.csv", "skipped.csv", "videos", "²", "config.json", "last")
+    write_video(tmp_path / "a.avi", 9)
+    rows = [f"{name},{'xy'[index % 2]},train,ann,a.avi" for index, name in enumerate(names)]
+    made = write_own(tmp_path, rows)
+    assert sorted(video.video_id for video in made.videos) == sorted(names)
+    assert made.find_damage(made.videos) is None
+    assert write_own(tmp_path, rows).videos == made.videos
+
+
 def test_advice_can_be_followed_where_no_record_was_made(tmp_path):
     rows = ["video_id,label,split,depth"]
     for number, label in enumerate(("near", "far")):

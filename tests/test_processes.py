@@ -34,6 +34,38 @@ def test_how_a_process_ended(how, failure, said, capfd):
     assert ("Traceback" in errors) == (how == "fault")
 
 
+# Sends the signal from within, as soon as a module that is slow to import is asked for
+INTERRUPTED = """
+import os, runpy, sys
+
+class Interrupting:
+    @staticmethod
+    def find_spec(name, path=None, target=None):
+        if name == slow:
+            os.kill(os.getpid(), number)
+
+number, slow, module = int(sys.argv[1]), sys.argv[2], sys.argv[3]
+sys.meta_path.insert(0, Interrupting)
+sys.argv = ["-m", *sys.argv[4:]]
+sys.path.insert(0, os.getcwd())
+import importlib
+importlib.import_module(module.partition(".")[0])
+sys.argv[0] = module
+runpy.run_module(module, run_name="__main__", alter_sys=False)
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize(
+    ("module", "slow"),
+    [("workflow", "msgspec"), ("workflow", "tqdm"), ("dmcl_tf.train", "pandas"), ("data_prep.make_tfrecords", "cv2")],
+)
+def test_signals_during_imports_end_in_one_line(number, module, slow):
+    command = [sys.executable, "-c", INTERRUPTED, str(int(number)), slow, module, "experiments", "--dry_run"]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=TESTS.parent, check=False)
+    assert (done.returncode, done.stderr) == (128 + number, "stopped: the same command continues\n")
+
+
 @pytest.mark.parametrize(
     ("number", "status"), [(signal.SIGTERM, 143), (signal.SIGINT, 130), (signal.SIGKILL, -signal.SIGKILL)]
 )

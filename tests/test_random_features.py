@@ -29,7 +29,10 @@ CONFIG = resolve("authors", "full", {**SETTINGS, "modalities": MODALITIES, "batc
 
 @pytest.fixture(scope="module")
 def records(tmp_path_factory):
-    settings = {"modalities": MODALITIES, "size": 40, "lengths": (8, 11), "frame": noisy_frame}
+    def frame(modality, video, index):
+        return noisy_frame(modality, video, index)[..., : 1 if modality == "depth" else 3]
+
+    settings = {"modalities": MODALITIES, "size": 40, "lengths": (8, 11), "frame": frame}
     return write_records(tmp_path_factory.mktemp("records"), VIDEOS, **settings)
 
 

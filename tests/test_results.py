@@ -57,6 +57,10 @@ def written(results, videos, tmp_path):
     return tmp_path
 
 
+def current_results(directory, videos, **changes):
+    return files.current_results(directory, make_evaluated(**changes), videos.video_ids, videos.labels)
+
+
 def percent(correct):
     return pytest.approx(100 * np.mean(correct))
 
@@ -72,7 +76,7 @@ def test_files_hold_what_was_written(written, results, videos):
     table = pd.read_csv(written / "predictions.csv", keep_default_na=False)
     columns = [f"{modality}:{name}" for modality in MODALITIES for name in CLASSES]
     assert list(table.columns) == ["video_id", "label", *columns]
-    assert files.current_results(written, make_evaluated()) == results
+    assert current_results(written, videos) == results
 
 
 def test_confusions_count_every_video_once(written, results, videos):
@@ -131,8 +135,8 @@ def test_groups_of_videos_are_reported_singly_and_averaged(results, videos):
         {"config": resolve("authors", "full", {"seed": 1})},
     ],
 )
-def test_results_of_anything_else_are_not_current(written, changes):
-    assert files.current_results(written, make_evaluated(**changes)) is None
+def test_results_of_anything_else_are_not_current(written, videos, changes):
+    assert current_results(written, videos, **changes) is None
 
 
 def test_validation_has_files_of_its_own(written, videos):
@@ -144,9 +148,19 @@ def test_validation_has_files_of_its_own(written, videos):
 
 
 @pytest.mark.parametrize("name", ["results.json", "predictions.csv", "confusion.csv"])
-def test_where_a_file_is_missing_nothing_is_current(written, name):
+def test_where_a_file_is_missing_or_cut_off_nothing_is_current(written, videos, name):
+    content = (written / name).read_bytes()
+    (written / name).write_bytes(content[: int(0.7 * len(content))])
+    assert current_results(written, videos) is None
     (written / name).unlink()
-    assert files.current_results(written, make_evaluated()) is None
+    assert current_results(written, videos) is None
+
+
+def test_results_of_other_videos_than_the_table_lists_are_not_current(written, videos):
+    others = [f"other {name}" for name in videos.video_ids]
+    assert current_results(written, videos._replace(video_ids=others)) is None
+    assert current_results(written, videos._replace(video_ids=videos.video_ids[::-1])) is None
+    assert current_results(written, videos._replace(labels=(videos.labels + 1) % 3)) is None
 
 
 def without(record, *path):
@@ -173,7 +187,7 @@ def damage(record):
     yield "the former format", {**record["accuracy"], "videos": VIDEOS}
 
 
-def test_damaged_results_are_named_and_made_again(written):
+def test_damaged_results_are_named_and_made_again(written, videos):
     path = written / "results.json"
     record = json.loads(path.read_text())
     texts = {what: json.dumps(value) for what, value in damage(record)}
@@ -182,7 +196,7 @@ def test_damaged_results_are_named_and_made_again(written):
         path.write_text(text)
         with pytest.raises(InputError, match=r"results\.json is not what it .*evaluate the run again"):
             files.read_results(written)
-        assert files.current_results(written, make_evaluated()) is None, what
+        assert current_results(written, videos) is None, what
 
 
 def edit(change):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import shutil
 import subprocess
@@ -105,6 +106,25 @@ def test_an_installation_that_failed_is_begun_again(checkout, tmp_path):
         assert done.returncode == 1
         assert sum(line.startswith("-m venv") for line in log()) == installations
         assert not any("workflow" in line for line in log())
+
+
+def test_two_installations_into_one_folder_go_one_after_the_other(checkout, tmp_path):
+    python, log = make_interpreter(tmp_path, stages_status=0)
+    with (checkout / ".venv.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        lock.write("4711\n")
+        lock.flush()
+        waiting = subprocess.Popen(
+            ["bash", str(checkout / "run.sh"), "demo"],
+            stderr=subprocess.PIPE,
+            text=True,
+            env={**os.environ, "PYTHON": str(python)},
+        )
+        assert waiting.stderr.readline() == "process 4711 installs into .venv: waiting for it\n"
+        assert not any(line.startswith("-m") for line in log())
+    _, errors = waiting.communicate(timeout=60)
+    assert waiting.returncode == 0
+    assert errors == "installing the packages of requirements.txt into .venv, once; this takes a few minutes\n"
 
 
 def test_the_environment_can_be_elsewhere(checkout, tmp_path):

@@ -22,7 +22,8 @@ VIDEOS = 5
 @pytest.fixture(scope="module")
 def records(tmp_path_factory):
     def frame(modality, k, index):
-        return marked_frame(index) // (2 if modality == "depth" else 1) + np.uint8(k)
+        image = marked_frame(index) // (2 if modality == "depth" else 1) + np.uint8(k)
+        return image[..., :1] if modality == "depth" else image  # stored and read as one channel
 
     folder = tmp_path_factory.mktemp("records")
     return write_records(folder, {"train": 3, "test": VIDEOS}, modalities=MODALITIES, frame=frame)
@@ -64,7 +65,7 @@ def test_logits_are_averaged_over_the_clips_of_each_video(records, ensemble, val
 
 def test_the_size_of_batches_does_not_matter(records, ensemble, monkeypatch):
     whole = evaluate(ensemble, records)
-    monkeypatch.setattr(Evaluator, "_videos_per_batch", lambda self: 2)
+    monkeypatch.setattr(Evaluator, "videos_per_batch", lambda self: 2)
     parts = evaluate(ensemble, records)
     assert parts.video_ids == whole.video_ids
     np.testing.assert_array_equal(parts.labels, whole.labels)

@@ -9,6 +9,7 @@ import pytest
 from dmcl_tf import random_features, report
 from dmcl_tf.datasets import DATASETS
 from dmcl_tf.errors import InputError
+from dmcl_tf.runs.folder import Run, RunFolder
 from workflow import __main__ as workflow
 from workflow import command_line, stages
 from workflow.processes import Failure
@@ -148,6 +149,7 @@ def test_the_demo_is_short_and_its_settings_can_be_overridden():
         (["--scale=paper"], "--scale=paper: expected one of full, compact"),
         (["--lambda=2"], "--lambda=2.0: expected a value from 0 to 1"),
         (["--crop_size=300"], "--crop_size=300 exceeds --frame_size=256"),
+        (["--frame_size=5000"], "--frame_size=5000: expected from 16 to 4096 pixels"),
         (["--split=training"], "--split=training: value should be one of <test|validation>"),
         (["--train_views=1,3"], "--train_views=1,3 overlaps --test_view=3"),
         (["--subset=1"], "--subset: nwucla has no such setting, only ntu120mini"),
@@ -198,6 +200,30 @@ def test_stages_run_in_turn_or_alone(monkeypatch, capsys):
     assert [line for line in capsys.readouterr().out.splitlines() if line] == [f"== nwucla: {s} ==" for s in STAGES]
     assert workflow.main(["demo", "evaluate"]) == 0
     assert ran[4:] == [pipeline("demo").evaluate]
+
+
+@pytest.mark.parametrize(
+    ("flag", "message"),
+    [
+        ("--train_views=1", "--train_views: .* was trained with 1,2, not 1; leave"),
+        ("--learning_rate=0.5", "--learning_rate: .* was trained with 0.02, not 0.5; leave"),
+        ("--train_views=2,1", None),
+        ("--epochs=60", None),
+    ],
+)
+def test_a_stage_alone_takes_no_run_of_other_settings(flag, message, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    trained = pipeline("nwucla", "--scale=compact", "--precision=bfloat16").train
+    run = Run("nwucla", "records", "none", ("a", "b"), trained.protocol, {"test": 1}, "0", trained.config)
+    RunFolder(trained.directory).create_or_match(run)
+    ran = run_with([None, None], monkeypatch)
+    for stage in ("evaluate", "export"):
+        if message:
+            with pytest.raises(InputError, match=message):
+                workflow.main(["nwucla", stage, "--scale=compact", flag])
+        else:
+            assert workflow.main(["nwucla", stage, "--scale=compact", flag]) == 0
+    assert len(ran) == (0 if message else 2)
 
 
 @pytest.mark.parametrize("status", [2, 130, 137])

@@ -77,12 +77,13 @@ def test_loss_of_the_first_step(taught, teacher, records):
     config = taught[0].load().config
     inputs = dataclasses.replace(config, modalities=MODALITIES)
     batch = next(iter(pipeline.training_dataset(records, split(records), inputs)))
+    clips = pipeline.training_input(batch, inputs)
     ensemble, _ = restore_ensemble(teacher, "best")
-    logits = {m: ensemble.networks[m](batch["clips"][m], training=False)["logits"].numpy() for m in ("depth", "flow")}
+    logits = {m: ensemble.networks[m](clips[m], training=False)["logits"].numpy() for m in ("depth", "flow")}
     soft = special.softmax((logits["depth"] + logits["flow"]) / 2 / 2.0, axis=1)
     keras.utils.set_random_seed(config.seed + 1)
     network = make_ensemble(config, 3).networks["rgb"]
-    predicted = special.log_softmax(network(batch["clips"]["rgb"], training=True)["logits"].numpy(), axis=1)
+    predicted = special.log_softmax(network(clips["rgb"], training=True)["logits"].numpy(), axis=1)
     label = -predicted[np.arange(4), batch["label"].numpy()]
     expected = np.mean(0.5 * label + 0.5 * 4.0 * -np.sum(soft * predicted, axis=1))
     assert pd.read_csv(taught[0].history_path)["rgb_loss"][0] == pytest.approx(expected, rel=1e-4)

@@ -235,7 +235,8 @@ def test_the_batch_that_is_not_finite_is_named_in_any_step(records, tmp_path, mo
     def spoiled(records, splits, config, first_epoch=0):
         def spoil(step, batch):
             wrong = tf.equal(step + first_epoch * 2, 5)
-            return {**batch, "clips": {m: tf.where(wrong, np.nan, c) for m, c in batch["clips"].items()}}
+            clips = {m: tf.where(wrong, np.nan, tf.cast(c, tf.float32)) for m, c in batch["clips"].items()}
+            return {**batch, "clips": clips}
 
         dataset = original(records, splits, config, first_epoch)
         shown[:] = [batch["label"].tolist() for batch in dataset.take(8).as_numpy_iterator()]

@@ -15,6 +15,7 @@ import tensorflow as tf
 from tiny import linear_networks, split, write_records
 
 from dmcl_tf.config import resolve
+from dmcl_tf.data.pipeline import training_input
 from dmcl_tf.learning.optimizers import make_optimizer
 from dmcl_tf.methods import LOSSES
 from dmcl_tf.networks.ensemble import ModalityEnsemble
@@ -35,7 +36,14 @@ def without_batch_statistics(config):
     return ModalityEnsemble(networks, method_of(config), weight_decay=config.weight_decay)
 
 
-def with_batch_statistics(config):
+def augmented(config):
+    """The same, of what the input pipeline hands out."""
+    networks, run = linear_networks(config.modalities, 3), dataclasses.replace(config, value_range="-1..1")
+    prepare = partial(training_input, config=run)
+    return ModalityEnsemble(networks, method_of(config), weight_decay=config.weight_decay, prepare=prepare)
+
+
+def with_batch_statistics(config, recompute=False):
     """An ensemble with each kind of layer that the networks have."""
     networks = {}
     for modality in config.modalities:
@@ -43,7 +51,7 @@ def with_batch_statistics(config):
         x = BatchNormalization(momentum=0.9)(Convolution(4, (1, 3), (1, 2))(clips))
         x = keras.layers.Add()([x, BatchNormalization(momentum=0.9)(Convolution(4, (3, 1))(keras.layers.ReLU()(x)))])
         networks[modality] = keras.Model(clips, classify(x, 3), name=modality)
-    return ModalityEnsemble(networks, method_of(config), weight_decay=config.weight_decay)
+    return ModalityEnsemble(networks, method_of(config), weight_decay=config.weight_decay, recompute=recompute)
 
 
 def taught(config):
@@ -99,9 +107,18 @@ def main(directory: Path) -> None:
     }
     different = {"clips": clips, "label": np.array([0, 1, 2, 0])}
     halves = tf.nest.map_structure(lambda x: np.concatenate([x[:2], x[:2]]), different)
+    handed_out = {
+        "clips": {m: tf.cast(255.0 * c, tf.uint8) for m, c in clips.items()},
+        "flip": np.array([True, False, False, True]),
+        "color_order": np.array([0, 3, 5, 6], np.int32),
+        "color_strengths": np.random.RandomState(0).uniform(size=(4, 4)).astype(np.float32),
+        "label": different["label"],
+    }
     result = {"devices": two.num_replicas_in_sync}
     for name, make, batch, steps in (
         ("without_batch_statistics", without_batch_statistics, different, 3),
+        ("augmented", augmented, handed_out, 3),
+        ("recomputed", partial(with_batch_statistics, recompute=True), halves, 3),
         ("taught", taught, different, 3),
         ("with_batch_statistics", with_batch_statistics, halves, 3),
     ):

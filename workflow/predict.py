@@ -26,7 +26,7 @@ from data_prep.video.record import FrameEncoder, VideoSettings
 from data_prep.video.sources import open_sources
 from dmcl_tf.data.records import MINIMUM_FRAMES, draw_clips
 from dmcl_tf.errors import InputError
-from dmcl_tf.export import Exported, find_versions, name_signatures, read_exported
+from dmcl_tf.export import Exported, check_files, find_versions, name_signatures, read_exported
 from dmcl_tf.flag_groups import Group
 from dmcl_tf.scoring.accuracy import softmax
 from workflow import command_line
@@ -103,8 +103,6 @@ def predict_video(settings: PredictSettings) -> tuple[np.ndarray, int]:
     Raises:
         InputError: a file cannot be read.
     """
-    import tensorflow as tf  # after all that can be wrong with the files
-
     config = settings.exported.config
     modalities = tuple(modality for modality in config.modalities if modality in settings.paths)
     prepared = video_settings(settings.exported, modalities)
@@ -113,6 +111,10 @@ def predict_video(settings: PredictSettings) -> tuple[np.ndarray, int]:
         print(f"warning: {line}")
     video = RawVideo(settings.paths[modalities[0]].stem, "", sources)
     clips, moments = read_clips(video, prepared, clips=settings.clips, frames=config.clip_frames)
+    check_files(settings.model, settings.exported)
+
+    import tensorflow as tf  # after all that can be wrong with the files
+
     subsets = {subset: name for name, subset in name_signatures(config.modalities).items()}
     served = tf.saved_model.load(str(settings.model)).signatures[subsets[modalities]]
     logits = served(**{modality: tf.constant(clip) for modality, clip in clips.items()})["logits"].numpy()

@@ -43,7 +43,12 @@ def call(function: Callable[[Argument], object], argument: Argument) -> Failure 
     context = multiprocessing.get_context("spawn")  # TensorFlow's threads do not survive a fork
     receiver, sender = context.Pipe(duplex=False)
     process = context.Process(target=_work, args=(function, argument, sender))
-    process.start()
+    # Ctrl-C reaches both processes of a terminal; the new one hears of it once its modules are imported
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        process.start()
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
     sender.close()
     try:
         process.join()
@@ -66,6 +71,7 @@ def _work(function: Callable, argument: object, sender) -> None:
     raise_on_termination()
     failure = None
     try:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
         function(argument)
     except SystemExit as error:
         if error.code:

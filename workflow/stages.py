@@ -6,15 +6,17 @@ The command line is parsed once. Each stage gets its own settings, a dataclass, 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 from absl import flags
 
 from data_prep import make_tfrecords
 from dmcl_tf import evaluate, export, train
 from dmcl_tf.datasets import find_dataset
+from dmcl_tf.datasets.base import in_words
 from dmcl_tf.errors import InputError
 from dmcl_tf.flag_groups import define
+from dmcl_tf.runs.folder import RunFolder
 from workflow import command_line
 from workflow.processes import call
 
@@ -70,6 +72,25 @@ def make_pipeline(values: flags.FlagValues) -> Pipeline:
     return Pipeline(prepare, training, evaluate.settings_from_flags(values), export.settings_from_flags(values))
 
 
+def check_trained(values: flags.FlagValues, training: train.TrainSettings) -> None:
+    """Checks that the run that is there was trained with the settings that are given: no other run is meant silently.
+
+    Raises:
+        InputError: it was not; the message names the setting and both values.
+    """
+    folder = RunFolder(training.directory)
+    if not folder.config_path.exists():
+        return  # the stage that needs it says so
+    run = folder.load()
+    there = {**asdict(run.config), **run.protocol}
+    for name, value in {**asdict(training.config), **training.protocol}.items():
+        if name in values and values[name].present and in_words(value) != in_words(there.get(name)):
+            raise InputError(
+                f"--{name}: {training.directory} was trained with {in_words(there.get(name))}, not {in_words(value)}; "
+                "leave the flag out, or name the run that is meant with --run_name or --run_dir"
+            )
+
+
 def main(dataset: str, arguments: Sequence[str]) -> int:
     """Runs the stages, or the one that is named first; returns the exit status of the first that failed, else 0."""
     find_dataset(dataset)
@@ -81,7 +102,11 @@ def main(dataset: str, arguments: Sequence[str]) -> int:
     if command_line.asks_for_help(rest):
         command_line.print_help(_help(dataset, stages), define(FLAG_GROUPS, flags.FlagValues()))
         return 0
-    pipeline = make_pipeline(parse(dataset, rest))
+    values = parse(dataset, rest)
+    default_run = values["run_dir"].value is None
+    pipeline = make_pipeline(values)
+    if default_run and stages[0] in ("evaluate", "export"):
+        check_trained(values, pipeline.train)
     for stage in stages:
         print(f"\n== {dataset}: {stage} ==", flush=True)
         failure = call(STAGES[stage], getattr(pipeline, stage))

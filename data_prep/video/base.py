@@ -13,10 +13,17 @@ from dmcl_tf.errors import InputError
 
 
 class Frame(NamedTuple):
-    """One decoded image and where it is from: `(H, W)`, or `(H, W, 3)` in the order blue, green, red."""
+    """One decoded image.
+
+    Attributes:
+        where: file, and place in it, that it is from.
+        image: `(H, W)`, or `(H, W, 3)` in the order blue, green, red.
+        bits: of each channel in the file, where decoding left fewer; 0 elsewhere.
+    """
 
     where: str
     image: np.ndarray
+    bits: int = 0
 
 
 class Source(Protocol):

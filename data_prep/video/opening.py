@@ -6,24 +6,16 @@ Whatever a library says of a file that it cannot read becomes one `InputError` t
 from __future__ import annotations
 
 import os
-import re
-import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
-from dmcl_tf.errors import InputError
+from dmcl_tf.errors import InputError, printable
+from dmcl_tf.files import open_regular
 
 AGAIN = "copy or download it again"
-_KINDS = (
-    (stat.S_ISDIR, "a folder"),
-    (stat.S_ISFIFO, "a named pipe"),
-    (stat.S_ISSOCK, "a socket"),
-    (stat.S_ISCHR, "a device"),
-    (stat.S_ISBLK, "a device"),
-)
 
 
 @dataclass(frozen=True)
@@ -62,8 +54,7 @@ DEFAULT_LIMITS = Limits()
 
 def shown(path: Path | str) -> str:
     """A path as one line of text that can be printed, whatever its name consists of."""
-    # the surrogates are bytes of a file's name that are not UTF-8
-    return re.sub(r"[\x00-\x1f\x7f\ud800-\udfff]", lambda match: f"\\x{ord(match[0]) & 0xFF:02x}", os.fspath(path))
+    return printable(os.fspath(path))
 
 
 @contextmanager
@@ -101,13 +92,7 @@ def open_file(path: Path, remedy: str = AGAIN) -> BinaryIO:
         InputError: there is none that may be read; a named pipe or a device is never waited for.
     """
     with naming(path, remedy):
-        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-        mode = os.fstat(descriptor).st_mode
-        if stat.S_ISREG(mode):
-            return os.fdopen(descriptor, "rb")
-        os.close(descriptor)
-        kind = next((name for is_kind, name in _KINDS if is_kind(mode)), "no file")
-        raise InputError(f"it is {kind}; expected a file")
+        return open_regular(path)
 
 
 def check_file(path: Path, head: int = 1) -> bytes:

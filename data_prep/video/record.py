@@ -22,6 +22,7 @@ from data_prep.video.fingerprint import fingerprint
 from data_prep.video.frames import encode_jpeg, resize
 from data_prep.video.given_flow import accept_given_flow
 from data_prep.video.opening import Limits, shown
+from data_prep.video.videos import TO_GREY
 from dmcl_tf.data.records import (
     MINIMUM_FRAMES,
     About,
@@ -251,6 +252,11 @@ class FrameEncoder:
         """
         size = self._settings.size
         try:
+            if self._is_depth and frame.bits:
+                raise InputError(
+                    f"colour video of {frame.bits} bits, of which OpenCV gives 8, so that distances would be cut off: "
+                    f"convert it with {TO_GREY}"
+                )
             if self._is_depth:
                 image = encode_depth(frame.image, size, self._settings.depth, self._clip_range)
             elif frame.image.dtype == np.uint8:

@@ -14,14 +14,15 @@ import cv2
 from data_prep.video.base import Frame
 from data_prep.video.frames import quietly, upright
 from data_prep.video.isomedia import check_no_playlist, read_movie
+from data_prep.video.matroska import read_orientation
 from data_prep.video.opening import AGAIN, DEFAULT_LIMITS, Limits, check_file, naming, open_file, shown
 from dmcl_tf.errors import InputError
 
 _VIDEO_THREADS = 1  # videos are decoded in parallel processes
 _PACKETS = -1  # OpenCV's format for data that are not decoded
 _HEAD = 4096
-_CLOCKWISE = {90: 6, 180: 3, 270: 8}  # degrees → EXIF's number
 _MISSING = {"av01": "AV1", "vvc1": "VVC", "vvi1": "VVC", "evc1": "EVC", "aprn": "ProRes RAW", "aprh": "ProRes RAW"}
+TO_GREY = "ffmpeg -i IN -c:v ffv1 -pix_fmt gray16le OUT.mkv"
 _CONVERT = "convert it with ffmpeg -i IN -c:v libx264 -crf 12 OUT.mp4"
 
 os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")  # a damaged video gets one line, not the decoder's many
@@ -45,16 +46,14 @@ class VideoFile:
             limits.check_image(
                 *(int(capture.get(side)) for side in (cv2.CAP_PROP_FRAME_WIDTH, cv2.CAP_PROP_FRAME_HEIGHT))
             )
-            turn = (
-                movie.orientation if movie else _CLOCKWISE.get(int(capture.get(cv2.CAP_PROP_ORIENTATION_META)) % 360, 1)
-            )
-            self._keep_bits(capture)
+            turn = movie.orientation if movie else read_orientation(self.path)
+            bits = self._keep_bits(capture)
             while True:
                 decoded, image = capture.read()
                 if not decoded:
                     break
                 limits.check_frames(count + 1)
-                yield Frame(f"{where}, frame {count}", upright(image, turn))
+                yield Frame(f"{where}, frame {count}", upright(image, turn), bits)
                 count += 1
             if not count:
                 raise InputError(self._undecodable(capture))
@@ -128,26 +127,38 @@ class VideoFile:
         return f"no frame can be decoded; {AGAIN}"
 
     @staticmethod
-    def _keep_bits(capture: cv2.VideoCapture) -> None:
+    def _keep_bits(capture: cv2.VideoCapture) -> int:
         """Lets grey frames arrive as they are: OpenCV would make eight bits of them.
 
+        Returns:
+            How many bits a channel of a colour video has, where OpenCV cuts them to eight; else 0.
+
         Raises:
-            InputError: it cannot give that many bits.
+            InputError: it cannot give that many bits of a grey video.
         """
         pixels = int(capture.get(cv2.CAP_PROP_CODEC_PIXEL_FORMAT)) & 0xFFFFFFFF
         letters = pixels.to_bytes(4, "little")
-        bits = next(
-            (bits for grey, bits in ((letters, letters[3]), (letters[::-1], letters[0])) if grey[:2] == b"Y1"), 8
-        )
+        kind, bits = _channels(letters)
         if letters in (b"Y800", b"Y1\x00\x10"):
             with quietly():
                 capture.set(cv2.CAP_PROP_CONVERT_RGB, 0)
-        elif bits > 8:
+            return 0
+        if kind == b"Y1" and bits > 8:
             scaled = "" if bits == 16 else f", which multiplies its values by {2 ** (16 - bits)}"
             raise InputError(
-                f"grey video of {bits} bits in a form of which OpenCV gives 8: convert it with ffmpeg -i IN -c:v ffv1 "
-                f"-pix_fmt gray16le OUT.mkv{scaled}"
+                f"grey video of {bits} bits in a form of which OpenCV gives 8: convert it with {TO_GREY}{scaled}"
             )
+        return bits if bits > 8 else 0
+
+
+def _channels(letters: bytes) -> tuple[bytes, int]:
+    """Kind and bits of a pixel format by FFmpeg's four letters for it, such as Y1 or G3, a zero, and the bits."""
+    if letters in (b"RGB0", b"BGR0", b"RBA@", b"BRA@"):  # 48 and 64 bits a pixel, by their characters
+        return letters[:2], 16
+    for ordered in (letters, letters[::-1]):  # the second where the most significant byte is first
+        if re.match(rb"[YG][1-4]", ordered) and ordered[3] <= 32:
+            return ordered[:2], ordered[3]
+    return b"", 8
 
 
 def _codec(path: Path) -> str:

@@ -1,21 +1,22 @@
 """From the table of videos to batches of clips (tf.data).
 
 A video is one file, read whole; labels and lengths come from the table. Frames are chosen before anything is decoded,
-and only the crop of a chosen frame is decoded. Order and augmentation are functions of (seed, epoch), so that an
-interrupted run continues with what it would have seen, and the videos of any batch can be named afterwards.
+and only the crop of a chosen frame is decoded. What comes out are bytes, one channel of grey modalities, and the drawn
+numbers; `training_input` and `network_input` make of them what the networks are fed, on the device that computes.
+Order and augmentation are functions of (seed, epoch), so that an interrupted run continues with what it would have
+seen, and the videos of any batch can be named afterwards.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from functools import partial
+from collections.abc import Collection, Mapping, Sequence
 
 import numpy as np
 import tensorflow as tf
 
 from dmcl_tf.config import Config
 from dmcl_tf.data import augmentation
-from dmcl_tf.data.records import FOOT, HEAD, draw_clips
+from dmcl_tf.data.records import FOOT, HEAD, decode_video, draw_clips, read_record
 from dmcl_tf.data.table import Description, Records, Video
 from dmcl_tf.datasets.splits import SPLITS, Splits, draw_fraction
 from dmcl_tf.errors import InputError
@@ -24,27 +25,32 @@ from dmcl_tf.errors import InputError
 def training_dataset(records: Records, splits: Splits, config: Config, first_epoch: int = 0) -> tf.data.Dataset:
     """All epochs of a run from `first_epoch` on, `steps_per_epoch` batches each.
 
-    Elements are dicts: `clips`, modality → (B, T, H, W, 3) float32; `label`, (B,) int64.
+    Elements are dicts for `training_input`: `clips`, modality → (B, T, H, W, C) uint8, of one channel where records are
+    grey, else three; `flip`, (B,) bool; `color_order`, (B,) int32; `color_strengths`, (B, 4) float32; `label`, (B,)
+    int64.
     """
     videos = training_videos(splits, config)
     paths = tf.constant([str(records.path(video)) for video in videos])
     labels = tf.constant(splits.labels(videos))
     lengths = tf.constant([video.length for video in videos], tf.int64)
+    grey = grey_modalities(records, config.modalities)
 
     def epoch_dataset(epoch):
         seed = _seeds(config, epoch)[2]
 
         def clip(position, index):
             drawn = augmentation.draw(config, lengths[index], tf.random.experimental.stateless_fold_in(seed, position))
-            return {"clips": _training_clips(paths[index], config, drawn), "label": labels[index]}
+            return {
+                "clips": _training_clips(paths[index], config, grey, drawn),
+                "flip": drawn.flip,
+                "color_order": drawn.color_order,
+                "color_strengths": drawn.color_strengths,
+                "label": labels[index],
+            }
 
         order = epoch_order(len(videos), config, epoch)
         clips = order.enumerate().map(clip, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
-        # what needs no arithmetic stays bytes until it is in a batch: a quarter of the memory to copy
-        return clips.batch(config.batch_size, drop_remainder=True).map(batch_of_floats)
-
-    def batch_of_floats(batch):
-        return {**batch, "clips": {m: network_input(c, config.value_range) for m, c in batch["clips"].items()}}
+        return clips.batch(config.batch_size, drop_remainder=True)
 
     epochs = tf.data.Dataset.range(first_epoch, config.epochs)
     return epochs.flat_map(epoch_dataset).prefetch(tf.data.AUTOTUNE)
@@ -134,10 +140,10 @@ def evaluation_dataset(
 ) -> tf.data.Dataset:
     """A split once, in its order, each video as its fixed clips, cropped centrally.
 
-    Elements are dicts: `clips`, modality → (B, K, T, H, W, 3) uint8, for `network_input`; `label`, (B,) int64; `index`,
-    (B,) int64, the place of the video in the split.
+    Elements are dicts: `clips`, modality → (B, K, T, H, W, C) uint8, for `network_input`, of one channel where the
+    records are grey, else three; `label`, (B,) int64; `index`, (B,) int64, the place of the video in the split.
     """
-    videos = getattr(splits, split)
+    videos, grey = getattr(splits, split), grey_modalities(records, config.modalities)
     frames = np.stack([draw_clips(v.video_id, v.length, frames=config.clip_frames) for v in videos])
     rows = {
         "path": [str(records.path(video)) for video in videos],
@@ -147,17 +153,70 @@ def evaluation_dataset(
     }
 
     def clips(row):
-        clips = _evaluation_clips(row.pop("path"), row.pop("frames"), config)
+        clips = _evaluation_clips(row.pop("path"), row.pop("frames"), config, grey)
         return {"clips": clips, **row}
 
     dataset = tf.data.Dataset.from_tensor_slices(rows).map(clips, num_parallel_calls=tf.data.AUTOTUNE)
     return dataset.batch(batch_size).prefetch(1)
 
 
+def training_input(batch: Mapping, config: Config) -> dict[str, tf.Tensor]:
+    """A batch of `training_dataset` → what the networks are fed: modality → (B, T, H, W, 3) float32.
+
+    Mirrors, negates mirrored flow where the run does, distorts colours, fills grey clips up to three channels and
+    brings all to the range of values. One function of whole batches, for the device that trains.
+    """
+    inputs = {}
+    for modality, clips in batch["clips"].items():
+        if modality == _COLORED and config.color_probability > 0:
+            clips = augmentation.mirror(clips, batch["flip"])
+            clips = augmentation.distort_colors(clips, batch["color_order"], batch["color_strengths"])
+            inputs[modality] = network_input(clips, config.value_range)
+        else:
+            negate = modality == "flow" and config.negate_flow
+            inputs[modality] = _mirrored_input(clips, batch["flip"], negate, config.value_range)
+    return inputs
+
+
+@tf.function(jit_compile=True, autograph=False)
+def _mirrored_input(clips: tf.Tensor, flip: tf.Tensor, negate: bool, value_range: str) -> tf.Tensor:
+    """Clips without colours to distort; compiled into one pass, which is three to four times as fast."""
+    clips = augmentation.mirror(clips, flip)
+    return network_input(augmentation.negate_horizontal(clips, flip) if negate else clips, value_range)
+
+
 def network_input(clips: tf.Tensor, value_range: str) -> tf.Tensor:
-    """Grey levels 0–255 of any type → what the networks are fed: float32, as they are or scaled to [-1, 1]."""
+    """Grey levels 0–255 of any type → what the networks are fed: float32, as they are or scaled to [-1, 1].
+
+    Args:
+        clips: (…, H, W, C); one channel becomes three equal ones.
+        value_range: of the run.
+    """
     clips = tf.cast(clips, tf.float32)
-    return clips / 127.5 - 1.0 if value_range == "-1..1" else clips
+    if value_range == "-1..1":
+        clips = clips / 127.5 - 1.0
+    return tf.repeat(clips, 3, axis=-1) if clips.shape[-1] == 1 else clips
+
+
+_COLORED = "rgb"  # the modality whose colours are distorted; its clips have three channels even where they are grey
+
+
+def grey_modalities(records: Records, modalities: Sequence[str]) -> frozenset[str]:
+    """The modalities whose frames are stored without colours, by the first frames of a few videos.
+
+    A modality of which only these videos are grey is not: `faults.explain` names the frame that has colours.
+    """
+    videos, colored, seen = records.videos, {_COLORED}, set()
+    for video in (videos[0], videos[len(videos) // 2], videos[-1]):
+        try:
+            frames = decode_video(read_record(records.path(video)))[1]
+            for modality in modalities:
+                seen.add(modality)
+                if int(tf.io.extract_jpeg_shape(frames[modality][0])[2]) != 1:
+                    colored.add(modality)
+        except (InputError, LookupError, ValueError, tf.errors.OpError):  # whoever needs this video will name it
+            continue
+    return frozenset(seen - colored)
 
 
 def read_frames(path: tf.Tensor, modalities: Sequence[str]) -> dict[str, tf.Tensor]:
@@ -168,52 +227,47 @@ def read_frames(path: tf.Tensor, modalities: Sequence[str]) -> dict[str, tf.Tens
     return tf.io.parse_single_sequence_example(serialized, sequence_features=lists)[1]
 
 
-def _training_clips(path: tf.Tensor, config: Config, drawn: augmentation.Augmentation) -> dict[str, tf.Tensor]:
+def _training_clips(
+    path: tf.Tensor, config: Config, grey: Collection[str], drawn: augmentation.Augmentation
+) -> dict[str, tf.Tensor]:
     frames = read_frames(path, config.modalities)
-    size = config.crop_size
-    clips = {}
+    window, clips = tf.stack([drawn.top, drawn.left, config.crop_size, config.crop_size]), {}
     for modality in config.modalities:
-        images = tf.unstack(tf.gather(frames[modality], drawn.frames), config.clip_frames)
-        # one above the other, since TensorFlow mirrors tensors of rank 3 several times faster than those of rank 4
-        column = tf.concat([_decode(image, drawn.top, drawn.left, size) for image in images], axis=0)
-        if modality == "flow" and config.negate_flow:
-            column = tf.cond(drawn.flip, partial(_negate_horizontal, column), partial(tf.identity, column))
-        column = tf.cond(drawn.flip, partial(tf.reverse, column, [1]), partial(tf.identity, column))
-        clip = tf.reshape(column, [config.clip_frames, size, size, 3])
-        if modality == "rgb" and config.color_probability > 0:
-            clip = tf.cond(
-                drawn.color,
-                partial(augmentation.distort_colors, clip, drawn.color_seed),
-                partial(tf.cast, clip, tf.float32),
-            )
-            clip = tf.ensure_shape(clip, [config.clip_frames, size, size, 3])
-        clips[modality] = clip
+        images, is_grey = tf.unstack(tf.gather(frames[modality], drawn.frames), config.clip_frames), modality in grey
+        clip = tf.stack([_decode(image, window, is_grey) for image in images])
+        clips[modality] = tf.ensure_shape(clip, (config.clip_frames, *_crop_shape(config, is_grey)))
     return clips
 
 
-def _evaluation_clips(path: tf.Tensor, clip_frames: tf.Tensor, config: Config) -> dict[str, tf.Tensor]:
+def _evaluation_clips(
+    path: tf.Tensor, clip_frames: tf.Tensor, config: Config, grey: Collection[str]
+) -> dict[str, tf.Tensor]:
     frames = read_frames(path, config.modalities)
     # a video's clips share most of their frames: each is decoded once
     used, positions = tf.unique(tf.reshape(clip_frames, [-1]))
     corner, size = (config.frame_size - config.crop_size) // 2, config.crop_size
     output = {}
     for modality in config.modalities:
+        is_grey = modality in grey
+        shape = _crop_shape(config, is_grey)
         decoded = tf.map_fn(
-            lambda image: _decode(image, corner, corner, size),
+            lambda image, is_grey=is_grey, shape=shape: tf.ensure_shape(
+                _decode(image, [corner, corner, size, size], is_grey), shape
+            ),
             tf.gather(frames[modality], used),
-            fn_output_signature=tf.TensorSpec([size, size, 3], tf.uint8),
+            fn_output_signature=tf.TensorSpec(shape, tf.uint8),
         )
-        output[modality] = tf.reshape(tf.gather(decoded, positions), (*clip_frames.shape, size, size, 3))
+        output[modality] = tf.reshape(tf.gather(decoded, positions), (*clip_frames.shape, *shape))
     return output
 
 
-def _decode(image: tf.Tensor, top, left, size: int) -> tf.Tensor:
-    """The crop of a JPEG string, (size, size, 3) uint8; grey images are replicated over the channels."""
-    crop = tf.image.decode_and_crop_jpeg(image, tf.stack([top, left, size, size]), channels=3)
-    return tf.ensure_shape(crop, [size, size, 3])
+def _decode(image: tf.Tensor, window, grey: bool) -> tf.Tensor:
+    """A window (top, left, height, width) of a JPEG string, in its own channels if it should be grey, else in three.
+
+    Where it has colours after all, its shape is not the expected one, so that the graph fails instead of dropping them.
+    """
+    return tf.image.decode_and_crop_jpeg(image, window, channels=0 if grey else 3)
 
 
-def _negate_horizontal(flow: tf.Tensor) -> tf.Tensor:
-    """Turns the sign of u, the first of the uint8 channels, whose zero is 128."""
-    negated = tf.minimum(256 - tf.cast(flow[..., :1], tf.int16), 255)
-    return tf.concat([tf.cast(negated, tf.uint8), flow[..., 1:]], axis=-1)
+def _crop_shape(config: Config, grey: bool) -> tuple[int, int, int]:
+    return config.crop_size, config.crop_size, 1 if grey else 3

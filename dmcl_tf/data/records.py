@@ -20,7 +20,7 @@ import google_crc32c
 import numpy as np
 
 from dmcl_tf.errors import InputError
-from dmcl_tf.files import atomic_path
+from dmcl_tf.files import atomic_path, open_regular
 
 MINIMUM_FRAMES = 9  # shorter videos repeat their last frame, as the authors do
 CLIPS = 10  # by which a validation or test video is judged
@@ -115,14 +115,17 @@ def read_record(path: Path) -> bytes:
         InputError: the file is missing, cut off or damaged.
     """
     try:
-        content = path.read_bytes()
+        with open_regular(path) as file:
+            size = file.seek(0, 2) - HEAD - FOOT
+            file.seek(0)
+            length = struct.pack("<Q", max(size, 0))
+            if file.read(HEAD) == length + masked_checksum(length):  # else the size may be anything
+                serialized = file.read(size)
+                if file.read() == masked_checksum(serialized):
+                    return serialized
     except OSError as error:
         raise InputError(f"{path}: {error.strerror}; {REMAKE}") from None
-    serialized = content[HEAD:-FOOT]
-    length = struct.pack("<Q", len(serialized))
-    if content[:HEAD] != length + masked_checksum(length) or content[-FOOT:] != masked_checksum(serialized):
-        raise InputError(f"{path} is damaged: {REMAKE}")
-    return serialized
+    raise InputError(f"{path} is damaged: {REMAKE}")
 
 
 def read_about(path: Path) -> tuple[About, str]:
@@ -132,7 +135,7 @@ def read_about(path: Path) -> tuple[About, str]:
         InputError: the file is missing, cut off or no record of ours.
     """
     try:
-        with path.open("rb") as file:
+        with open_regular(path) as file:
             size = file.seek(0, 2)
             file.seek(0)
             content = file.read(HEAD + _READ_FIRST)

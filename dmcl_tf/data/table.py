@@ -23,7 +23,7 @@ import msgspec
 
 from dmcl_tf.data.records import REMAKE, masked_checksum, read_record, record_path
 from dmcl_tf.errors import InputError
-from dmcl_tf.files import check_component, read_json, write_json, write_text
+from dmcl_tf.files import check_component, read_bytes, read_json, write_json, write_text
 
 _REMEDY = "make the records with data_prep/make_tfrecords.py"
 
@@ -203,9 +203,8 @@ def read_videos(path: Path, description: Description) -> tuple[Video, ...]:
         InputError: it is missing, no table of ours, names a video twice, or a class that `dataset.json` does not.
     """
     try:
-        with path.open(newline="", encoding="utf-8") as file:
-            reader = csv.DictReader(file, strict=True)
-            columns, rows = list(reader.fieldnames or ()), list(reader)
+        reader = csv.DictReader(io.StringIO(read_bytes(path).decode(), newline=""), strict=True)
+        columns, rows = list(reader.fieldnames or ()), list(reader)
     except FileNotFoundError:
         raise InputError(f"{path}: the records are not complete; {_REMEDY}") from None
     except (OSError, ValueError, csv.Error) as error:

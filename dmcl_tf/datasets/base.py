@@ -115,9 +115,13 @@ def by_view(protocol: Protocol) -> str:
 
 def describe(protocol: Protocol) -> str:
     """A protocol for people: its settings that have a value."""
-    texts = {
-        name: ",".join(map(str, value)) if isinstance(value, (list, tuple)) else str(value)
-        for name, value in protocol.items()
-        if value is not None
-    }
-    return ", ".join(f"{name} {text}" for name, text in texts.items())
+    return ", ".join(f"{name} {in_words(value)}" for name, value in protocol.items() if value is not None)
+
+
+def in_words(value: object) -> str:
+    """A setting's value for people: lists as on the command line, and nothing as `none`."""
+    if isinstance(value, Mapping):
+        return describe(value) or "none"
+    if isinstance(value, (list, tuple)):
+        return ",".join(map(str, value)) or "none"
+    return "none" if value is None or value == "" else str(value)

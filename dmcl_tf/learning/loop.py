@@ -16,7 +16,9 @@ from dmcl_tf.data.table import Records
 from dmcl_tf.datasets.splits import Splits
 from dmcl_tf.errors import InputError
 from dmcl_tf.learning.optimizers import Schedule, make_optimizer
+from dmcl_tf.networks import NETWORKS
 from dmcl_tf.networks.ensemble import NOT_FINITE, make_ensemble
+from dmcl_tf.networks.recompute import Recomputed
 from dmcl_tf.runs.checkpoints import Checkpoints
 from dmcl_tf.runs.folder import Run, RunFolder
 from dmcl_tf.runs.progress import best_score, done_epochs
@@ -30,8 +32,8 @@ def check(run: Run, records: Records, splits: Splits, strategy: tf.distribute.St
 
     Raises:
         InputError: for records of other modalities or frames, too few or too short videos, a missing or half-written
-            record, flow that cannot be negated, a batch that does not divide among the replicas, or a teacher that does
-            not fit.
+            record, flow that cannot be negated, a batch that does not divide among the replicas, a network that cannot
+            be recomputed, or a teacher that does not fit.
     """
     config, teacher = run.config, Teacher.of(run.config)
     if teacher:
@@ -46,6 +48,8 @@ def check(run: Run, records: Records, splits: Splits, strategy: tf.distribute.St
         raise InputError(
             f"--batch_size={config.batch_size} does not divide among {replicas} devices: choose a multiple"
         )
+    if config.recompute:
+        Recomputed(NETWORKS[config.variant](2, 1))
 
 
 def fit(config: Config, records: Records, splits: Splits, folder: RunFolder, strategy: tf.distribute.Strategy) -> None:

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
+from operator import itemgetter
 
 import keras
 import tensorflow as tf
 
 from dmcl_tf.config import Config
-from dmcl_tf.learning.optimizers import decays_itself, is_decayed
+from dmcl_tf.data.pipeline import training_input
+from dmcl_tf.learning.optimizers import apply, decays_itself, is_decayed, scale_loss
 from dmcl_tf.methods import LOSSES, Outputs, Step, cross_entropy, winner
 from dmcl_tf.networks import NETWORKS
+from dmcl_tf.networks.recompute import Recomputed
 
 NOT_FINITE = "the loss is not finite"  # how the message of the error begins
 
@@ -19,8 +22,8 @@ NOT_FINITE = "the loss is not finite"  # how the message of the error begins
 class ModalityEnsemble(keras.Model):
     """Networks of several modalities with a joint training step.
 
-    A batch is a dict: `clips`, modality → (B, T, H, W, 3) float32; `label`, (B,) integers. Clips of other modalities
-    are the teacher's, if there is one.
+    A batch is a dict with the `label`, (B,) integers, and what `prepare` makes clips of: modality → (B, T, H, W, 3)
+    float32. Clips of other modalities are the teacher's, if there is one.
 
     Args:
         networks: modality → Keras model from clips to `logits` (B, C) and `features` (B, F); the order breaks ties.
@@ -28,7 +31,12 @@ class ModalityEnsemble(keras.Model):
         weight_decay: w in w·Σv²/2, added to the loss over all kernels.
         seed: of what the method draws.
         teacher: function from clips by modality to logits (B, C) of frozen networks, which are no part of this model.
+        prepare: function from a batch to its clips by modality, such as augmentation; None: they are there as `clips`.
+        recompute: whether training computes the inside of residual blocks twice instead of keeping it.
         name: of the model.
+
+    Raises:
+        InputError: a network has no residual blocks to recompute.
     """
 
     def __init__(
@@ -39,6 +47,8 @@ class ModalityEnsemble(keras.Model):
         weight_decay: float = 0.0,
         seed: int = 0,
         teacher: Callable[[Mapping[str, tf.Tensor]], tf.Tensor] | None = None,
+        prepare: Callable[[Mapping], Mapping[str, tf.Tensor]] | None = None,
+        recompute: bool = False,
         name: str = "modality_ensemble",
     ):
         super().__init__(name=name)
@@ -48,6 +58,8 @@ class ModalityEnsemble(keras.Model):
         self.weight_decay = weight_decay
         self.seed = seed
         self.teacher = teacher
+        self.prepare = prepare or itemgetter("clips")
+        self._recomputed = [Recomputed(network) for network in networks.values()] if recompute else []
         names = ["loss", *(f"{m}_{kind}" for kind in ("loss", "cross_entropy", "accuracy", "wins") for m in networks)]
         self.means = {name: keras.metrics.Mean(name=name) for name in names}
         self.built = True  # by its networks
@@ -61,15 +73,14 @@ class ModalityEnsemble(keras.Model):
 
     def forward(self, clips, training=False) -> Outputs:
         """Clips of all modalities, and perhaps more → what the networks say of them."""
-        outputs = [self.networks[modality](clips[modality], training=training) for modality in self.modalities]
-        return Outputs(*(tf.stack([output[name] for output in outputs]) for name in Outputs._fields))
+        return _stack([self.networks[modality](clips[modality], training=training) for modality in self.modalities])
 
     def stacked_logits(self, clips, training=False) -> tf.Tensor:
         """Clips of all modalities, and perhaps more → logits (M, B, C)."""
         return self.forward(clips, training).logits
 
     def train_step(self, batch):
-        """One step on a replica's share of a batch: logits, losses, mean plus decay, gradients, update.
+        """One step on a replica's share of a batch: clips, logits, losses, mean plus decay, gradients, update.
 
         The gradient is that of the mean over the *global* batch: each replica divides by its own share and by the
         number of replicas, and the optimiser sums.
@@ -77,21 +88,35 @@ class ModalityEnsemble(keras.Model):
         Raises:
             InvalidArgumentError: the loss is not finite; the message holds `NOT_FINITE`.
         """
-        replicas = tf.distribute.get_strategy().num_replicas_in_sync
-        step = self._given(batch["clips"])
+        clips = self.prepare(batch)
+        step = self._given(clips)
+        kept = [part.enter(clips[modality]) for part, modality in zip(self._recomputed, self.modalities)]
+        entering = [tensors[-1] for tensors in kept]  # the parts of the networks that are not recomputed
         with tf.GradientTape() as tape:
-            outputs = self.forward(batch["clips"], training=True)
+            tape.watch(entering)
+            if self._recomputed:
+                outputs = _stack([part.rest(x, training=True) for part, x in zip(self._recomputed, entering)])
+            else:
+                outputs = self.forward(clips, training=True)
             losses = self.method(outputs, batch["label"], step)  # (M, B)
             loss = tf.debugging.check_numerics(tf.reduce_sum(tf.reduce_mean(losses, axis=1)), NOT_FINITE)
-            total = (loss + self._decay()) / replicas
-        gradients = tape.gradient(total, self.trainable_variables)
-        self.optimizer.apply_gradients(zip(gradients, self.trainable_variables))
+            total = (loss + self._decay()) / tf.distribute.get_strategy().num_replicas_in_sync
+            scaled = scale_loss(self.optimizer, total)
+        variables = self.trainable_variables
+        gradients, of_entering = tape.gradient(scaled, (variables, entering))
+        by_variable = {id(variable): gradient for variable, gradient in zip(variables, gradients)}
+        for part, tensors, gradient in zip(self._recomputed, kept, of_entering):
+            for recomputed, variable in part.gradients(tensors, gradient):
+                decay = by_variable[id(variable)]
+                by_variable[id(variable)] = recomputed if decay is None else decay + recomputed
+        apply(self.optimizer, [by_variable[id(variable)] for variable in variables], variables)
         return self._report(losses, outputs.logits, batch["label"])
 
     def test_step(self, batch):
         """Loss and accuracy of each network on a batch of clips, without training."""
-        outputs = self.forward(batch["clips"])
-        losses = self.method(outputs, batch["label"], self._given(batch["clips"]))
+        clips = self.prepare(batch)
+        outputs = self.forward(clips)
+        losses = self.method(outputs, batch["label"], self._given(clips))
         return self._report(losses, outputs.logits, batch["label"])
 
     def _maybe_symbolic_build(self, iterator=None, data_batch=None):
@@ -123,17 +148,25 @@ class ModalityEnsemble(keras.Model):
         return {name: mean.result() for name, mean in self.means.items()}
 
 
+def _stack(outputs: Sequence[Mapping[str, tf.Tensor]]) -> Outputs:
+    """The outputs of M networks as one."""
+    return Outputs(*(tf.stack([output[name] for output in outputs]) for name in Outputs._fields))
+
+
 def make_ensemble(
     config: Config, num_classes: int, teacher: Callable[[Mapping[str, tf.Tensor]], tf.Tensor] | None = None
 ) -> ModalityEnsemble:
-    """A freshly initialised ensemble for a run; weights depend on Keras' global seed.
+    """A freshly initialised ensemble for a run, whose batches are those of its input pipeline.
+
+    Weights depend on Keras' global seed.
 
     Args:
         config: of the run.
         num_classes: C.
         teacher: as of `ModalityEnsemble`.
     """
-    keras.mixed_precision.set_global_policy("mixed_bfloat16" if config.precision == "bfloat16" else "float32")
+    policy = config.precision if config.precision == "float32" else f"mixed_{config.precision}"
+    keras.mixed_precision.set_global_policy(policy)
     momentum = config.batch_norm_momentum
     networks = {
         modality: NETWORKS[config.variant](num_classes, config.width, batch_norm_momentum=momentum, name=modality)
@@ -145,4 +178,6 @@ def make_ensemble(
         weight_decay=0.0 if decays_itself(config) else config.weight_decay,
         seed=config.seed,
         teacher=teacher,
+        prepare=partial(training_input, config=config),
+        recompute=config.recompute,
     )

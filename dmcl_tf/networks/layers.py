@@ -7,8 +7,25 @@ results are those of 3-D kernels. In speed the two were equal within a few perce
 
 from __future__ import annotations
 
+import contextlib
+import contextvars
+from collections.abc import Iterator
+
 import keras
 import tensorflow as tf
+
+# Whether batch normalisation updates its moving statistics in training; of each replica's thread
+_STATISTICS_MOVE = contextvars.ContextVar("statistics_move", default=True)
+
+
+@contextlib.contextmanager
+def recomputing() -> Iterator[None]:
+    """Within it, layers compute what they have computed before: moving statistics do not move a second time."""
+    token = _STATISTICS_MOVE.set(False)
+    try:
+        yield
+    finally:
+        _STATISTICS_MOVE.reset(token)
 
 
 @keras.saving.register_keras_serializable("dmcl_tf")
@@ -114,7 +131,7 @@ class BatchNormalization(keras.layers.BatchNormalization):
             data_format="NDHWC" if exact else "NHWC",
             is_training=bool(training),
         )
-        if training:
+        if training and _STATISTICS_MOVE.get():
             for moving, batch in ((self.moving_mean, mean), (self.moving_variance, variance)):
                 moving.assign(moving * self.momentum + batch * (1.0 - self.momentum))
         if self.relu:  # before the reshaping, which would come between the two

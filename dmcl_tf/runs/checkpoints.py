@@ -6,6 +6,7 @@ import dataclasses
 from pathlib import Path
 
 import tensorflow as tf
+from tensorflow.core.protobuf import trackable_object_graph_pb2
 
 from dmcl_tf.errors import InputError
 from dmcl_tf.files import atomic_path, remove
@@ -28,6 +29,7 @@ class Checkpoints:
     def __init__(self, directory: Path, ensemble: ModalityEnsemble):
         self._directory = directory
         networks = {f"network_{modality}": network for modality, network in ensemble.networks.items()}
+        self._networks = tuple(networks)
         optimizer = getattr(ensemble, "optimizer", None)
         last = {**networks, "optimizer": optimizer} if optimizer else networks
         self._checkpoints = {"last": tf.train.Checkpoint(**last), "best": tf.train.Checkpoint(**networks)}
@@ -69,14 +71,23 @@ class Checkpoints:
         if path is None:
             return None
         try:
-            status = self._checkpoints[name].restore(str(path))
+            self._check_networks(path)
+            # an optimiser that nobody asks for is no reason to warn
+            status = self._checkpoints[name].restore(str(path)).expect_partial()
             status.assert_existing_objects_matched()
-            status.expect_partial()  # an optimiser that nobody asks for is no reason to warn
         except _UNREADABLE as error:
             reason = str(error).splitlines()[0]
             remedy = f"bring back {path.parent}, or remove {self._directory} to train anew"
             raise InputError(f"{path} cannot be restored ({reason}): {remedy}") from None
         return checkpoint_epoch(path)
+
+    def _check_networks(self, path: Path) -> None:
+        """Raises `ValueError` for a checkpoint of other modalities, which Keras 3 restores as far as it goes."""
+        graph = tf.train.load_checkpoint(str(path)).get_tensor("_CHECKPOINTABLE_OBJECT_GRAPH")
+        root = trackable_object_graph_pb2.TrackableObjectGraph.FromString(graph).nodes[0]
+        there = sorted(child.local_name for child in root.children if child.local_name.startswith("network_"))
+        if there != sorted(self._networks):
+            raise ValueError(f"expected {', '.join(sorted(self._networks))}, but it holds {', '.join(there) or 'none'}")
 
 
 def restore_ensemble(folder: RunFolder, checkpoint: str, precision: str | None = None) -> tuple[ModalityEnsemble, int]:

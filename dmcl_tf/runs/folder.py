@@ -11,6 +11,7 @@ checkpoints/<data set>/<method>/<run>/
 from __future__ import annotations
 
 import dataclasses
+import io
 import platform
 import subprocess
 from dataclasses import dataclass, field
@@ -24,10 +25,10 @@ import pandas as pd
 from dmcl_tf.config import Config
 from dmcl_tf.data.table import Records
 from dmcl_tf.datasets import find_dataset
-from dmcl_tf.datasets.base import describe
+from dmcl_tf.datasets.base import describe, in_words
 from dmcl_tf.datasets.splits import Splits, make_splits
 from dmcl_tf.errors import InputError
-from dmcl_tf.files import check_component, read_json, write_json, write_text
+from dmcl_tf.files import check_component, read_bytes, read_json, write_json, write_text
 
 _PACKAGES = ("tensorflow", "keras", "tensorflow-addons", "numpy", "opencv-contrib-python-headless", "pandas")
 
@@ -128,7 +129,8 @@ class RunFolder:
         """
         if self.config_path.exists():
             there, now = _flat(self.load()), _flat(run)
-            differing = [f"{k}: {there.get(k)} there, {now[k]} now" for k in now if there.get(k) != now[k]]
+            different = [name for name in now if there.get(name) != now[name]]
+            differing = [f"{name}: {in_words(there.get(name))} there, {in_words(now[name])} now" for name in different]
             if differing:
                 raise InputError(
                     f"{self.directory} holds a run of another configuration ({'; '.join(differing)}); "
@@ -188,7 +190,8 @@ class RunFolder:
         if not self.history_path.exists():
             return pd.DataFrame()
         try:
-            history = pd.read_csv(self.history_path, float_precision="round_trip")  # every digit, to be written again
+            content = io.BytesIO(read_bytes(self.history_path))
+            history = pd.read_csv(content, float_precision="round_trip")  # every digit, to be written again
             history.astype(float)  # nothing but numbers
             history["epoch"] = history["epoch"].astype(int)
         except (OSError, ValueError, KeyError) as error:

@@ -10,6 +10,7 @@ import pandas as pd
 
 from dmcl_tf.config import Config
 from dmcl_tf.errors import InputError
+from dmcl_tf.files import read_bytes
 from dmcl_tf.runs.folder import RunFolder, Weights
 
 # What TensorFlow writes in the file `checkpoint`; a path that leaves the folder is none of ours
@@ -34,15 +35,15 @@ def find_checkpoint(directory: Path) -> Path | None:
             raise _damaged(state, f"it is missing, but {files[0]} is there")
         return None
     try:
-        matches = [_LINE.fullmatch(line) for line in state.read_text(encoding="utf-8").splitlines()]
-    except (OSError, UnicodeDecodeError) as error:
+        matches = [_LINE.fullmatch(line) for line in read_bytes(state).decode().splitlines()]
+    except (OSError, UnicodeDecodeError, InputError) as error:
         raise _damaged(state, str(error)) from None
     first = matches[0] if matches else None
     if not first or not all(matches) or not first[1] or not first[0].startswith("model_"):
         raise _damaged(state, 'expected the line model_checkpoint_path: "ckpt-<epoch>" and the like')
     path = directory / f"ckpt-{int(first[1])}"
     for pattern in (f"{path.name}.index", f"{path.name}.data-*"):
-        if not any(directory.glob(pattern)):
+        if not any(file.is_file() for file in directory.glob(pattern)):
             raise _damaged(state, f"it names {path.name}, but there is no {pattern}")
     return path
 
@@ -66,7 +67,7 @@ def identify_checkpoint(folder: RunFolder, name: str) -> Weights:
     path = find_checkpoint(folder.directory / name)
     if path is None:
         raise InputError(f"{folder.directory}: no {name} checkpoint; train the run first, python -m dmcl_tf.train")
-    index = path.with_name(f"{path.name}.index").read_bytes()  # it holds the checksum of every tensor
+    index = read_bytes(path.with_name(f"{path.name}.index"))  # it holds the checksum of every tensor
     return Weights(checkpoint_epoch(path), f"{zlib.crc32(index):08x}")
 
 
@@ -75,7 +76,8 @@ def done_epochs(folder: RunFolder, config: Config) -> int:
 
     After each epoch the best checkpoint, the history and the last checkpoint are written, in that order, so that a
     process may end with the first two an epoch ahead of the last; that epoch is to be done again. Anything else means
-    that files were lost, and training on would overwrite what is left of a run.
+    that files were lost, and training on would overwrite what is left of a run; as does a history of all epochs without
+    a last checkpoint, although a run of one epoch that was killed at its very end looks alike.
 
     Raises:
         InputError: the files do not belong together; the message says what is there.
@@ -86,7 +88,7 @@ def done_epochs(folder: RunFolder, config: Config) -> int:
     best_epoch = None if best is None else checkpoint_epoch(best)
     rows = history["epoch"].tolist() if len(history) else []
     selected = best_score(history[:done], config) >= 0 or done >= config.epochs  # then there is a best epoch
-    if rows not in (list(range(done)), list(range(done + 1))):
+    if rows not in (list(range(done)), list(range(done + 1))) or (last is None and len(rows) == config.epochs):
         fault = f"{folder.history_path.name} has {_epochs(rows)}"
     elif (best_epoch is None and selected) or (best_epoch is not None and best_epoch > min(done, config.epochs - 1)):
         fault = (

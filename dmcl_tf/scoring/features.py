@@ -42,9 +42,9 @@ def extract(
         InputError: a record cannot be used.
     """
     network = next(iter(_networks(config, len(splits.class_names)).values()))  # holds the weights of each in turn
-    clip = tf.TensorSpec((None, config.clip_frames, config.crop_size, config.crop_size, 3), tf.uint8)
+    clip = tf.TensorSpec((None, config.clip_frames, config.crop_size, config.crop_size, 3))
     ways = {
-        way: tf.function(partial(_pooled, network, config.value_range, training), input_signature=[clip])
+        way: tf.function(partial(_pooled, network, training), input_signature=[clip])
         for way, training in BATCH_NORM.items()
     }
     videos = getattr(splits, split)
@@ -58,7 +58,8 @@ def extract(
                     for weights in networks:
                         network.set_weights(weights[modality])
                         for way, pooled in ways.items():
-                            by_clip = [pooled(clips[:, number]).numpy() for number in range(clips.shape[1])]
+                            inputs = (pipeline.network_input(c, config.value_range) for c in tf.unstack(clips, axis=1))
+                            by_clip = [pooled(clip).numpy() for clip in inputs]
                             by_network[way].append(np.mean(by_clip, axis=0))
                     for way, values in by_network.items():
                         features[way, modality].append(np.stack(values))
@@ -73,5 +74,5 @@ def _networks(config: Config, num_classes: int) -> dict[str, keras.Model]:
     return make_ensemble(dataclasses.replace(config, batch_norm_momentum=1.0), num_classes).networks
 
 
-def _pooled(network, value_range, training, clips):
-    return network(pipeline.network_input(clips, value_range), training=training)["features"]
+def _pooled(network, training, clips):
+    return network(clips, training=training)["features"]

@@ -48,7 +48,7 @@ class Evaluator:
         videos = getattr(self._splits, split)
         if not videos:
             raise InputError(f"{self._records.directory}: no videos in the {split} split")
-        batch_size = self._videos_per_batch()
+        batch_size = self.videos_per_batch()
         dataset = pipeline.evaluation_dataset(self._records, self._splits, split, self._config, batch_size)
         indices, logits = [], []
         with tqdm(total=len(videos), desc=f"evaluate {split}", unit="video", dynamic_ncols=True, leave=False) as bar:
@@ -66,20 +66,20 @@ class Evaluator:
         names, labels = [video.video_id for video in videos], self._splits.labels(videos)
         return VideoLogits(names, labels, np.concatenate(logits, axis=1)[:, order])
 
-    def _videos_per_batch(self) -> int:
+    def videos_per_batch(self) -> int:
+        """How many videos, of ten clips each, are evaluated at a time."""
         pixels = CLIPS * self._config.crop_size**2
         return max(1, _FRAMES_PER_BATCH // pixels) * self._strategy.num_replicas_in_sync
 
     def _clip_averaged_logits(self, clips):
-        """Modality → (B, K, T, H, W, 3) uint8 → (M, B, C): the average over K clips, as in the authors' code."""
+        """Modality → (B, K, T, H, W, C) uint8 → (M, B, C): the average over K clips, as in the authors' code."""
         first, classes = clips[self._ensemble.modalities[0]], len(self._splits.class_names)
         if first.shape[0] == 0:  # the last batch may leave a replica without videos, and Keras 3 cannot add nothing
             return tf.zeros((len(clips), 0, classes))
         shape = tf.shape(first)
         folded = {
-            modality: tf.reshape(
-                pipeline.network_input(clips[modality], self._config.value_range),
-                tf.concat([[-1], tf.shape(clips[modality])[2:]], axis=0),
+            modality: pipeline.network_input(
+                tf.reshape(clips[modality], (-1, *clips[modality].shape[2:])), self._config.value_range
             )
             for modality in self._ensemble.modalities
         }

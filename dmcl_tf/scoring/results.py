@@ -5,6 +5,7 @@ Those of the validation split are called results_validation.json and so on.
 
 from __future__ import annotations
 
+import io
 import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -21,7 +22,7 @@ from dmcl_tf.datasets import paper
 from dmcl_tf.datasets.base import describe
 from dmcl_tf.datasets.splits import Splits
 from dmcl_tf.errors import InputError
-from dmcl_tf.files import read_json, write_json, write_text
+from dmcl_tf.files import read_bytes, read_json, write_json, write_text
 from dmcl_tf.runs.folder import Run, Weights
 from dmcl_tf.scoring import accuracy
 
@@ -224,7 +225,8 @@ def read_predictions(directory: Path, results: Results) -> VideoLogits:
     columns = _logit_columns(modalities, classes)
     types = {"video_id": str, "label": np.int64, **dict.fromkeys(columns, np.float32)}
     try:
-        table = pd.read_csv(path, dtype=types, keep_default_na=False, float_precision="round_trip")
+        content = io.BytesIO(read_bytes(path))
+        table = pd.read_csv(content, dtype=types, keep_default_na=False, float_precision="round_trip")
     except (OSError, ValueError) as error:
         raise InputError(f"{path} cannot be read ({error}): {_REMEDY}") from None
     if list(table) != list(types):
@@ -248,7 +250,7 @@ def read_confusion(directory: Path, results: Results) -> dict[str, np.ndarray]:
     """
     path = paths(directory, results.evaluated.split)[2]
     try:
-        table = pd.read_csv(path, keep_default_na=False)
+        table = pd.read_csv(io.BytesIO(read_bytes(path)), keep_default_na=False)
         blocks = {name: block.iloc[:, 2:].to_numpy(np.int64) for name, block in table.groupby("prediction by")}
     except (OSError, ValueError, KeyError) as error:
         raise InputError(f"{path} cannot be read ({error}): {_REMEDY}") from None
@@ -259,15 +261,27 @@ def read_confusion(directory: Path, results: Results) -> dict[str, np.ndarray]:
     return {name: blocks[name] for name in names}
 
 
-def current_results(directory: Path, evaluated: Evaluated) -> Results | None:
-    """The results of an earlier evaluation of the same, None where there are none or they are damaged."""
-    if not all(path.exists() for path in paths(directory, evaluated.split)):
-        return None
+def current_results(
+    directory: Path, evaluated: Evaluated, video_ids: Sequence[str], labels: Sequence[int] | np.ndarray
+) -> Results | None:
+    """The results of an earlier evaluation of the same, None where there are none or one of the files is damaged.
+
+    Args:
+        directory: of the run.
+        evaluated: what they must be of.
+        video_ids: of the videos of the split, in its order, by the table of videos.
+        labels: of these videos.
+    """
     try:
         results = read_results(directory, evaluated.split)
+        if results.evaluated != evaluated:
+            return None
+        predictions = read_predictions(directory, results)
+        read_confusion(directory, results)
     except InputError:
         return None
-    return results if results.evaluated == evaluated else None
+    same = predictions.video_ids == list(video_ids) and np.array_equal(predictions.labels, labels)
+    return results if same else None
 
 
 def table(results: Results) -> str:
