@@ -125,6 +125,12 @@ def test_two_lines_and_what_to_do_next(settings, capsys):
     assert own.startswith("bash run.sh custom --videos=")
 
 
+def test_a_run_without_results_is_named(settings):
+    (settings.alone / "results.json").unlink()
+    with pytest.raises(InputError, match=r"alone: no results\.json"):
+        demo_page.show(settings)
+
+
 def test_the_page_shows_curves_confusion_and_clips(settings):
     demo_page.show(settings)
     page = (settings.output / "index.html").read_text()

@@ -13,6 +13,7 @@ from data_prep.synthetic.clip_id import parse_clip_id
 from data_prep.synthetic.rendering.dataset import LAYOUT
 from dmcl_tf.data.records import decode_video, read_record
 from dmcl_tf.data.table import Records
+from dmcl_tf.errors import InputError
 from dmcl_tf.files import atomic_path, write_text
 from dmcl_tf.reporting.collection import FinishedRun
 from dmcl_tf.reporting.figures import write_figures
@@ -63,6 +64,8 @@ def show(settings: PageSettings) -> None:
         InputError: a run without results, or runs that were tested on different videos.
     """
     collection = load_folders([settings.alone, settings.taught], where="the demo")
+    for directory, reason in collection.unfinished.items():
+        raise InputError(f"{directory}: {reason}")
     alone, taught = sorted(collection.runs, key=lambda run: len(run.config.modalities))
     (student,) = alone.config.modalities
     seen = choose(what_is_seen(alone, taught), student)
