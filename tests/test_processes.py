@@ -62,7 +62,14 @@ runpy.run_module(module, run_name="__main__", alter_sys=False)
 )
 def test_signals_during_imports_end_in_one_line(number, module, slow):
     command = [sys.executable, "-c", INTERRUPTED, str(int(number)), slow, module, "experiments", "--dry_run"]
-    done = subprocess.run(command, capture_output=True, text=True, cwd=TESTS.parent, check=False)
+    done = subprocess.run(
+        command,
+        capture_output=True,
+        text=True,
+        cwd=TESTS.parent,
+        check=False,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # tests in the background ignore it
+    )
     assert (done.returncode, done.stderr) == (128 + number, "stopped: the same command continues\n")
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 
 import keras
 import tensorflow as tf
@@ -51,9 +50,6 @@ class Schedule(keras.optimizers.schedules.LearningRateSchedule):
 def make_optimizer(config: Config, steps_per_epoch: int, variables: list):
     """The optimiser of a run; its steps are the same mathematics under every version of Keras.
 
-    In float16, where small gradients would vanish, it expects those of a loss that `scale_loss` multiplied, and skips
-    steps whose gradients are not finite. That it trains was seen on processors, not yet on a GPU.
-
     Args:
         config: of the run.
         steps_per_epoch: optimiser steps in an epoch.
@@ -70,25 +66,8 @@ def make_optimizer(config: Config, steps_per_epoch: int, variables: list):
         optimizer = keras.optimizers.SGD(schedule, momentum=config.momentum, weight_decay=decay)
         if decay:
             optimizer.exclude_from_weight_decay(var_list=[v for v in variables if not is_decayed(v)])
-    if config.precision == "float16":
-        optimizer = keras.mixed_precision.LossScaleOptimizer(optimizer)
     optimizer.build(variables)
     return optimizer
-
-
-def scale_loss(optimizer, loss: tf.Tensor) -> tf.Tensor:
-    """The loss whose gradients `apply` takes: multiplied by a large number in float16, else as it is."""
-    if not isinstance(optimizer, keras.mixed_precision.LossScaleOptimizer):
-        return loss
-    # Keras 2 and Keras 3
-    return optimizer.get_scaled_loss(loss) if hasattr(optimizer, "get_scaled_loss") else optimizer.scale_loss(loss)
-
-
-def apply(optimizer, gradients: Sequence[tf.Tensor], variables: Sequence) -> None:
-    """Takes the step of gradients of a loss that `scale_loss` gave."""
-    if hasattr(optimizer, "get_unscaled_gradients"):  # Keras 3 does it by itself
-        gradients = optimizer.get_unscaled_gradients(gradients)
-    optimizer.apply_gradients(zip(gradients, variables))
 
 
 def decays_itself(config: Config) -> bool:

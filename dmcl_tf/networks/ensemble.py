@@ -11,7 +11,7 @@ import tensorflow as tf
 
 from dmcl_tf.config import Config
 from dmcl_tf.data.pipeline import training_input
-from dmcl_tf.learning.optimizers import apply, decays_itself, is_decayed, scale_loss
+from dmcl_tf.learning.optimizers import decays_itself, is_decayed
 from dmcl_tf.methods import LOSSES, Outputs, Step, cross_entropy, winner
 from dmcl_tf.networks import NETWORKS
 from dmcl_tf.networks.recompute import Recomputed
@@ -101,15 +101,14 @@ class ModalityEnsemble(keras.Model):
             losses = self.method(outputs, batch["label"], step)  # (M, B)
             loss = tf.debugging.check_numerics(tf.reduce_sum(tf.reduce_mean(losses, axis=1)), NOT_FINITE)
             total = (loss + self._decay()) / tf.distribute.get_strategy().num_replicas_in_sync
-            scaled = scale_loss(self.optimizer, total)
         variables = self.trainable_variables
-        gradients, of_entering = tape.gradient(scaled, (variables, entering))
+        gradients, of_entering = tape.gradient(total, (variables, entering))
         by_variable = {id(variable): gradient for variable, gradient in zip(variables, gradients)}
         for part, tensors, gradient in zip(self._recomputed, kept, of_entering):
             for recomputed, variable in part.gradients(tensors, gradient):
                 decay = by_variable[id(variable)]
                 by_variable[id(variable)] = recomputed if decay is None else decay + recomputed
-        apply(self.optimizer, [by_variable[id(variable)] for variable in variables], variables)
+        self.optimizer.apply_gradients([(by_variable[id(variable)], variable) for variable in variables])
         return self._report(losses, outputs.logits, batch["label"])
 
     def test_step(self, batch):
@@ -165,8 +164,7 @@ def make_ensemble(
         num_classes: C.
         teacher: as of `ModalityEnsemble`.
     """
-    policy = config.precision if config.precision == "float32" else f"mixed_{config.precision}"
-    keras.mixed_precision.set_global_policy(policy)
+    keras.mixed_precision.set_global_policy("mixed_bfloat16" if config.precision == "bfloat16" else "float32")
     momentum = config.batch_norm_momentum
     networks = {
         modality: NETWORKS[config.variant](num_classes, config.width, batch_norm_momentum=momentum, name=modality)
