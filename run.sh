@@ -8,7 +8,7 @@ VENV="${VENV:-.venv}"
 
 usage() {
   cat <<'HELP'
-bash run.sh demo                   the demo data set: prepare, train, evaluate, export; a few minutes on two cores
+bash run.sh demo                   RGB alone, and RGB taught by depth and flow, on rendered clips, with a page of pictures
 bash run.sh test [flags]           ruff, mypy, then pytest with the flags, on up to four cores
 bash run.sh nwucla [flags]         the paper's experiment on NW-UCLA, in data/nwucla
 bash run.sh uwa3dii [flags]        the same on UWA3D Multiview Activity II, in data/uwa3dii

@@ -98,8 +98,7 @@ def export(settings: ExportSettings) -> Path:
         config=run.config,
         depth=run.depth,
     )
-    usual = Path("exported") / run.dataset / run.config.method / settings.run_dir.resolve().name
-    directory = settings.export_dir or usual
+    directory = settings.export_dir or default_directory(run.dataset, run.config.method, settings.run_dir)
     with lock(directory):
         remove_stale(directory, below=False)
         versions = find_versions(directory)
@@ -108,6 +107,11 @@ def export(settings: ExportSettings) -> Path:
         version = directory / str(int(versions[-1].name) + 1 if versions else 1)
         _write(version, folder, exported, signatures)
     return version
+
+
+def default_directory(dataset: str, method: str, run_dir: Path) -> Path:
+    """Where the versions of a run's model are kept unless the settings say: `exported/<data set>/<method>/<run>`."""
+    return Path("exported") / dataset / method / run_dir.resolve().name
 
 
 def _warn_of_changes(folder: RunFolder) -> None:

@@ -26,9 +26,9 @@ def main(arguments: Sequence[str]) -> int:
     """Runs a command; returns the exit status."""
     name, *rest = arguments or [""]
     if name in DATASETS:
-        from workflow import stages
+        from workflow import demo, stages
 
-        return stages.main(name, rest)
+        return demo.main(rest) if name == "demo" and demo.is_whole(rest) else stages.main(name, rest)
     if name == "experiments":
         from workflow import experiments
 
