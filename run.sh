@@ -95,7 +95,7 @@ case "${1:-help}" in
     "$VENV/bin/ruff" format --check .
     "$VENV/bin/mypy"
     # a file's tests share what they prepare, so files are dealt out whole
-    exec "$VENV/bin/python" -m pytest --numprocesses=auto --maxprocesses=4 --dist=loadfile "$@"
+    exec "$VENV/bin/python" -m pytest --numprocesses=auto --maxprocesses=4 --dist=loadfile --no-loadscope-reorder "$@"
     ;;
   *)
     prepare_environment
