@@ -70,7 +70,7 @@ def test_flow_of_windows_is_that_of_the_whole_video(tmp_path):
     random = np.random.RandomState(0)
     texture = cv2.GaussianBlur(random.randint(0, 256, (60, 60, 3)).astype(np.uint8), (0, 0), 2)
     path = write_video(tmp_path / "x.avi", [np.roll(texture, index, 1)[:40, :40] for index in range(12)])
-    settings = VideoSettings(("flow",), 40, flow=preset_settings("dis", "fast"))
+    settings = VideoSettings(("flow",), 40, flow=preset_settings("farneback", "fast"))
     video = RawVideo("x", "", {"rgb": open_source(path)})
     whole = dict(timeline.read_moments(video, settings, lambda index: True))
     assert list(whole) == list(range(12))
