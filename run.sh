@@ -19,6 +19,7 @@ bash run.sh predict [flags]        the class of the samples; of own videos with 
 bash run.sh experiments [flags]    all methods and seeds at compact scale, and a report; --dry_run lists the runs
 bash run.sh report [flags]         tables, figures and verdicts of finished runs: --runs=… --output=…
 bash run.sh check DATASET [flags]  what is wrong with raw files, before any work; `check records` reads every record
+bash run.sh benchmarks [flags]     speed and memory, beside those of an earlier run; --quick takes two minutes
 bash run.sh random_features [flags] Table 2: k-NN on features of untrained networks
 bash run.sh COMMAND --help         the flags of a command
 bash run.sh help                   this text
@@ -76,9 +77,9 @@ prepare_environment() {
   echo "installing the packages of requirements.txt into $VENV, once; this takes a few minutes" >&2
   rm -f "$VENV/complete"
   "$python" -m venv --clear "$VENV"
-  "$VENV/bin/python" -m pip install --quiet --disable-pip-version-check -r requirements.txt "${extra[@]+"${extra[@]}"}"
+  "$VENV/bin/python" -m pip install --quiet --disable-pip-version-check --no-compile -r requirements.txt "${extra[@]+"${extra[@]}"}"
   if [ -n "${EXTRAS-}" ]; then
-    "$VENV/bin/python" -m pip install --quiet --disable-pip-version-check --editable ".[$EXTRAS]"
+    "$VENV/bin/python" -m pip install --quiet --disable-pip-version-check --no-compile --editable ".[$EXTRAS]"
   fi
   printf '%s' "$stamp" >"$VENV/complete"
   exec 9>&-
@@ -95,7 +96,12 @@ case "${1:-help}" in
     "$VENV/bin/ruff" format --check .
     "$VENV/bin/mypy"
     # a file's tests share what they prepare, so files are dealt out whole
-    exec "$VENV/bin/python" -m pytest --numprocesses=auto --maxprocesses=4 --dist=loadfile "$@"
+    exec "$VENV/bin/python" -m pytest --numprocesses=auto --maxprocesses=4 --dist=loadfile --no-loadscope-reorder "$@"
+    ;;
+  benchmarks)
+    shift
+    prepare_environment
+    exec "$VENV/bin/python" -m benchmarks.runner "$@"
     ;;
   *)
     prepare_environment

@@ -261,10 +261,9 @@ def two_devices(tmp_path_factory):
     return result
 
 
-@pytest.mark.parametrize("batch", ["without_batch_statistics", "augmented"])
-def test_two_devices_take_the_same_steps_as_one(two_devices, batch):
+def test_two_devices_take_the_same_steps_as_one(two_devices):
     """The loss is divided by the global batch: three steps with momentum and weight decay end at the same weights."""
-    result = two_devices[batch]
+    result = two_devices["without_batch_statistics"]
     assert result["difference"]["trainable"] < 1e-5
     assert result["two"] == pytest.approx(result["one"], rel=1e-4)
     assert result["two"]["rgb_wins"] + result["two"]["depth_wins"] == pytest.approx(1.0)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import subprocess
 import sys
@@ -113,25 +114,19 @@ def test_the_flow_is_that_of_other_machines():
             np.testing.assert_allclose(flow, golden[f"tvl1 {preset}"], atol=0.01)
 
 
-PRINT_BITS = """
-import hashlib, sys
-import cv2, numpy as np
-from data_prep.flow.algorithms import ALGORITHMS, flow_between
-from data_prep.flow.settings import preset_settings
-cv2.setNumThreads(int(sys.argv[1]))
-random = np.random.RandomState(0)
-first, second = (cv2.GaussianBlur(random.randint(0, 256, (61, 83)).astype(np.uint8), (0, 0), 2) for _ in range(2))
-for name in sys.argv[2:]:
-    flow = flow_between(ALGORITHMS[name].make(preset_settings(name, "fast").parameters), first, second)
+def hash_of_a_flow():
+    random = np.random.RandomState(0)
+    first, second = (cv2.GaussianBlur(random.randint(0, 256, (61, 83)).astype(np.uint8), (0, 0), 2) for _ in range(2))
+    flow = flow_between(tvl1("fast"), first, second)
     assert flow.any()
-    print(hashlib.sha256(flow.tobytes()).hexdigest())
-"""
+    return hashlib.sha256(flow.tobytes()).hexdigest()
 
 
-def bits(cache, *, threads=1, algorithms=("tvl1",), **environment):
-    """Runs a process of its own; returns what it prints: hashes on stdout, and stderr."""
-    environment = {**os.environ, "PYTHONPATH": str(ROOT), "NUMBA_CACHE_DIR": str(cache), **environment}
-    command = [sys.executable, "-c", PRINT_BITS, str(threads), *algorithms]
+def bits(cache, *, threads=1, **environment):
+    """The same in a process of its own; returns what it prints on stdout and stderr."""
+    environment = {**os.environ, "PYTHONPATH": f"{ROOT}:{ROOT}/tests", "NUMBA_CACHE_DIR": str(cache), **environment}
+    code = f"import cv2, test_flow_tvl1; cv2.setNumThreads({threads}); print(test_flow_tvl1.hash_of_a_flow(), end='')"
+    command = [sys.executable, "-c", code]
     result = subprocess.run(command, capture_output=True, text=True, env=environment, cwd=ROOT, check=False)
     assert result.returncode == 0, result.stderr
     return result.stdout, result.stderr
@@ -146,11 +141,12 @@ def processor_flags():
 
 def test_compiled_code_is_kept_and_gives_the_same_bits_whatever_the_vectors_and_threads(tmp_path):
     """With vectors of 16 bytes, of this processor's own size and, where it has them, of 64 bytes."""
-    expected, said = bits(tmp_path / "own", threads=2)
+    expected, narrow = hash_of_a_flow(), {"NUMBA_CPU_NAME": "x86-64", "NUMBA_CPU_FEATURES": "+sse2"}
+    found, said = bits(tmp_path / "narrow", threads=2, **narrow)
+    assert found == expected
     assert said.count("compiling optical flow") == 1
-    assert any((tmp_path / "own").rglob("*.nbc"))
-    assert bits(tmp_path / "own") == (expected, "")
-    assert bits(tmp_path / "sse", NUMBA_CPU_NAME="x86-64", NUMBA_CPU_FEATURES="+sse2")[0] == expected
+    assert any((tmp_path / "narrow").rglob("*.nbc"))
+    assert bits(tmp_path / "narrow", **narrow) == (expected, "")
     if "avx512vl" in processor_flags():
         for flags in ("+avx2,+fma", "+avx2,+fma,+avx512f,+avx512vl,+avx512dq,+avx512bw"):
             assert bits(tmp_path / flags, NUMBA_CPU_NAME="skylake", NUMBA_CPU_FEATURES=flags)[0] == expected

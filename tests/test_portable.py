@@ -79,7 +79,7 @@ def test_models_of_single_subsets():
     assert script.choose_subsets((), ("rgb",)) == ("rgb",)
 
 
-@pytest.mark.parametrize("make", [r2plus1d.authors, r2plus1d.tran2018, testing.two_convolutions])
+@pytest.mark.parametrize("make", [r2plus1d.authors, r2plus1d.tran2018, testing.small_block])
 def test_a_folded_network_says_the_same(make):
     network, random = make(6, 2), np.random.RandomState(0)
     for layer in network.layers:  # statistics as after training, not those of a new network

@@ -16,5 +16,5 @@ from dmcl_tf.networks import r2plus1d, testing
 NETWORKS: dict[str, Callable[..., keras.Model]] = {
     "authors": r2plus1d.authors,
     "tran2018": r2plus1d.tran2018,
-    "testing": testing.two_convolutions,
+    "testing": testing.small_block,
 }

@@ -23,19 +23,19 @@ class Checkpoints:
 
     Args:
         directory: of the run.
-        ensemble: whose networks, and for `last` whose optimiser, are kept.
+        ensemble: whose networks, and for `last` whose optimiser and loss scale, are kept.
     """
 
     def __init__(self, directory: Path, ensemble: ModalityEnsemble):
         self._directory = directory
         networks = {f"network_{modality}": network for modality, network in ensemble.networks.items()}
         self._networks = tuple(networks)
-        optimizer = getattr(ensemble, "optimizer", None)
-        last = {**networks, "optimizer": optimizer} if optimizer else networks
+        training = {"optimizer": getattr(ensemble, "optimizer", None), "loss_scale": ensemble.loss_scale}
+        last = {**networks, **{name: value for name, value in training.items() if value is not None}}
         self._checkpoints = {"last": tf.train.Checkpoint(**last), "best": tf.train.Checkpoint(**networks)}
 
     def save_last(self, epoch: int) -> None:
-        """Keeps networks and optimiser after `epoch`, counted from 0."""
+        """Keeps networks, optimiser and loss scale after `epoch`, counted from 0."""
         self._save("last", epoch)
 
     def save_best(self, epoch: int) -> None:

@@ -47,7 +47,7 @@ class Watchdog:
 
     def __init__(self, root: Path, seed: int, patience: float, trials: Mapping[str, Trial] = TRIALS):
         root.mkdir(parents=True, exist_ok=True)
-        self._root, self._seed, self._patience, self._trials = root, seed, patience, dict(trials)
+        self._root, self._seed, self.patience, self._trials = root, seed, patience, dict(trials)
         self._process: multiprocessing.process.BaseProcess | None = None
 
     def run(self, kind: str, index: int) -> Outcome:
@@ -55,9 +55,9 @@ class Watchdog:
         if self._process is None:
             self._start()
         self._connection.send((kind, index))
-        if not self._wait(self._patience):
+        if not self._wait(self.patience):
             self.close()
-            return Outcome(HANG, f"not done after {self._patience:g} seconds")
+            return Outcome(HANG, f"not done after {self.patience:g} seconds")
         try:
             finished: Finished = self._connection.recv()
         except EOFError:
