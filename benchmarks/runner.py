@@ -44,6 +44,7 @@ FULL = (
     "preparation",
     "preparation --size=256",
     "parallel",
+    "predicting",
 )
 _SHORT = "--rounds=1 --seconds=1"
 _SMALL = f"--size=32 --batch=4 --precisions=float32 {_SHORT}"
@@ -60,6 +61,7 @@ QUICK = (
     f"{_FLOW} --clips=2 --pairs_per_clip=1 --rounds=1",
     "preparation --clips=2 --rounds=1",
     "parallel --clips=2 --items=8 --rounds=1",
+    f"predicting --frames=90 {_SHORT}",
 )
 
 
