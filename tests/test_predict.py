@@ -246,7 +246,8 @@ def test_the_weights_say_what_the_saved_model_says(model, trained, raw, tmp_path
     np.savez(tmp_path / "other.npz", **content)
     with pytest.raises(InputError, match=r"other.npz: not the weights of these networks .*depth/convolution_0/0"):
         weights.read_weights(tmp_path / "other.npz", networks)
-    networks["rgb"].get_layer("convolution_0").set_weights([np.full((1, 5, 5, 3, 4), 1e5)])
+    kernel = networks["rgb"].get_layer("convolution_0")
+    kernel.set_weights([np.full_like(array, 1e5) for array in kernel.get_weights()])
     with pytest.raises(InputError, match="--formats=weights: rgb, convolution_0: a weight exceeds 65504"):
         weights.write_weights(tmp_path / "large.npz", networks)
 

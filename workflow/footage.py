@@ -40,6 +40,12 @@ def computed_flow(exported: Exported) -> FlowSettings | None:
         raise InputError(f"the settings of the model's flow are not of this version ({error}): export again") from None
     if settings.algorithm not in ALGORITHMS:
         raise InputError(f"the model's flow is of the unknown algorithm {settings.algorithm!r}: export again")
+    try:
+        ALGORITHMS[settings.algorithm].make(settings.parameters)
+    except TypeError as error:  # a parameter that there is no more
+        raise InputError(
+            f"the parameters of the model's flow are not of this version ({error}): prepare and train again"
+        ) from None
     return settings
 
 
