@@ -138,6 +138,12 @@ def test_train_step(run):
     assert 0 < float(share[1]) < 100
 
 
+def test_predicting(run):
+    lines = run("predicting", "--frames=30", "--window=0.5", "--stride=0.25", "--rounds=1", "--seconds=0.05")
+    assert_table(lines, ["decode", "decode, prepare, flow", "all, with the networks"], [])
+    assert re.fullmatch(r"milliseconds of a frame: [\d.]+ decoding, -?[\d.]+ preparing .*", lines[-1])
+
+
 def test_convolution(run):
     lines = run("convolution", *SMALL_NETWORKS)
     pairs = [
