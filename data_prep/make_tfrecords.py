@@ -78,18 +78,20 @@ class RecordSettings:
 def make_records(settings: RecordSettings) -> Records | None:
     """Makes the records, or what is missing of them, and their table.
 
+    Where another process works in the folder, waits for it to be done; parts of one folder are made side by side.
+
     Returns:
         The records; None where only a part was made.
 
     Raises:
-        InputError: the raw data are missing or unusable, or the folder holds records of other settings, or is in use.
+        InputError: the raw data are missing or unusable, or the folder holds records of other settings.
     """
     directory, reader = settings.records, settings.raw.reader()
     description = describe(settings, reader)
     found = None if reader.generate else _list(settings, reader)
     if isinstance(found, InputError) and not directory.exists():
         raise found  # before a folder is made: it may be --data_dir that is wrong
-    with lock(directory, shared=settings.part is not None):
+    with lock(directory, shared=settings.part is not None, wait=True):
         remove_stale(directory)
         old = read_existing(settings, description)
         found = found or _list(settings, reader)

@@ -31,6 +31,10 @@ class InputError(Exception):
         super().__init__(printable(message))
 
 
+class Stopped(Exception):
+    """The work was told to stop, and has kept what it did: it ends well, and the same command continues it."""
+
+
 class Terminated(KeyboardInterrupt):
     """The process was told to stop by a signal, which ends it as Ctrl-C does."""
 
@@ -79,9 +83,12 @@ def explain(error: BaseException) -> tuple[str, int] | None:
     """What a user should see of an exception, and the exit status that goes with it.
 
     Returns:
-        The line and 2 for bad input, a full disk, or a file or folder that is in the way; 130 after Ctrl-C, and 128
-        plus its number after a signal. None for a fault of the program, whose traceback is of use.
+        The line and 0 for work that stopped in good order, 2 for bad input, a full disk, or a file or folder that is in
+        the way; 130 after Ctrl-C, and 128 plus its number after a signal. None for a fault of the program, whose
+        traceback is of use.
     """
+    if isinstance(error, Stopped):
+        return str(error), 0
     if isinstance(error, InputError):
         return f"error: {error}", 2
     if isinstance(error, KeyboardInterrupt):
