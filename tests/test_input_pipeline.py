@@ -55,6 +55,35 @@ def batches(records, config, count, first_epoch=0):
     return found
 
 
+@pytest.mark.parametrize(("workers", "replicas"), [(1, 2), (2, 2), (2, 4), (4, 4)])
+def test_workers_and_devices_share_every_batch_in_order(records, workers, replicas):
+    config = make_config(batch_size=4, epochs=3, modalities=("rgb",))
+    splits, each = split(records), replicas // workers
+    first = {"first_epoch": 1, "first_batch": 1}
+    steps = 2 * pipeline.steps_per_epoch(splits, config) - 1
+    expected = list(pipeline.training_dataset(records, splits, config, 1).as_numpy_iterator())[1:]
+    assert len(expected) == steps > 1
+    shares = []
+    for worker in range(workers):
+        place = {"worker": worker, "workers": workers, "replicas": replicas}
+        pieces = list(pipeline.training_dataset(records, splits, config, **first, **place).as_numpy_iterator())
+        assert len(pieces) == steps * each
+        shares.append([pieces[step * each : (step + 1) * each] for step in range(steps)])
+    for step, batch in enumerate(expected):
+        pieces = [piece for share in shares for piece in share[step]]
+        shared = tf.nest.map_structure(lambda *parts: np.concatenate(parts), *pieces)
+        tf.nest.map_structure(np.testing.assert_array_equal, shared, batch)
+
+
+def test_workers_share_the_videos_of_an_evaluation(records):
+    splits, config = split(records), make_config(modalities=("rgb",))
+    seen = []
+    for worker in range(3):
+        share = pipeline.evaluation_dataset(records, splits, "test", config, 2, worker=worker, workers=3)
+        seen += [index for batch in share.as_numpy_iterator() for index in batch["index"].tolist()]
+    assert sorted(seen) == list(range(len(splits.test)))
+
+
 def clips_by_video(batches):
     return {
         name: {modality: clips[i] for modality, clips in batch["clips"].items()}

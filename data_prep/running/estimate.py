@@ -51,14 +51,13 @@ class Costs:
         return [
             f"sample: {self.sampled} of {self.videos} videos, {self.frames:.0f} frames each in the mean",
             f"processor seconds per video: {seconds:.3f} ({works})",
-            f"preparation: {self.videos} × {seconds:.3f} s / 3600 = {hours:.3g} core-hours; on 16 cores {hours / 16:.3g}"
-            " hours",
+            f"preparation: {self.videos} × {seconds:.3f} s / 3600 = {hours:.3g} core-hours",
             f"disk: {self.videos} × {readable(self.bytes)} = {readable(self.videos * self.bytes)}",
             f"training: a step of {batch_size} videos reads {batch_size} × {readable(self.bytes)} = "
             f"{readable(batch_size * self.bytes)}, an epoch at most {readable(self.videos * self.bytes)}",
-            f"reading is the limit from B / (v × {readable(self.bytes)}) workers on, for B bytes/s of the storage and v "
-            f"videos/s that a worker trains on: with {readable(BANDWIDTH)}/s and 10 videos/s, "
-            f"{BANDWIDTH / (10 * self.bytes):.3g} workers",
+            f"reading is the limit from B / (v × {readable(self.bytes)}) workers on, where the storage gives B bytes/s "
+            f"and a worker trains on v videos/s: {BANDWIDTH / (10 * self.bytes):.3g} workers for "
+            f"{readable(BANDWIDTH)}/s and 10 videos/s",
         ]
 
 
