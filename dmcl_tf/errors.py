@@ -91,9 +91,9 @@ def explain(error: BaseException) -> tuple[str, int] | None:
     """What a user should see of an exception, and the exit status that goes with it.
 
     Returns:
-        The line and 0 for work that stopped in good order, 2 for bad input, a full disk, too little memory, or a file or
-        folder that is in the way; 130 after Ctrl-C, and 128 plus its number after a signal. None for a fault of the program, whose
-        traceback is of use.
+        The line and 0 for work that stopped in good order, 2 for bad input, a full disk, too little memory, or a file
+        or folder that is in the way; 130 after Ctrl-C, and 128 plus its number after a signal. None for a fault of the
+        program, whose traceback is of use.
     """
     if isinstance(error, Stopped):
         return str(error), 0

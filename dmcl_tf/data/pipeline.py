@@ -75,7 +75,7 @@ def training_dataset(
             }
 
         order = epoch_order(len(videos), config, epoch).enumerate().take(steps * config.batch_size)
-        order = order.skip(tf.where(epoch == first_epoch, first_batch * config.batch_size, 0))
+        order = order.skip(tf.where(epoch == first_epoch, tf.constant(first_batch * config.batch_size, tf.int64), 0))
         if workers > 1:
             order = order.filter(lambda position, _: position // share % workers == worker)
         clips = order.map(clip, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)

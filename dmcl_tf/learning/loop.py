@@ -162,7 +162,8 @@ class _Step:
         strategy = workers.strategy
 
         def of_replica(batch, stop):
-            return tf.stack([*ensemble.learn(batch).values(), stop])
+            figures = ensemble.learn(batch)
+            return tf.stack([*(figures[name] for name in ensemble.means), stop])
 
         @tf.function
         def step(batch, stop):
