@@ -57,10 +57,10 @@ def batches(records, config, count, first_epoch=0):
 
 @pytest.mark.parametrize(("workers", "replicas"), [(1, 2), (2, 2), (2, 4), (4, 4)])
 def test_workers_and_devices_share_every_batch_in_order(records, workers, replicas):
-    config = make_config(batch_size=4, epochs=3, modalities=("rgb",))
+    config = make_config(batch_size=replicas, epochs=4, modalities=("rgb",))
     splits, each = split(records), replicas // workers
     first = {"first_epoch": 1, "first_batch": 1}
-    steps = 2 * pipeline.steps_per_epoch(splits, config) - 1
+    steps = 3 * pipeline.steps_per_epoch(splits, config) - 1
     expected = list(pipeline.training_dataset(records, splits, config, 1).as_numpy_iterator())[1:]
     assert len(expected) == steps > 1
     shares = []

@@ -261,13 +261,13 @@ def test_the_batch_that_is_not_finite_is_named_in_any_step(records, tmp_path, mo
     """The videos are those that the step was given, also in a run that continues."""
     shown, original = [], pipeline.training_dataset
 
-    def spoiled(records, splits, config, first_epoch=0):
+    def spoiled(records, splits, config, first_epoch=0, first_batch=0, **place):
         def spoil(step, batch):
             wrong = tf.equal(step + first_epoch * 2, 5)
             clips = {m: tf.where(wrong, np.nan, tf.cast(c, tf.float32)) for m, c in batch["clips"].items()}
             return {**batch, "clips": clips}
 
-        dataset = original(records, splits, config, first_epoch)
+        dataset = original(records, splits, config, first_epoch, first_batch, **place)
         shown[:] = [batch["label"].tolist() for batch in dataset.take(8).as_numpy_iterator()]
         return dataset.enumerate().map(spoil)
 

@@ -59,7 +59,7 @@ def _from_tf_config(text: str) -> Cluster | None:
         chiefs, workers = (tuple(map(str, jobs.get(name) or ())) for name in ("chief", "worker"))
         kind, index = task["type"], int(task["index"])
         of_kind = {"chief": chiefs, "worker": workers}[kind]
-        if set(jobs) > {"chief", "worker"} or not 0 <= index < len(of_kind):
+        if set(jobs) - {"chief", "worker"} or not 0 <= index < len(of_kind):
             raise ValueError("its task is none of its workers")
         for address in chiefs + workers:
             host, _, port = address.rpartition(":")

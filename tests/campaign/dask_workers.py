@@ -1,7 +1,7 @@
 """A preparation as a Beam pipeline on Dask: workers that are processes on network ports, one killed in the middle.
 
-`python -m tests.campaign.dask_workers` needs `pip install '.[beam,dask]'`; it prints what happened, and ends with status
-1 where the files are not those of a preparation without Beam.
+`python -m tests.campaign.dask_workers` needs `pip install '.[beam,dask]'`; it prints what happened, and ends with
+status 1 where the files are not those of a preparation without Beam.
 """
 
 from __future__ import annotations
@@ -19,10 +19,22 @@ from absl import app
 
 ROOT = Path(__file__).resolve().parents[2]
 WORKERS = 3
-VIDEOS = ("--dataset=demo", "--limit=4", "--frame_size=32", "--flow_preset=fast")
+VIDEOS = 40
 sys.path.insert(0, str(ROOT / "tests"))
 
+import raw  # noqa: E402
 from preparing import command, contents  # noqa: E402
+
+
+def write_own(folder: Path) -> Path:
+    """A CSV file of own videos, and what it lists."""
+    folder.mkdir()
+    lines = ["video_id,label,split,rgb"]
+    for index in range(VIDEOS):
+        raw.write_video(folder / f"{index}.avi", 20, seed=index)
+        lines.append(f"v{index},{('wave', 'sit')[index % 2]},{('train', 'test')[index // 2 % 2]},{index}.avi")
+    (folder / "videos.csv").write_text("\n".join(lines) + "\n")
+    return folder / "videos.csv"
 
 
 def start(arguments: list[str], log: Path) -> subprocess.Popen:
@@ -38,7 +50,9 @@ def free_port() -> int:
 
 def main(arguments: list[str]) -> None:
     root, processes = Path(tempfile.mkdtemp(prefix="dask-")), []
-    subprocess.run(command(*VIDEOS, f"--records={root / 'local'}"), cwd=ROOT, check=True, stdout=subprocess.DEVNULL)
+    own = ["--dataset=custom", f"--videos={write_own(root / 'own')}", f"--data_dir={root}", "--flow_from=rgb"]
+    own += ["--frame_size=64", "--flow_preset=precise"]
+    subprocess.run(command(*own, f"--records={root / 'local'}"), cwd=ROOT, check=True, stdout=subprocess.DEVNULL)
     address = f"tcp://127.0.0.1:{free_port()}"
     try:
         port = address.rpartition(":")[2]
@@ -49,7 +63,7 @@ def main(arguments: list[str]) -> None:
         workers = [start(worker, root / f"worker{k}.log") for k in range(WORKERS)]
         processes += workers
         options = f"--runner=DaskRunner --dask_client_address={address} --dask_npartitions=20"
-        beam = command(*VIDEOS, f"--records={root / 'beam'}", "--runner=beam", f"--beam_options={options}")
+        beam = command(*own, f"--records={root / 'beam'}", "--runner=beam", f"--beam_options={options}")
         preparation = start(beam, root / "preparation.log")
         processes.append(preparation)
         while len(list((root / "beam").glob("videos/*/*.tfrecord"))) < 14 and preparation.poll() is None:
