@@ -22,7 +22,7 @@ from dmcl_tf.learning.cluster import LOST, Cluster, Watch, find_cluster, is_chie
 from dmcl_tf.learning.workers import working_together
 
 ROOT = Path(__file__).parents[1]
-EPOCHS = 20  # of one step
+EPOCHS, LONG = 8, 20  # of one step each; LONG with --kills of 6 and more
 VARIABLES = ("TF_CONFIG", "SLURM_PROCID", "SLURM_JOB_ID", "SLURM_STEP_NODELIST", "SLURM_STEP_TASKS_PER_NODE")
 
 
@@ -134,8 +134,8 @@ def records(tmp_path_factory):
     return write_noisy_records(tmp_path_factory.mktemp("records"), videos={"train": 12, "validation": 3, "test": 1})
 
 
-def training(records, place: Path, *more: str) -> list[str]:
-    settings = {**TRAINING, "batch_size": 12, "epochs": EPOCHS, "validate_every": 10, "learning_rate": 0.01}
+def training(records, place: Path, epochs: int = EPOCHS, *more: str) -> list[str]:
+    settings = {**TRAINING, "batch_size": 12, "epochs": epochs, "validate_every": 4, "learning_rate": 0.01}
     flags = [f"--{name}={value}" for name, value in settings.items()]
     return [f"--records={records.directory}", f"--checkpoints={place}", "--sync_batch_norm", *flags, *more]
 
@@ -161,7 +161,7 @@ def test_two_workers_train_as_one_process_and_go_on_when_one_is_lost(records, al
     logs, history = tmp_path / "logs", run_folder(tmp_path) / "history.csv"
     workers = start("dmcl_tf.train", training(records, tmp_path), 2, logs)
     try:
-        while not (history.exists() and len(history.read_text().splitlines()) > 3):
+        while not (history.exists() and len(history.read_text().splitlines()) > 2):
             assert all(process.poll() is None for process in workers), [(logs / str(i)).read_text() for i in (0, 1)]
             time.sleep(0.01)
         workers[1].send_signal(signal.SIGKILL)
@@ -174,9 +174,36 @@ def test_two_workers_train_as_one_process_and_go_on_when_one_is_lost(records, al
     assert len(history.read_text().splitlines()) < EPOCHS
     chief, other = finish(start("dmcl_tf.train", training(records, tmp_path), 2, logs), logs)
     assert "run: " in chief
-    assert other == ""
+    assert not re.search("run:|videos:|train:", other)  # the chief alone reports
     assert losses(tmp_path).shape == losses(alone).shape == (EPOCHS, 7)
     np.testing.assert_allclose(losses(tmp_path), losses(alone), rtol=1e-4, atol=1e-4)
     assert sorted(path.name for path in run_folder(tmp_path).iterdir() if path.name != ".lock") == sorted(
         path.name for path in run_folder(alone).iterdir() if path.name != ".lock"
     )
+
+
+@pytest.mark.parametrize("count", [2, 3])
+def test_any_number_of_workers_trains_and_evaluates_as_one_process(records, tmp_path, count, request):
+    """Twenty steps, the videos of an evaluation shared, and SIGTERM to one worker that stops all in good order."""
+    if request.config.getoption("--kills") < 6:
+        pytest.skip("takes minutes: pytest tests/test_workers.py --kills=6")
+    for place, workers in ((tmp_path / "one", 1), (tmp_path / "many", count)):
+        train = training(records, place, LONG)
+        processes = start("dmcl_tf.train", train, workers, place / "logs")
+        if workers > 1:
+            history = run_folder(place) / "history.csv"
+            while not history.exists() and processes[0].poll() is None:
+                time.sleep(0.01)
+            processes[-1].send_signal(signal.SIGTERM)
+            for text in finish(processes, place / "logs"):
+                assert re.search(r"stopped after step \d+ of 20, which is saved; the same command continues\n$", text)
+            processes = start("dmcl_tf.train", train, workers, place / "logs")
+        finish(processes, place / "logs")
+        evaluate = [f"--run_dir={run_folder(place)}", f"--records={records.directory}"]
+        finish(start("dmcl_tf.evaluate", evaluate, workers, place / "logs"), place / "logs")
+    assert losses(tmp_path / "many").shape == (LONG, 7)
+    np.testing.assert_allclose(losses(tmp_path / "many"), losses(tmp_path / "one"), rtol=1e-4, atol=1e-4)
+    one, many = (pd.read_csv(run_folder(tmp_path / name) / "predictions.csv") for name in ("one", "many"))
+    assert one.iloc[:, 0].tolist() == many.iloc[:, 0].tolist()
+    numbers = one.select_dtypes("number").columns
+    np.testing.assert_allclose(many[numbers], one[numbers], rtol=1e-3, atol=1e-3)
