@@ -20,6 +20,7 @@ from absl import app
 ROOT = Path(__file__).resolve().parents[2]
 WORKERS = 3
 VIDEOS = 40
+RUNNER = "apache_beam.runners.dask.dask_runner.DaskRunner"  # its short name is not known to Beam
 sys.path.insert(0, str(ROOT / "tests"))
 
 import raw  # noqa: E402
@@ -62,7 +63,7 @@ def main(arguments: list[str]) -> None:
         worker = [sys.executable, "-m", "distributed.cli.dask_worker", address, "--nthreads=1", "--no-nanny", *quiet]
         workers = [start(worker, root / f"worker{k}.log") for k in range(WORKERS)]
         processes += workers
-        options = f"--runner=DaskRunner --dask_client_address={address} --dask_npartitions=20"
+        options = f"--runner={RUNNER} --dask_client_address={address} --dask_npartitions=20"
         beam = command(*own, f"--records={root / 'beam'}", "--runner=beam", f"--beam_options={options}")
         preparation = start(beam, root / "preparation.log")
         processes.append(preparation)
