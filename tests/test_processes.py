@@ -15,6 +15,7 @@ import stage_functions
 from workflow.processes import Failure, call
 
 TESTS = Path(__file__).parent
+MEMORY = "there is not enough memory; use a smaller --batch_size, fewer --workers or --recompute"
 
 
 @pytest.mark.parametrize(
@@ -23,6 +24,7 @@ TESTS = Path(__file__).parent
         ("well", None, ""),
         ("bad input", Failure("clip.avi: expected a video", 2), "error: clip.avi: expected a video\n"),
         ("fault", Failure("ValueError: odd", 1), "ValueError: odd\n"),
+        ("memory", Failure(MEMORY, 2), f"error: {MEMORY}\n"),
         ("exit", Failure("exit status 3", 3), ""),
         ("killed", Failure("ended by SIGKILL, perhaps for lack of memory", 137), "error: ended by SIGKILL"),
     ],
@@ -32,6 +34,13 @@ def test_how_a_process_ended(how, failure, said, capfd):
     errors = capfd.readouterr().err
     assert said in errors
     assert ("Traceback" in errors) == (how == "fault")
+
+
+def test_a_process_that_stops_in_good_order_stops_what_would_follow(capfd):
+    with pytest.raises(Stopped, match="^stopped after step 3; the same command continues$") as stopped:
+        call(stage_functions.end, "stopped")
+    assert capfd.readouterr().err == ""  # the command says it, once
+    assert explain(stopped.value) == (str(stopped.value), 0)
 
 
 # Sends the signal from within, as soon as a module that is slow to import is asked for

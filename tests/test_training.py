@@ -33,7 +33,7 @@ from dmcl_tf.train import TrainSettings, train
 
 ROOT = Path(__file__).parents[1]
 MODALITIES = ("rgb", "depth")
-EPOCHS = 20
+EPOCHS = 8
 PROTOCOL = DATASETS["custom"].protocol()
 
 
