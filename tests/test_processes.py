@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 import stage_functions
 
+from dmcl_tf.errors import Stopped, explain
 from workflow.processes import Failure, call
 
 TESTS = Path(__file__).parent
@@ -37,7 +38,7 @@ def test_how_a_process_ended(how, failure, said, capfd):
 
 
 def test_a_process_that_stops_in_good_order_stops_what_would_follow(capfd):
-    with pytest.raises(Stopped, match="^stopped after step 3; the same command continues$") as stopped:
+    with pytest.raises(Stopped, match=r"^stopped after step 3; the same command continues$") as stopped:
         call(stage_functions.end, "stopped")
     assert capfd.readouterr().err == ""  # the command says it, once
     assert explain(stopped.value) == (str(stopped.value), 0)
