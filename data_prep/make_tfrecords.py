@@ -319,15 +319,14 @@ def preparation_flags(values: flags.FlagValues) -> None:
         "runner",
         "local",
         ["local", "beam"],
-        "where records are made: in processes on this machine, or as an Apache Beam pipeline, on Dataflow, Flink or "
-        "Spark; its workers must see the same folders; needs pip install '.[beam]'",
+        "where records are made: in processes on this machine, or as an Apache Beam pipeline, whose workers must see "
+        "the same folders (docs/cluster.md); needs pip install '.[beam]'",
         flag_values=values,
     )
     flags.DEFINE_string(
         "beam_options",
         "",
-        "Beam's pipeline options, e.g. --beam_options='--runner=FlinkRunner --flink_master=host:8081'; default: run on "
-        "this machine",
+        "Beam's pipeline options, among them --runner, as in docs/cluster.md; default: run on this machine",
         flag_values=values,
     )
 

@@ -1,4 +1,4 @@
-"""One function over many videos as an Apache Beam pipeline, so that a data set can go to Dataflow, Flink or Spark.
+"""One function over many videos as an Apache Beam pipeline, for the workers of a cluster, such as those of Dask.
 
 The function is the one that `processes.run_parallel` runs: it reads and writes files, skips what is complete and
 returns little. All workers must therefore see the same folders (NFS, Lustre, a mounted bucket) under the same names,
