@@ -62,8 +62,8 @@ class Checkpoints:
 
     def _save(self, name: str, epoch: int) -> None:
         if not self._writes:
-            with tempfile.TemporaryDirectory() as folder:
-                self._checkpoints[name].write(str(Path(folder) / "ckpt"))
+            with tempfile.TemporaryDirectory() as elsewhere:
+                self._checkpoints[name].write(str(Path(elsewhere) / "ckpt"))
             return
 
         def save(directory: Path) -> None:
