@@ -18,8 +18,8 @@ import numpy as np
 import tensorflow as tf
 from absl import flags
 
-from benchmarks.train_step import network_flags, random_batch
-from benchmarks.turns import Step, machine, print_ratio, print_turns, take_turns, turn_flags
+from benchmarks.train_step import network_flags, network_settings, random_batch, title
+from benchmarks.turns import Ratios, Step, machine, print_ratio, print_turns, take_turns, turn_flags
 from dmcl_tf.config import Config, resolve
 from dmcl_tf.data import pipeline
 from dmcl_tf.errors import run_script
@@ -123,17 +123,14 @@ def _contestant(gradients: Callable[[], list[tf.Tensor]], samples: int) -> Calla
 def define_flags(flag_values: flags.FlagValues = flags.FLAGS) -> None:
     """Defines this script's flags."""
     network_flags(flag_values)
-    flags.DEFINE_integer("batch", 16, "Clips per step.", 1, flag_values=flag_values)
     flags.DEFINE_list("precisions", ["float32", "bfloat16"], "Which to compare in.", flag_values=flag_values)
     turn_flags(flag_values, seconds=2.0)
 
 
-def main() -> None:
-    """Prints the table."""
-    values = flags.FLAGS
-    settings = {"crop_size": values.size, "frame_size": values.size, "width": values.width, "batch_size": values.batch}
-    settings.update(variant=values.variant, modalities=("rgb",), method="independent", select_by="rgb")
-    contestants, pairs, differences = {}, [], {}
+def main(values: flags.FlagValues) -> Ratios:
+    """Prints the table, and returns its ratios."""
+    settings = {**network_settings(values), "modalities": ("rgb",), "method": "independent", "select_by": "rgb"}
+    contestants, pairs, differences, ratios = {}, [], {}, {}
     for precision in values.precisions:
         config = resolve("authors", "compact", {**settings, "precision": precision})
         kernels, normalizations = gradient_functions(config), normalization_functions(config)
@@ -144,14 +141,15 @@ def main() -> None:
             pairs.append(tuple(functions))
     turns = take_turns(contestants, rounds=values.rounds, seconds=values.seconds)
     print(machine())
-    print(f"clips of {config.clip_frames}×{values.size}², width {values.width}, batches of {values.batch}")
+    print(title(config))
     print_turns(turns)
     for ours, other in pairs:
-        print_ratio(turns, ours, other)
+        ratios |= print_ratio(turns, ours, other)
     for precision, difference in differences.items():
         print(f"gradients of the two formulations {precision}: largest relative difference {difference:.1e}")
+    return ratios
 
 
 if __name__ == "__main__":
     define_flags()
-    run_script(main)
+    run_script(lambda: main(flags.FLAGS))

@@ -16,8 +16,8 @@ import tensorflow as tf
 from absl import flags
 
 from benchmarks.input_pipeline import write_records, write_sources
-from benchmarks.train_step import network_flags
-from benchmarks.turns import Step, machine, print_ratio, print_turns, take_turns, turn_flags
+from benchmarks.train_step import network_flags, network_settings
+from benchmarks.turns import Ratios, Step, machine, print_ratio, print_turns, take_turns, turn_flags
 from dmcl_tf.config import Config, resolve
 from dmcl_tf.data.records import CLIPS
 from dmcl_tf.data.table import Records
@@ -59,11 +59,9 @@ def define_flags(flag_values: flags.FlagValues = flags.FLAGS) -> None:
     turn_flags(flag_values)
 
 
-def main() -> None:
-    """Prints the table."""
-    values = flags.FLAGS
-    size = {"crop_size": values.size, "frame_size": values.size * 5 // 4, "width": values.width}
-    config = resolve("authors", "compact", {**size, "variant": values.variant})
+def main(values: flags.FlagValues) -> Ratios:
+    """Prints the table, and returns its ratio."""
+    config = resolve("authors", "compact", {**network_settings(values), "frame_size": values.size * 5 // 4})
     with tempfile.TemporaryDirectory() as name:
         sources = write_sources(Path(name), values.videos, values.frames)
         records, splits = write_records(Path(name), sources, config.frame_size)
@@ -73,9 +71,9 @@ def main() -> None:
     print(machine())
     print(f"clips of {config.clip_frames}×{values.size}², width {values.width}, {values.frames} frames per video")
     print_turns(turns)
-    print_ratio(turns, EVALUATION, FORWARD)
+    return print_ratio(turns, EVALUATION, FORWARD)
 
 
 if __name__ == "__main__":
     define_flags()
-    run_script(main)
+    run_script(lambda: main(flags.FLAGS))

@@ -27,7 +27,7 @@ import tensorflow as tf
 from absl import flags
 from tqdm import tqdm
 
-from benchmarks.turns import Step, machine, print_ratio, print_turns, take_turns, turn_flags
+from benchmarks.turns import Ratios, Step, machine, print_ratio, print_turns, take_turns, turn_flags
 from data_prep.flow.encoding import bound_in_pixels, encode_flow
 from data_prep.flow.settings import FlowSettings
 from data_prep.synthetic.demo_skeletons import demo_clip_ids, demo_skeletons
@@ -196,11 +196,11 @@ def define_flags(flag_values: flags.FlagValues = flags.FLAGS) -> None:
     turn_flags(flag_values)
 
 
-def main() -> None:
-    """Prints the table."""
+def main(values: flags.FlagValues) -> Ratios:
+    """Prints the table, and returns its ratios."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        sources = write_sources(folder, flags.FLAGS.videos, flags.FLAGS.frames)
+        sources = write_sources(folder, values.videos, values.frames)
         records, splits = write_records(folder, sources)
         paths = [str(records.path(video)) for video in splits.train]
 
@@ -217,15 +217,14 @@ def main() -> None:
             DECODING: _contestant(lambda: decoding_dataset(paths)),
             BATCHES: _contestant(lambda: batches_dataset(paths)),
         }
-        turns = take_turns(contestants, rounds=flags.FLAGS.rounds, seconds=flags.FLAGS.seconds)
+        turns = take_turns(contestants, rounds=values.rounds, seconds=values.seconds)
     print(machine())
     print("a sample is 8 frames of 3 modalities")
     print_turns(turns)
-    for other in (AUTHORS, DECODING, BATCHES):
-        print_ratio(turns, OURS, other)
-    print_ratio(turns, AUGMENTED, AUTHORS)
+    pairs = [*((OURS, other) for other in (AUTHORS, DECODING, BATCHES)), (AUGMENTED, AUTHORS)]
+    return {key: value for pair in pairs for key, value in print_ratio(turns, *pair).items()}
 
 
 if __name__ == "__main__":
     define_flags()
-    run_script(main)
+    run_script(lambda: main(flags.FLAGS))

@@ -8,80 +8,49 @@ take turns. The figures are processor seconds of a compact step of `dmcl` in flo
 
 from __future__ import annotations
 
-import multiprocessing
-import os
 import statistics
-import time
 
 from absl import flags
 
+from benchmarks.turns import Ratios, machine, own_process
 from dmcl_tf.errors import run_script
 
+_ONE_THREAD = {"TF_NUM_INTRAOP_THREADS": "1", "TF_NUM_INTEROP_THREADS": "1", "TF_CPP_MIN_LOG_LEVEL": "3"}
 
-def _contestant(connection) -> None:
-    from benchmarks.train_step import random_batch, training_step
+
+def measure(batch_size: int, steps: int) -> float:
+    """Processor seconds of a step."""
+    from benchmarks import memory  # loads TensorFlow
     from dmcl_tf.config import resolve
-    from dmcl_tf.networks.ensemble import make_ensemble
 
-    config = resolve("authors", "compact", {"method": "dmcl"})
-    batch = random_batch(config)
-    step = training_step(make_ensemble(config, 10), config)
-    float(step(batch)["loss"])  # compiles
-    while True:
-        connection.send("ready")
-        try:
-            steps = connection.recv()
-        except EOFError:
-            return
-        start = time.process_time()
-        for _ in range(steps):
-            float(step(batch)["loss"])  # waits for the end
-        connection.send((time.process_time() - start) / steps)
-
-
-def _start(value: str):
-    threads = {"TF_NUM_INTRAOP_THREADS": "1", "TF_NUM_INTEROP_THREADS": "1"}
-    os.environ.update(threads, TF_ENABLE_ONEDNN_OPTS=value, TF_CPP_MIN_LOG_LEVEL="3")
-    context = multiprocessing.get_context("spawn")
-    connection, other_end = context.Pipe()
-    context.Process(target=_contestant, args=(other_end,), daemon=True).start()
-    other_end.close()
-    connection.recv()  # ready
-    return connection
-
-
-def compare(rounds: int, steps: int) -> dict[str, list[float]]:
-    """Processor seconds per step of each round, without ("off") and with ("on") oneDNN."""
-    contestants = {"off": _start("0"), "on": _start("1")}
-    seconds: dict[str, list[float]] = {name: [] for name in contestants}
-    for _ in range(rounds):
-        for name, connection in contestants.items():
-            connection.send(steps)
-            seconds[name].append(connection.recv())
-            connection.recv()  # ready
-    return seconds
+    config = resolve("authors", "compact", {"method": "dmcl", "batch_size": batch_size})
+    return memory.measure(config, steps).processor_seconds
 
 
 def define_flags(flag_values: flags.FlagValues = flags.FLAGS) -> None:
     """Defines this script's flags."""
     flags.DEFINE_integer("rounds", 5, "Turns of each contestant.", 1, flag_values=flag_values)
     flags.DEFINE_integer("steps", 3, "Training steps in a turn.", 1, flag_values=flag_values)
+    flags.DEFINE_integer("batch", 16, "Clips per step.", 1, flag_values=flag_values)
 
 
-def main() -> None:
-    """Runs the benchmark and prints the table."""
-    values = flags.FLAGS
-    seconds = compare(values.rounds, values.steps)
-    from benchmarks.turns import machine  # loads TensorFlow
-
+def main(values: flags.FlagValues) -> Ratios:
+    """Prints the table, and returns its ratio."""
+    seconds: dict[str, list[float]] = {"off": [], "on": []}
+    off, on = (own_process(**_ONE_THREAD, TF_ENABLE_ONEDNN_OPTS=value) for value in "01")
+    with off, on:
+        for _ in range(values.rounds):
+            for process, own in zip((off, on), seconds.values()):
+                own.append(process.submit(measure, values.batch, values.steps).result())
     print(machine())
-    for name, turns in seconds.items():
-        spread = f"{min(turns):.3f} to {max(turns):.3f}"
-        print(f"oneDNN {name:3}  {statistics.median(turns):.3f} processor seconds per step ({spread})")
-    ratio = statistics.median(off / on for off, on in zip(seconds["off"], seconds["on"]))
-    print(f"off / on: {ratio:.2f}")
+    for name, own in seconds.items():
+        spread = f"{min(own):.3f} to {max(own):.3f}"
+        print(f"oneDNN {name:3}  {statistics.median(own):.3f} processor seconds per step ({spread})")
+    ratio = statistics.median(off / on for off, on in zip(*seconds.values()))
+    print(f"on / off: {ratio:.2f} × the speed")
+    return {"on / off": ratio}
 
 
 if __name__ == "__main__":
     define_flags()
-    run_script(main)
+    run_script(lambda: main(flags.FLAGS))

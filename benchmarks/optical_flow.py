@@ -1,17 +1,23 @@
 """Speed and accuracy of the optical-flow algorithms on rendered clips, whose true flow is known from their geometry.
 
     python -m benchmarks.optical_flow --size=80
+    python -m benchmarks.optical_flow --size=1080 --width=1920 --clips=1 --pairs_per_clip=1 --algorithms=tvl1
     python -m benchmarks.optical_flow --pairs=FOLDER
+    git show 8622447:data_prep/flow/brox_liu.py >before.py
+    python -m benchmarks.optical_flow --algorithms=brox_liu --before=before.py
 
 Algorithms and presets take turns within one process on one core; the time is processor time, the median over the
 rounds, of a frame pair of a video, whose frames are prepared once. The end-point error is the mean distance in pixels
 between computed and true flow: on the body, where things move, and over the whole frame. With `--pairs`, the same for
 each image pair `NAME-frame10.png`, `NAME-frame11.png` of a folder, whose true flow is `NAME-flow10.flo` in the format
-of Middlebury. Below the table of rendered clips stands what storing the flow as JPEG adds to the error.
+of Middlebury. Below the table of rendered clips stands what storing the flow as JPEG adds to the error. `--before` adds
+the variational method of a file as it was before it was compiled, and how far today's flow is from its.
 """
 
 from __future__ import annotations
 
+import importlib.util
+import sys
 import time
 from collections.abc import Iterator
 from dataclasses import asdict
@@ -21,6 +27,7 @@ import cv2
 import numpy as np
 from absl import flags
 
+from benchmarks.turns import Ratios, machine
 from data_prep.flow.algorithms import ALGORITHMS, FlowAlgorithm
 from data_prep.flow.encoding import ENCODINGS, bound_in_pixels, decode_flow, encode_flow
 from data_prep.flow.settings import FlowSettings
@@ -31,6 +38,7 @@ from dmcl_tf.errors import InputError, run_script
 
 Pair = tuple[np.ndarray, np.ndarray, np.ndarray]  # two grey frames and the true flow between them, NaN: unknown
 REFERENCE = "tvl1_opencv default"
+TODAY, BEFORE = "brox_liu default", "brox_liu before"
 
 
 def rendered_pairs(*, clips: int, pairs_per_clip: int, size: int, stride: int = 1) -> list[Pair]:
@@ -46,6 +54,26 @@ def rendered_pairs(*, clips: int, pairs_per_clip: int, size: int, stride: int = 
         for i in np.linspace(1, len(frames) - 2, pairs_per_clip).astype(int):
             pairs.append((frames[i], frames[i + 1], true_flow(skeletons, int(i), size, clip_id)))
     return pairs
+
+
+def stretched(pair: Pair, width: int) -> Pair:
+    """A pair of another width."""
+    first, second, truth = (cv2.resize(part, (width, len(part)), interpolation=cv2.INTER_LINEAR) for part in pair)
+    return first, second, truth * np.float32((width / pair[0].shape[1], 1))
+
+
+class Before:
+    """The variational method of an earlier version's file, which took two frames at once."""
+
+    def __init__(self, path: str) -> None:
+        spec = importlib.util.spec_from_file_location("brox_liu_before", path)
+        module = sys.modules["brox_liu_before"] = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(module)
+        self.between = module.make_brox_liu({})
+
+    def prepare(self, frame: np.ndarray) -> np.ndarray:
+        """Returns the frame itself."""
+        return frame
 
 
 def photographed_pairs(folder: Path) -> Iterator[tuple[str, Pair]]:
@@ -67,7 +95,7 @@ def take_turns(algorithms: dict[str, FlowAlgorithm], pairs: list[Pair], rounds: 
     milliseconds: dict[str, list[float]] = {name: [] for name in algorithms}
     flows = {}
     for algorithm in algorithms.values():  # compiles or loads what it needs
-        algorithm.between(*map(algorithm.prepare, pairs[0][:2]))
+        algorithm.between(*(algorithm.prepare(frame[:64, :64].copy()) for frame in pairs[0][:2]))
     for _ in range(rounds):
         for name, algorithm in algorithms.items():
             seconds, flows[name] = 0.0, []
@@ -92,21 +120,28 @@ def end_point_errors(flows: list[np.ndarray], pairs: list[Pair]) -> tuple[float,
     return float(np.mean(moving)), float(np.mean(everywhere))
 
 
-def print_table(algorithms: dict[str, FlowAlgorithm], pairs: list[Pair], rounds: int) -> None:
-    """Prints a line per algorithm."""
-    results = take_turns(algorithms, pairs, rounds)
+def print_table(algorithms: dict[str, FlowAlgorithm], pairs: list[Pair], rounds: int) -> Ratios:
+    """Prints a line per algorithm, and returns how much faster than the reference each is."""
+    results, ratios = take_turns(algorithms, pairs, rounds), {}
     print(f"{'':20}{'ms/pair':>10}{'ratio':>8}{'body':>8}{'frame':>8}")
     for name, (milliseconds, flows) in results.items():
         body, frame = end_point_errors(flows, pairs)
-        ratio = results[REFERENCE][0] / milliseconds
+        ratio = ratios[f"{name} / {REFERENCE}"] = results[REFERENCE][0] / milliseconds
         print(f"{name:20}{milliseconds:10.2f}{ratio:8.1f}{body:8.3f}{frame:8.3f}", flush=True)
     body, frame = end_point_errors([np.zeros_like(truth) for _, _, truth in pairs], pairs)
     print(f"{'no flow':20}{'':18}{body:8.3f}{frame:8.3f}")
+    del ratios[f"{REFERENCE} / {REFERENCE}"]
+    if BEFORE in results:
+        key = f"{TODAY} / {BEFORE}"
+        ratios[key] = results[BEFORE][0] / results[TODAY][0]
+        distances = [np.linalg.norm(a - b, axis=-1).mean() for a, b in zip(results[TODAY][1], results[BEFORE][1])]
+        print(f"{key}: {ratios[key]:.1f} × the speed; {np.mean(distances):.4f} pixels apart")
+    return ratios
 
 
-def storage_error(flows: list[np.ndarray], encoding: str, *, size: int, full_chroma: bool) -> float:
+def storage_error(flows: list[np.ndarray], encoding: str, *, full_chroma: bool) -> float:
     """Returns the mean distance in pixels between flow and what a decoder gives back from its JPEG."""
-    bound = bound_in_pixels(FlowSettings.bound, size, size)
+    bound = bound_in_pixels(FlowSettings.bound, *flows[0].shape[:2])
     errors = []
     for flow in flows:
         picture = encode_flow(flow, bound, encoding)[..., ::-1].copy()
@@ -120,43 +155,53 @@ def storage_error(flows: list[np.ndarray], encoding: str, *, size: int, full_chr
 def define_flags(flag_values: flags.FlagValues = flags.FLAGS) -> None:
     """Defines this script's flags."""
     flags.DEFINE_integer("size", 80, "Height and width of the frames.", 16, flag_values=flag_values)
+    flags.DEFINE_integer("width", None, "Another width, to which they are stretched.", 16, flag_values=flag_values)
     flags.DEFINE_integer("clips", 10, "Rendered clips.", 1, flag_values=flag_values)
     flags.DEFINE_integer("pairs_per_clip", 3, "Frame pairs of each clip.", 1, flag_values=flag_values)
     flags.DEFINE_integer("stride", 1, "People move that many times as fast.", 1, flag_values=flag_values)
     flags.DEFINE_integer("rounds", 3, "Turns of each algorithm.", 1, flag_values=flag_values)
+    flags.DEFINE_multi_enum("algorithms", list(ALGORITHMS), ALGORITHMS, "Which.", flag_values=flag_values)
     flags.DEFINE_string("pairs", None, "A folder of image pairs instead of rendered clips.", flag_values=flag_values)
+    flags.DEFINE_string("before", None, "The file of an earlier brox_liu.", flag_values=flag_values)
 
 
-def main() -> None:
-    """Runs the algorithms in turn and prints the tables."""
-    values = flags.FLAGS
+def main(values: flags.FlagValues) -> Ratios:
+    """Runs the algorithms in turn, prints the tables, and returns the ratios."""
     cv2.setNumThreads(1)
     algorithms = {
         f"{name} {preset}": algorithm.make(asdict(parameters))
         for name, algorithm in ALGORITHMS.items()
         for preset, parameters in algorithm.presets.items()
+        if name in values.algorithms or f"{name} {preset}" == REFERENCE
     }
+    if values.before:
+        algorithms[BEFORE] = Before(values.before)
+    print(f"{machine()}; one thread, {values.rounds} rounds")
     if values.pairs:
+        ratios = {}
         for name, pair in photographed_pairs(Path(values.pairs)):
-            print(f"{name}, {pair[0].shape[1]} × {pair[0].shape[0]}, one core, {values.rounds} rounds")
-            print_table(algorithms, [pair], values.rounds)
-        return
+            print(f"{name}, {pair[0].shape[1]} × {pair[0].shape[0]}")
+            own = print_table(algorithms, [pair], values.rounds)
+            ratios.update({f"{name}: {key}": ratio for key, ratio in own.items()})
+        return ratios
     pairs = rendered_pairs(
         clips=values.clips, pairs_per_clip=values.pairs_per_clip, size=values.size, stride=values.stride
     )
-    print(
-        f"{len(pairs)} frame pairs of {values.clips} rendered clips at {values.size}², one core, {values.rounds} rounds"
-    )
-    print_table(algorithms, pairs, values.rounds)
+    if values.width:
+        pairs = [stretched(pair, values.width) for pair in pairs]
+    size = f"{values.width or values.size} × {values.size}"
+    print(f"{len(pairs)} frame pairs of {values.clips} rendered clips, {size}")
+    ratios = print_table(algorithms, pairs, values.rounds)
     print("what storing true flow as JPEG adds, in pixels, with full chroma (used) and with halved chroma")
     for encoding in ENCODINGS:
         full, halved = (
-            storage_error([truth for _, _, truth in pairs], encoding, size=values.size, full_chroma=full_chroma)
+            storage_error([truth for _, _, truth in pairs], encoding, full_chroma=full_chroma)
             for full_chroma in (True, False)
         )
         print(f"{encoding:20}{full:10.3f}{halved:10.3f}")
+    return ratios
 
 
 if __name__ == "__main__":
     define_flags()
-    run_script(main)
+    run_script(lambda: main(flags.FLAGS))

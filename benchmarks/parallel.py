@@ -1,6 +1,6 @@
 """How well the preparation of records uses several cores, on rendered clips.
 
-    python benchmarks/parallel.py
+    python -m benchmarks.parallel
 
 The same records are made with one process and with several, in turn; the efficiency is the ratio of their videos per
 second divided by the number of processes. Starting the processes, which a long run does once, is left out: the first
@@ -11,7 +11,6 @@ quarter of the videos and at all of them, as it must not grow with the data set.
 from __future__ import annotations
 
 import dataclasses
-import resource
 import shutil
 import tempfile
 import time
@@ -24,6 +23,7 @@ from typing import NamedTuple
 import numpy as np
 from absl import flags
 
+from benchmarks.turns import Ratios, peak_megabytes
 from data_prep.flow.settings import preset_settings
 from data_prep.raw.base import RawVideo
 from data_prep.raw.nwucla import list_videos
@@ -40,19 +40,19 @@ class Done(NamedTuple):
     """When a record was done, and the largest memory of its process until then."""
 
     seconds: float
-    kilobytes: int
+    megabytes: float
 
 
 def timed(video: RawVideo, *, settings: VideoSettings, directory: Path) -> Done:
     """Makes one record."""
     make_record(video, settings=settings, directory=directory)
-    return Done(time.monotonic(), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+    return Done(time.monotonic(), peak_megabytes())
 
 
 def measure(
     videos: Sequence[RawVideo], settings: VideoSettings, directory: Path, *, workers: int
-) -> tuple[float, float, int]:
-    """Returns seconds of steady work per video, seconds until the first was done, and the largest memory in kB.
+) -> tuple[float, float, float]:
+    """Returns seconds of steady work per video, seconds until the first was done, and the largest memory in MB.
 
     The first videos, as many as keep all processes busy while they start, are not counted.
     """
@@ -63,7 +63,7 @@ def measure(
     moments = np.sort([entry.seconds for entry in done])
     head = len(videos) // 4
     seconds = (moments[-1] - moments[head - 1]) / (len(videos) - head)
-    return seconds, moments[0] - begin, max(entry.kilobytes for entry in done)
+    return seconds, moments[0] - begin, max(entry.megabytes for entry in done)
 
 
 def render(folder: Path, *, size: int, clips: int, count: int) -> list[RawVideo]:
@@ -83,9 +83,8 @@ def define_flags(flag_values: flags.FlagValues = flags.FLAGS) -> None:
     flags.DEFINE_integer("processes", 2, "Processes to compare with one.", 2, flag_values=flag_values)
 
 
-def main() -> None:
-    """Measures and prints the table."""
-    values = flags.FLAGS
+def main(values: flags.FlagValues) -> Ratios:
+    """Prints the table, and returns the efficiency."""
     root = Path(tempfile.mkdtemp(prefix="parallel-"))
     settings = VideoSettings(("rgb", "depth", "flow"), values.size, flow=preset_settings("tvl1", "fast"))
     print(f"{values.items} records at {values.size}², {values.rounds} rounds, {default_workers()} cores")
@@ -103,12 +102,13 @@ def main() -> None:
         best = ones.min() / many.min() / values.processes
         print(
             f"{'records':10}{1 / np.median(ones):12.2f}{1 / np.median(many):8.2f}{np.median(efficiency):21.2f}"
-            f"{best:8.2f}{first:10.1f} s{little / 1000:10.0f}{memory / 1000:6.0f}"
+            f"{best:8.2f}{first:10.1f} s{little:10.0f}{memory:6.0f}"
         )
+        return {f"speed of {values.processes} processes / {values.processes} × the speed of one": float(best)}
     finally:
         shutil.rmtree(root)
 
 
 if __name__ == "__main__":
     define_flags()
-    run_script(main)
+    run_script(lambda: main(flags.FLAGS))

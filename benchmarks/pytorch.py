@@ -18,8 +18,8 @@ import numpy as np
 import tensorflow as tf
 from absl import flags
 
-from benchmarks.train_step import LEARNING_RATE, random_batch, training_step
-from benchmarks.turns import Step, machine, print_ratio, print_turns, take_turns, turn_flags
+from benchmarks.train_step import LEARNING_RATE, network_flags, network_settings, random_batch, title, training_step
+from benchmarks.turns import Ratios, Step, machine, print_ratio, print_turns, take_turns, turn_flags
 from dmcl_tf.config import Config, resolve
 from dmcl_tf.errors import run_script
 from dmcl_tf.networks.ensemble import ModalityEnsemble, make_ensemble
@@ -172,35 +172,32 @@ def make_contestants(config: Config) -> tuple[dict[str, Callable[[], Step]], flo
 
 def define_flags(flag_values: flags.FlagValues = flags.FLAGS) -> None:
     """Defines this script's flags."""
-    flags.DEFINE_integer("size", 64, "Height and width of the clips: 64, 112, 224, …", 16, flag_values=flag_values)
-    flags.DEFINE_integer("width", 16, "Channels of the first stage; 64 is full size.", 1, flag_values=flag_values)
-    flags.DEFINE_integer("batch", 16, "Clips per step.", 1, flag_values=flag_values)
+    network_flags(flag_values)
     flags.DEFINE_integer("threads", 1, "Threads of each contestant.", 1, flag_values=flag_values)
     flags.DEFINE_list("precisions", ["float32", "bfloat16"], "Which to compare in.", flag_values=flag_values)
     turn_flags(flag_values)
 
 
-def main() -> None:
-    """Prints the table."""
-    values = flags.FLAGS
+def main(values: flags.FlagValues) -> Ratios:
+    """Prints the table, and returns its ratios."""
     torch.set_num_threads(values.threads)
     tf.config.threading.set_intra_op_parallelism_threads(values.threads)
     tf.config.threading.set_inter_op_parallelism_threads(values.threads)
-    size = {"crop_size": values.size, "frame_size": values.size, "width": values.width, "batch_size": values.batch}
-    contestants, differences = {}, {}
+    contestants, differences, ratios = {}, {}, {}
     for precision in values.precisions:
-        config = resolve("authors", "compact", {**size, "precision": precision})
+        config = resolve("authors", "compact", {**network_settings(values), "precision": precision})
         own, differences[precision] = make_contestants(config)
         contestants.update(own)
     turns = take_turns(contestants, rounds=values.rounds, seconds=values.seconds)
     print(f"{machine()}, PyTorch {torch.__version__}, threads: {values.threads}")
-    print(f"clips of {config.clip_frames}×{values.size}², width {values.width}, batches of {values.batch}")
+    print(title(config))
     print_turns(turns)
     for precision, difference in differences.items():
-        print_ratio(turns, f"ours {precision}", f"PyTorch {precision}")
+        ratios |= print_ratio(turns, f"ours {precision}", f"PyTorch {precision}")
         print(f"logits {precision}: they differ by {difference:.1e} of the largest")
+    return ratios
 
 
 if __name__ == "__main__":
     define_flags()
-    run_script(main)
+    run_script(lambda: main(flags.FLAGS))

@@ -19,7 +19,7 @@ import numpy as np
 import tensorflow as tf
 from absl import flags
 
-from benchmarks.turns import Step, machine, print_ratio, print_turns, take_turns, turn_flags
+from benchmarks.turns import Ratios, Step, machine, print_ratio, print_turns, take_turns, turn_flags
 from dmcl_tf.data.pipeline import parse_frames, read_frames
 from dmcl_tf.data.records import About, encode_video, record_path, write_record
 from dmcl_tf.errors import run_script
@@ -90,9 +90,8 @@ def define_flags(flag_values: flags.FlagValues = flags.FLAGS) -> None:
     flags.DEFINE_string("folder", None, "Where to write; default: that of temporary files.", flag_values=flag_values)
 
 
-def main() -> None:
-    """Prints the table."""
-    values = flags.FLAGS
+def main(values: flags.FlagValues) -> Ratios:
+    """Prints the table, and returns its ratios."""
     with tempfile.TemporaryDirectory(dir=values.folder) as name:
         files = write_files(Path(name), values.videos, values.frames)
         shards = write_shards(Path(name), files, values.shards)
@@ -108,10 +107,10 @@ def main() -> None:
     print(machine())
     print(f"a sample is a video of {values.frames} frames of 3 modalities, {megabytes / values.videos:.2f} MB")
     print_turns(turns)
-    for cache in ("warm", "cold"):
-        print_ratio(turns, f"files, {cache}", f"shards, {cache}")
+    pairs = [(f"files, {cache}", f"shards, {cache}") for cache in ("warm", "cold")]
+    return {key: value for pair in pairs for key, value in print_ratio(turns, *pair).items()}
 
 
 if __name__ == "__main__":
     define_flags()
-    run_script(main)
+    run_script(lambda: main(flags.FLAGS))

@@ -26,6 +26,7 @@ from benchmarks.picture_statistics import (
     raggedness,
     spectral_slope,
 )
+from benchmarks.turns import Ratios
 from data_prep.synthetic.clip_id import generator
 from data_prep.synthetic.demo_skeletons import demo_clip_ids, demo_skeletons
 from data_prep.synthetic.rendering import load_skeletons
@@ -216,9 +217,8 @@ def define_flags(flag_values: flags.FlagValues = flags.FLAGS) -> None:
     flags.DEFINE_string("utd", None, "Folder of depth clips of UTD-MHAD.", flag_values=flag_values)
 
 
-def main() -> None:
-    """Prints the tables."""
-    values = flags.FLAGS
+def main(values: flags.FlagValues) -> Ratios:
+    """Prints the tables; nothing here is to be fast."""
     ours = our_statistics(Path(values.skeletons) if values.skeletons else None, values.clips, values.size)
     without, around = (
         ntu_statistics(Path(values.ntu), values.size, [int(edge) for edge in values.person])
@@ -231,8 +231,9 @@ def main() -> None:
     print_rows("person", ours["person"], gesture_statistics(Path(values.gestures)) if values.gestures else None)
     print_rows("person's depth", ours["person's depth"], utd_statistics(Path(values.utd)) if values.utd else None)
     print_rows("depth of the whole frame", ours["depth"], None)
+    return {}
 
 
 if __name__ == "__main__":
     define_flags()
-    run_script(main)
+    run_script(lambda: main(flags.FLAGS))

@@ -20,7 +20,17 @@ import numpy as np
 import tensorflow as tf
 from absl import flags
 
-from benchmarks.turns import Step, machine, print_ratio, print_turns, processor_seconds, rates, take_turns, turn_flags
+from benchmarks.turns import (
+    Ratios,
+    Step,
+    machine,
+    print_ratio,
+    print_turns,
+    processor_seconds,
+    rates,
+    take_turns,
+    turn_flags,
+)
 from dmcl_tf.config import VARIANTS, Config, resolve
 from dmcl_tf.data import augmentation
 from dmcl_tf.errors import run_script
@@ -77,11 +87,7 @@ def make_contestants(config: Config) -> dict[str, Callable[[], Step]]:
     together, augment = training_step(ensemble, config), tf.function(ensemble.prepare)
     apart = []
     for modality in config.modalities:
-        own = resolve(
-            config.recipe,
-            config.scale,
-            {**_overrides(config), "modalities": (modality,), "method": "independent", "select_by": modality},
-        )
+        own = dataclasses.replace(config, modalities=(modality,), method="independent", select_by=modality)
         own_batch = {**batch, "clips": {modality: batch["clips"][modality]}}
         apart.append((training_step(make_ensemble(own, _CLASSES), own), own_batch))
     matrix = tf.cast(tf.random.stateless_normal((_MATRIX, _MATRIX), (0, 0)), tf.as_dtype(config.precision))
@@ -112,53 +118,60 @@ def make_contestants(config: Config) -> dict[str, Callable[[], Step]]:
     }
 
 
-def _overrides(config: Config) -> dict:
-    names = ("crop_size", "frame_size", "width", "variant", "batch_size", "precision")
-    return {name: getattr(config, name) for name in names}
-
-
 def network_flags(flag_values: flags.FlagValues) -> None:
-    """The networks, and the clips that they see; compact ones by default."""
+    """The networks, and the batches that they see; compact ones by default."""
     flags.DEFINE_integer("size", 64, "Height and width of the clips: 64, 112, 224, …", 16, flag_values=flag_values)
     flags.DEFINE_integer("width", 16, "Channels of the first stage; 64 is full size.", 1, flag_values=flag_values)
     flags.DEFINE_enum("variant", "authors", VARIANTS, "The network.", flag_values=flag_values)
+    flags.DEFINE_integer("batch", 16, "Clips per step.", 1, flag_values=flag_values)
+    flags.DEFINE_list("modalities", list(Config.modalities), "A network for each of these.", flag_values=flag_values)
+
+
+def network_settings(values: flags.FlagValues) -> dict:
+    """What these flags say, as settings of `Config`."""
+    return {
+        **{"crop_size": values.size, "frame_size": values.size, "width": values.width, "variant": values.variant},
+        **{"batch_size": values.batch, "modalities": tuple(values.modalities), "select_by": values.modalities[0]},
+    }
+
+
+def title(config: Config) -> str:
+    """What a step works on."""
+    return f"clips of {config.clip_frames}×{config.crop_size}², width {config.width}, batches of {config.batch_size}"
 
 
 def define_flags(flag_values: flags.FlagValues = flags.FLAGS) -> None:
     """Defines this script's flags."""
     network_flags(flag_values)
-    flags.DEFINE_integer("batch", 16, "Clips per step.", 1, flag_values=flag_values)
     flags.DEFINE_list("precisions", ["float32", "bfloat16"], "Which to compare in.", flag_values=flag_values)
     turn_flags(flag_values)
 
 
-def main() -> None:
-    """Prints the table."""
+def main(values: flags.FlagValues) -> Ratios:
+    """Prints the table, and returns its ratios."""
     tf.get_logger().setLevel("ERROR")  # each network's own step looks like a step that is traced again and again
-    values = flags.FLAGS
-    size = {"crop_size": values.size, "frame_size": values.size, "width": values.width, "batch_size": values.batch}
-    size["variant"] = values.variant
-    contestants = {}
+    settings, contestants, ratios = network_settings(values), {}, {}
     for precision in values.precisions:
-        config = resolve("authors", "compact", {**size, "precision": precision})
+        config = resolve("authors", "compact", {**settings, "precision": precision})
         contestants.update(make_contestants(config))
-    flops = forward_flops(make_ensemble(resolve("authors", "compact", size), _CLASSES).networks["rgb"], config)
+    networks = make_ensemble(resolve("authors", "compact", settings), _CLASSES).networks.values()
+    flops = sum(forward_flops(network, config) for network in networks)
     turns = take_turns(contestants, rounds=values.rounds, seconds=values.seconds)
     print(machine())
-    print(f"clips of {config.clip_frames}×{values.size}², width {values.width}, batches of {values.batch}; ", end="")
-    print(f"forward pass of one network {flops / 1e9:.3f} GFLOP per clip")
+    print(f"{title(config)}; forward pass of all networks {flops / 1e9:.3f} GFLOP per clip")
     print_turns(turns)
     for precision in values.precisions:
-        print_ratio(turns, f"ensemble {precision}", f"separate {precision}")
+        ratios |= print_ratio(turns, f"ensemble {precision}", f"separate {precision}")
     for precision in values.precisions:
         whole, part = (processor_seconds(turns[f"{name} {precision}"]).mean() for name in ("ensemble", "augmentation"))
         print(f"augmentation {precision}: {100 * part / whole:.2f} % of the processor time of a step")
-        # three networks, each a forward pass and twice that for the gradients
-        achieved = 9 * flops * np.median(rates(turns[f"ensemble {precision}"])) / 1e9
+        # a forward pass and twice that for the gradients
+        achieved = 3 * flops * np.median(rates(turns[f"ensemble {precision}"])) / 1e9
         peak = 2 * _MATRIX**3 * np.median(rates(turns[f"matrix product {precision}"])) / 1e9
         print(f"ensemble {precision}: {achieved:.1f} GFLOP/s, {achieved / peak:.2f} of a matrix product's {peak:.1f}")
+    return ratios
 
 
 if __name__ == "__main__":
     define_flags()
-    run_script(main)
+    run_script(lambda: main(flags.FLAGS))

@@ -1,19 +1,26 @@
-"""Contestants take turns within one process, so that a drifting machine treats them alike."""
+"""Contestants take turns, so that a drifting machine treats them alike. Nothing here loads TensorFlow."""
 
 from __future__ import annotations
 
+import multiprocessing
+import os
 import platform
+import resource
+import subprocess
 import time
 from collections.abc import Callable, Mapping
+from concurrent.futures import ProcessPoolExecutor
+from importlib.metadata import version
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-import tensorflow as tf
 from absl import flags
 
 from data_prep.running.processes import default_workers
 
 Step = Callable[[], int]  # does some work and returns the number of samples in it
+Ratios = dict[str, float]  # what a benchmark returns, to be compared with other runs of it; more is better
 
 
 def turn_flags(values: flags.FlagValues, seconds: float = 3.0) -> None:
@@ -68,11 +75,12 @@ def processor_seconds(turns: list[Turn]) -> np.ndarray:
     return np.array([turn.processor_seconds / turn.samples for turn in turns])
 
 
-def print_ratio(turns: Mapping[str, list[Turn]], name: str, other: str) -> None:
-    """Prints how much faster `name` is than `other`, the median over the rounds."""
+def print_ratio(turns: Mapping[str, list[Turn]], name: str, other: str) -> Ratios:
+    """Prints how much faster `name` is than `other`, the median over the rounds; returns it by processor time."""
     by_time = np.median(rates(turns[name]) / rates(turns[other]))
     by_processor = np.median(processor_seconds(turns[other]) / processor_seconds(turns[name]))
     print(f"{name} / {other}: {by_time:.2f} × the samples per second, {by_processor:.2f} per processor second")
+    return {f"{name} / {other}": float(by_processor)}
 
 
 def print_turns(turns: Mapping[str, list[Turn]]) -> None:
@@ -85,16 +93,43 @@ def print_turns(turns: Mapping[str, list[Turn]]) -> None:
         print(f"{name:{width}}  {np.median(rate):17.2f} {rate.min():8.2f} {rate.max():8.2f} {cost:21.2f}")
 
 
+def own_process(**environment: str) -> ProcessPoolExecutor:
+    """A process that starts anew, with changes to its environment, and stays: what a function caches is there again."""
+    context = multiprocessing.get_context("spawn")
+    return ProcessPoolExecutor(1, mp_context=context, initializer=_set, initargs=(environment,))
+
+
+def _set(environment: Mapping[str, str]) -> None:
+    os.environ.update(environment)
+
+
+def peak_megabytes() -> float:
+    """The largest resident memory of this process; `getrusage` counts that of the process that started it as well."""
+    try:
+        lines = Path("/proc/self/status").read_text(encoding="utf-8").splitlines()
+        return next(int(line.split()[1]) for line in lines if line.startswith("VmHWM:")) / 1024
+    except (OSError, StopIteration):
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+
+
 def machine() -> str:
     """One line on what the figures were measured with."""
-    gpus = len(tf.config.list_physical_devices("GPU"))
-    software = f"TensorFlow {tf.__version__}, Python {platform.python_version()}"
-    return f"{_processor()}, {default_workers()} cores, {gpus} GPUs, {software}"
+    software = f"TensorFlow {version('tensorflow')}, Python {platform.python_version()}, commit {_commit()}"
+    return f"{_processor()}, {default_workers()} cores, {software}"
+
+
+def _commit() -> str:
+    command = ["git", "describe", "--always", "--dirty"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=Path(__file__).parent)
+    return done.stdout.strip() or "unknown"
 
 
 def _processor() -> str:
     try:
-        with open("/proc/cpuinfo", encoding="utf-8") as file:
-            return next(line.split(":", 1)[1].strip() for line in file if line.startswith("model name"))
-    except (OSError, StopIteration):
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
         return platform.processor() or "unknown processor"
+    facts = {name.strip(): value.strip() for name, _, value in (line.partition(":") for line in lines)}
+    have = set(facts.get("flags", "").split())
+    extensions = [name for name in ("avx2", "avx512f", "avx512_bf16", "amx_bf16") if name in have]
+    return f"{facts.get('model name', 'unknown processor')} ({' '.join(extensions)})"

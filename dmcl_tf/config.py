@@ -120,7 +120,11 @@ class Config:
     decay_epochs: tuple[int, ...] = _setting((100, 150, 180, 200), "epochs after which the step schedule divides by 10")
     epochs: int = _setting(220, "epochs")
     batch_size: int = _setting(8, "videos per step, over all replicas")
-    precision: str = _setting("float32", "arithmetic; variables are float32 in both", ("float32", "bfloat16"))
+    precision: str = _setting(
+        "float32",
+        "arithmetic; variables are float32 in all; float16, with loss scaling, is for GPUs without bfloat16",
+        ("float32", "bfloat16", "float16"),
+    )
     recompute: bool = _setting(
         False, "compute the inside of residual blocks twice instead of keeping it: less memory for more time"
     )

@@ -1,8 +1,11 @@
-"""Exports a run as a SavedModel: `python -m dmcl_tf.export --run_dir=… --export_dir=exported/model`.
+"""Exports a run: `python -m dmcl_tf.export --run_dir=… --export_dir=exported/model --formats=savedmodel,onnx`.
 
-One signature for each non-empty subset of the modalities (`rgb`, `rgb_depth`, …) and `serving_default`. Inputs, named
-after the modalities, are clips of uint8 (N, T, H, W, 3), T as in training; outputs are `logits` and `probabilities`
-(N, C), and `classes` and `scores` (N, 5), the five likeliest. Served in float32 whatever the precision of training.
+The SavedModel has one signature for each non-empty subset of the modalities (`rgb`, `rgb_depth`, …) and
+`serving_default`. Inputs, named after the modalities, are clips of uint8 (N, T, H, W, 3), T as in training; outputs are
+`logits` and `probabilities` (N, C), and `classes` and `scores` (N, 5), the five likeliest. Served in float32 whatever
+the precision of training.
+The other formats, onnx, openvino and litert, have one model for each subset that --subsets names. `model_card.md` says
+of every export what it was trained on, how good it is, and what it takes.
 """
 
 from __future__ import annotations
@@ -17,11 +20,13 @@ from typing import Optional
 
 from absl import flags
 
+from dmcl_tf import model_card
 from dmcl_tf.config import Config, subset_names
 from dmcl_tf.data.table import Records
 from dmcl_tf.errors import InputError, run_script
-from dmcl_tf.files import atomic_path, lock, open_regular, read_json, remove_stale, write_json
+from dmcl_tf.files import atomic_path, lock, open_regular, read_json, remove_stale, write_json, write_text
 from dmcl_tf.flag_groups import define, run_flags
+from dmcl_tf.formats import FORMATS, check_installed
 from dmcl_tf.runs.folder import RunFolder, Weights
 from dmcl_tf.runs.progress import identify_checkpoint
 
@@ -39,12 +44,17 @@ class ExportSettings:
         export_dir: of the model's versions; None: exported/<data set>/<method>/<run>.
         checkpoint: "best" or "last".
         default_modalities: of `serving_default`; empty: all.
+        formats: of `formats.FORMATS`.
+        subsets: that have a model of their own in every format but the SavedModel, such as `rgb+depth`; empty: each
+            single modality and all.
     """
 
     run_dir: Path
     export_dir: Optional[Path] = None
     checkpoint: str = "best"
     default_modalities: tuple[str, ...] = ()
+    formats: tuple[str, ...] = ("savedmodel",)
+    subsets: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -59,6 +69,9 @@ class Exported:
         class_names: by label.
         config: of the run.
         depth: how distances became 8 bits in the records; None without depth.
+        flow: how flow was computed; None without flow.
+        formats: that it is there in, the SavedModel always.
+        subsets: that have a model of their own, in the other formats.
         files: bytes and checksum (CRC-32) of each file of the version, by its path there.
     """
 
@@ -69,6 +82,9 @@ class Exported:
     class_names: tuple[str, ...]
     config: Config
     depth: Optional[dict[str, object]] = None
+    flow: Optional[dict[str, object]] = None
+    formats: tuple[str, ...] = ("savedmodel",)
+    subsets: tuple[str, ...] = ()
     files: dict[str, tuple[int, str]] = field(default_factory=dict)
 
 
@@ -77,8 +93,9 @@ def export(settings: ExportSettings) -> Path:
 
     Raises:
         InputError: a run without this checkpoint, default modalities it does not have, modalities whose names are
-            none of signatures, a folder in use.
+            none of signatures, a format whose packages are missing, an unknown subset, a folder in use.
     """
+    check_installed(settings.formats)
     folder = RunFolder(settings.run_dir)
     run = folder.load()
     default = settings.default_modalities or run.config.modalities
@@ -88,6 +105,8 @@ def export(settings: ExportSettings) -> Path:
     if len(set(default)) < len(default):
         raise InputError(f"--default_modalities={','.join(default)}: expected different names")
     signatures = {**name_signatures(run.config.modalities), _DEFAULT: default}
+    formats = tuple(name for name in FORMATS if name in ("savedmodel", *settings.formats))
+    subsets = choose_subsets(settings.subsets, run.config.modalities) if len(formats) > 1 else ()
     _warn_of_changes(folder)
     exported = Exported(
         run_dir=os.path.relpath(settings.run_dir),
@@ -97,6 +116,9 @@ def export(settings: ExportSettings) -> Path:
         class_names=run.class_names,
         config=run.config,
         depth=run.depth,
+        flow=run.flow,
+        formats=formats,
+        subsets=subsets,
     )
     usual = Path("exported") / run.dataset / run.config.method / settings.run_dir.resolve().name
     directory = settings.export_dir or usual
@@ -108,6 +130,19 @@ def export(settings: ExportSettings) -> Path:
         version = directory / str(int(versions[-1].name) + 1 if versions else 1)
         _write(version, folder, exported, signatures)
     return version
+
+
+def choose_subsets(names: Sequence[str], modalities: tuple[str, ...]) -> tuple[str, ...]:
+    """The names of the subsets that get models of their own, in the order of the modalities.
+
+    Raises:
+        InputError: one is none.
+    """
+    known = subset_names(modalities)
+    for name in names:
+        if name not in known:
+            raise InputError(f"--subsets={name}: expected some of {', '.join(known)}")
+    return tuple(name for name in known if name in (names or (*modalities, "+".join(modalities))))
 
 
 def _warn_of_changes(folder: RunFolder) -> None:
@@ -198,12 +233,24 @@ def _list_files(version: Path) -> dict[str, tuple[int, str]]:
 
 
 def _write(version: Path, folder: RunFolder, exported: Exported, signatures: dict[str, tuple[str, ...]]) -> None:
+    from dmcl_tf import serving
+    from dmcl_tf.networks.folding import multiply_adds
     from dmcl_tf.runs.checkpoints import restore_ensemble
-    from dmcl_tf.serving import write_saved_model
 
+    config = exported.config
     ensemble, _ = restore_ensemble(folder, exported.checkpoint, precision="float32")
     with atomic_path(version) as partial:
-        write_saved_model(partial, ensemble, signatures, exported.config, exported.class_names)
+        serving.write_saved_model(partial, ensemble, signatures, config, exported.class_names)
+        differences: dict[str, float] = {}
+        if exported.subsets:
+            from dmcl_tf.portable import write_portable
+
+            named = {name.replace("+", "_"): subset_names(config.modalities)[name] for name in exported.subsets}
+            others = [name for name in exported.formats if name != "savedmodel"]
+            differences = write_portable(partial, ensemble, named, others, config)
+        clip = (config.clip_frames, config.crop_size, config.crop_size)
+        sizes = {m: (net.count_params(), multiply_adds(net, clip)) for m, net in ensemble.networks.items()}
+        write_text(partial / "model_card.md", model_card.describe_model(folder, exported, sizes, differences))
         write_json(partial / _RECORD, replace(exported, files=_list_files(partial)))
 
 
@@ -213,6 +260,13 @@ def export_flags(values: flags.FlagValues) -> None:
     flags.DEFINE_string("export_dir", None, text, flag_values=values)
     text = "modalities of serving_default; default: all"
     flags.DEFINE_list("default_modalities", None, text, flag_values=values)
+    text = f"formats, some of {','.join(FORMATS)}; the SavedModel is always written, and each other needs the extra of "
+    text += "its name"
+    flags.DEFINE_list("formats", ["savedmodel"], text, flag_values=values)
+    text = (
+        "subsets with a model of their own in the other formats, such as rgb,rgb+flow; default: each modality and all"
+    )
+    flags.DEFINE_list("subsets", None, text, flag_values=values)
 
 
 FLAG_GROUPS = (run_flags, export_flags)
@@ -231,6 +285,8 @@ def settings_from_flags(values: flags.FlagValues) -> ExportSettings:
         Path(values["export_dir"].value) if values["export_dir"].value else None,
         values["checkpoint"].value,
         tuple(values["default_modalities"].value or ()),
+        tuple(values["formats"].value or ()),
+        tuple(values["subsets"].value or ()),
     )
 
 

@@ -16,6 +16,8 @@ from dmcl_tf.data.pipeline import network_input
 from dmcl_tf.networks.ensemble import ModalityEnsemble
 
 _TOP = 5
+# Grey levels by which halves are lifted: runtimes sum in different orders, and round alike all the same
+_TIE = 2.0**-10
 
 
 def check_clips(clips: Mapping[str, tf.Tensor], config: Config) -> dict[str, tf.Tensor]:
@@ -43,7 +45,7 @@ def prepare_clips(clips: tf.Tensor, config: Config) -> tf.Tensor:
     """Clips as a camera gives them → network input, as the records and the evaluation prepare them.
 
     Frames of another size than the records' are resized to it, by area where both sides shrink, else bilinearly, and
-    rounded; then cropped centrally.
+    rounded; then cropped centrally. Only matrix products do it, as not every runtime resizes by area.
 
     Args:
         clips: (N, T, H, W, 3) uint8.
@@ -52,23 +54,39 @@ def prepare_clips(clips: tf.Tensor, config: Config) -> tf.Tensor:
     Returns:
         (N, T, crop, crop, 3) float32.
     """
-    shape, size = tf.shape(clips), config.frame_size
-    images = tf.reshape(clips, (-1, shape[2], shape[3], 3))
+    shape, crop = tf.shape(clips), config.crop_size
+    height, width = shape[2], shape[3]
+    shrinks = tf.logical_and(height >= config.frame_size, width >= config.frame_size)
+    down, across = (_resampling(length, shrinks, config) for length in (height, width))
+    rows = tf.reshape(tf.cast(clips, tf.float32), tf.stack([-1, height, width * 3]))
+    rows = tf.matmul(tf.broadcast_to(down[None], tf.stack([tf.shape(rows)[0], crop, height])), rows)
+    columns = tf.transpose(tf.reshape(rows, tf.stack([-1, width, 3])), (0, 2, 1))
+    pixels = tf.matmul(tf.reshape(columns, tf.stack([-1, width])), across, transpose_b=True)
+    images = tf.transpose(tf.reshape(pixels, (-1, 3, crop)), (0, 2, 1))
+    images = tf.floor(images + (0.5 + _TIE))
+    return network_input(tf.reshape(images, (-1, config.clip_frames, crop, crop, 3)), config.value_range)
 
-    def resized():
-        shrinks = tf.logical_and(shape[2] >= size, shape[3] >= size)
-        by_area = tf.cond(
-            shrinks,
-            lambda: tf.image.resize(images, (size, size), "area"),
-            lambda: tf.image.resize(images, (size, size), "bilinear"),
-        )
-        return tf.round(tf.clip_by_value(by_area, 0.0, 255.0))
 
-    stored = tf.logical_and(tf.equal(shape[2], size), tf.equal(shape[3], size))
-    images = tf.cond(stored, lambda: tf.cast(images, tf.float32), resized)
-    corner, crop = (size - config.crop_size) // 2, config.crop_size
-    images = images[:, corner : corner + crop, corner : corner + crop]
-    return network_input(tf.reshape(images, (shape[0], shape[1], crop, crop, 3)), config.value_range)
+def _resampling(length: tf.Tensor, shrinks: tf.Tensor, config: Config) -> tf.Tensor:
+    """The matrix (crop, length) that takes a side of a frame to the crop from the resized frame.
+
+    Args:
+        length: of the side in pixels, an int32 scalar.
+        shrinks: whether the frame is averaged by area, else interpolated.
+        config: of the run.
+    """
+    size, crop = config.frame_size, config.crop_size
+    corner = (size - crop) // 2
+    length = tf.cast(length, tf.float32)
+    target = tf.range(corner, corner + crop, dtype=tf.float32)[:, None]
+    source = tf.range(0.0, length)[None]
+    # in units of 1 / size source pixels, so that all limits are whole numbers
+    overlap = tf.minimum((target + 1) * length, (source + 1) * size) - tf.maximum(target * length, source * size)
+    by_area = tf.nn.relu(overlap) / length
+    place = tf.clip_by_value((target + 0.5) * length / size - 0.5, 0.0, length - 1)
+    bilinear = tf.nn.relu(1.0 - tf.abs(place - source))
+    share = tf.cast(shrinks, tf.float32)
+    return share * by_area + (1.0 - share) * bilinear
 
 
 def clip_logits(network: keras.Model, config: Config, clips: tf.Tensor) -> tf.Tensor:

@@ -17,6 +17,15 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--kills", type=int, default=2, help="kill the preparation of records so often at random moments")
 
 
+# Files that take longest, so that no worker is left alone with one at the end.
+_FIRST = ("training", "benchmarks", "ensemble", "campaign", "experiments", "export", "teacher", "flow_algorithms")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Long files first; the order is otherwise that of the names."""
+    items.sort(key=lambda item: item.path.stem.removeprefix("test_") not in _FIRST)
+
+
 def _write_nwucla_tree(
     root: Path,
     *,

@@ -27,7 +27,7 @@ def video_and_folder(root, rgb, depth):
 def extract(sources, **settings):
     """The JPEGs by modality, and the warnings."""
     settings = VideoSettings(tuple(sources), 16, **{"depth": DepthSettings("clip_mm"), **settings})
-    return make_frames(RawVideo("clip", "wave", sources), settings)
+    return make_frames(RawVideo("clip", "wave", sources), settings)[:2]
 
 
 @pytest.mark.parametrize(

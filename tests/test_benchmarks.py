@@ -1,6 +1,9 @@
 """The benchmarks run, at tiny settings, and print their tables; how fast anything is, is not tested."""
 
+import concurrent.futures
+import dataclasses
 import importlib
+import json
 import re
 
 import numpy as np
@@ -8,25 +11,30 @@ import pytest
 import scipy.io
 from absl import flags
 
+from benchmarks import input_pipeline, memory, onednn, preparation, runner
 from benchmarks.train_step import forward_flops
 from data_prep.flow.algorithms import ALGORITHMS
 from data_prep.flow.encoding import ENCODINGS
 from dmcl_tf.config import resolve
+from dmcl_tf.data import augmentation
+from dmcl_tf.errors import InputError
 from dmcl_tf.networks.ensemble import make_ensemble
 
-SMALL_NETWORKS = ("--size=32", "--variant=testing", "--batch=2", "--rounds=1", "--seconds=0.05", "--precisions=float32")
+TINY = ("--size=32", "--variant=testing", "--batch=2", "--modalities=rgb")
+ONE_TURN = ("--rounds=1", "--seconds=0.01")
+SMALL_NETWORKS = (*TINY, *ONE_TURN, "--precisions=float32")
 
 
 @pytest.fixture
-def run(monkeypatch, capsys):
-    """`run(benchmark, flag, …)` returns the lines that it prints."""
+def run(capsys):
+    """`run(benchmark, flag, …)` returns the lines that it prints, and has checked the ratios that it returns."""
 
     def run_benchmark(name, *arguments):
         benchmark, values = importlib.import_module(f"benchmarks.{name}"), flags.FlagValues()
         benchmark.define_flags(values)
         values([name, *arguments])
-        monkeypatch.setattr(flags, "FLAGS", values)
-        benchmark.main()
+        returned = benchmark.main(values)
+        assert all(0 < ratio < np.inf for ratio in returned.values())
         return capsys.readouterr().out.splitlines()
 
     return run_benchmark
@@ -64,34 +72,57 @@ def assert_table(lines, contestants, pairs):
         assert found[name, other][0] == pytest.approx(table[name][0] / table[other][0], rel=0.05, abs=0.02)
 
 
-def test_input_pipeline(run):
-    lines = run("input_pipeline", "--videos=1", "--frames=9", "--rounds=1", "--seconds=0.1")
+def test_input_pipeline(run, monkeypatch):
+    """On batches of one sample, with one way to distort its colours, from small pictures."""
+    monkeypatch.setattr(input_pipeline, "_CONFIG", dataclasses.replace(input_pipeline._CONFIG, batch_size=1))
+    monkeypatch.setattr(augmentation, "COLOR_ORDERS", ("", "bs"))
+    monkeypatch.setattr(input_pipeline, "_RENDERED", 96)
+    lines = run("input_pipeline", "--videos=1", "--frames=9", *ONE_TURN)
     others = ["authors' procedure", "decoding alone", "decoding into batches"]
     pairs = [*(("ours", other) for other in others), ("ours, augmented", others[0])]
     assert_table(lines, ["ours", "ours, augmented", *others], pairs)
 
 
 def test_evaluation(run):
-    settings = ("--videos=1", "--frames=9", "--repetitions=2", "--rounds=1", "--seconds=0.05")
-    lines = run("evaluation", "--size=32", "--variant=testing", *settings)
+    lines = run("evaluation", *TINY, "--videos=1", "--frames=9", "--repetitions=2", *ONE_TURN)
     assert_table(lines, ["evaluation", "forward passes alone"], [("evaluation", "forward passes alone")])
 
 
 def test_reading(run):
-    lines = run("reading", "--videos=5", "--frames=2", "--shards=2", "--rounds=1", "--seconds=0.05")
+    lines = run("reading", "--videos=5", "--frames=2", "--shards=2", *ONE_TURN)
     names = [f"{files}, {cache}" for cache in ("warm", "cold") for files in ("files", "shards")]
     assert_table(lines, names, [tuple(names[:2]), tuple(names[2:])])
 
 
-def test_memory(run):
-    size = ("--size=32", "--width=4", "--batch=2", "--variant=testing", "--modalities=rgb")
-    lines = run("memory", *size, "--rounds=1", "--steps=1")
+@pytest.fixture
+def taken(monkeypatch):
+    """What each step was of; none is of a network, and all are in this process."""
+    steps = []
+
+    def step(kind):
+        steps.append(kind)
+        return sum(range(10**5))
+
+    for module in (memory, onednn):
+        monkeypatch.setattr(module, "own_process", lambda **_: concurrent.futures.ThreadPoolExecutor(1))
+    monkeypatch.setattr(memory, "_step", lambda kind: lambda: step(kind))
+    return steps
+
+
+def test_memory(run, taken):
+    lines = run("memory", *TINY, "--rounds=1", "--steps=2")
+    assert [(config.recompute, config.crop_size) for config in taken] == 2 * [(False, 32)] + 2 * [(True, 32)]
     for name in ("kept", "recomputed"):
         (line,) = (line for line in lines if line.startswith(f"{name} ") and "/" not in line)
-        megabytes, seconds = map(float, line.split()[1:])
-        assert megabytes > 100
-        assert seconds > 0
+        assert float(line.split()[1]) > 100
     assert re.fullmatch(r"recomputed / kept: [\d.]+ × the memory, [\d.]+ × the time", lines[-1])
+
+
+def test_onednn(run, taken):
+    lines = run("onednn", "--rounds=3", "--steps=1", "--batch=5")
+    assert [config.batch_size for config in taken] == 6 * [5]
+    assert [line.split()[:2] for line in lines[1:3]] == [["oneDNN", "off"], ["oneDNN", "on"]]
+    assert re.fullmatch(r"on / off: [\d.]+ × the speed", lines[3])
 
 
 def test_train_step(run):
@@ -139,6 +170,77 @@ def test_parallel(run):
         numbers = [float(word) for word in row]
         assert len(numbers) == 7
         assert min(numbers) > 0
+
+
+def test_preparation(run):
+    lines = run("preparation", "--size=24", "--clips=1", "--rounds=1")
+    table = {line[:16].strip(): line[16:].split() for line in lines if "processor ms per frame" in line}
+    assert list(table) == ["decode", "resize", "flow", "encode as JPEG", "write", "rest", "all"]
+    assert sum(float(row[-2]) for name, row in table.items() if name != "all") == pytest.approx(100, abs=0.5)
+    assert min(float(table[name][0]) for name in ("decode", "flow", "encode as JPEG")) > 0
+
+
+def test_the_clock_leaves_out_the_parts_within_a_part(monkeypatch):
+    moment = [0.0]
+    monkeypatch.setattr(preparation.time, "process_time", lambda: moment[0])
+    clock = preparation.Clock()
+
+    def work(seconds):
+        moment[0] += seconds
+
+    def numbers():
+        for number in (1, 2):
+            work(10)
+            yield number
+
+    def outer():
+        for number in clock.iterator("inner", numbers()):
+            work(number)
+            clock.function("inmost", work)(100)
+        return "done"
+
+    work(0.5)
+    assert clock.function("outer", outer)() == "done"
+    assert clock.seconds == {"rest": 0.5, "outer": 3, "inner": 20, "inmost": 200}
+
+
+def run_all(*arguments):
+    values = flags.FlagValues()
+    runner.define_flags(values)
+    runner.main(values(["benchmarks", *arguments]) and values)
+
+
+def test_all_in_turn(monkeypatch, capfd, tmp_path):
+    """One benchmark that loads no TensorFlow, in a process of its own; its ratios are kept and compared with."""
+    command = "preparation --size=24 --clips=1 --rounds=1"
+    baseline = tmp_path / "baseline.json"
+    monkeypatch.setattr(runner, "BASELINE", baseline)
+    monkeypatch.setattr(runner, "QUICK", (command, "none"))
+    run_all("--quick", "--only=preparation", "--write_baseline")
+    kept = json.loads(baseline.read_text())
+    ((name, ratio),) = kept["ratios"][command].items()
+    assert 0 < ratio < 1
+    monkeypatch.setattr(runner, "BASELINE", baseline)
+    capfd.readouterr()
+    kept["ratios"][command][name] = 1000.0
+    baseline.write_text(json.dumps(kept))
+    run_all("--quick", "--only=preparation")
+    lines = capfd.readouterr().out.splitlines()
+    assert f"$ python -m benchmarks.{command}" in lines
+    (line,) = (line for line in lines if line.startswith(f"  {name}"))
+    assert line.split()[-2:] == ["1000.00", "0.00"]
+    with pytest.raises(InputError, match="--only=tea: expected some of preparation, none"):
+        run_all("--quick", "--only=tea")
+
+
+def test_every_command_is_one_that_its_benchmark_understands():
+    for command in (*runner.FULL, *runner.QUICK):
+        name, *arguments = command.split()
+        if name == "pytorch":  # which is not installed
+            continue
+        values = flags.FlagValues()
+        importlib.import_module(f"benchmarks.{name}").define_flags(values)
+        assert values([name, *arguments]) == [name]
 
 
 def test_operations_of_the_convolutions_are_counted():

@@ -10,8 +10,8 @@ ROOT = Path(__file__).resolve().parents[1]
 MAY_IMPORT = {"dmcl_tf": {"dmcl_tf"}, "data_prep": {"data_prep", "dmcl_tf"}}
 # Modules of dmcl_tf with tensors; all others only handle settings, tables, runs and results
 WITH_TENSORFLOW = (
-    *("data.augmentation", "data.faults", "data.pipeline", "learning", "methods", "networks", "runs.checkpoints"),
-    *("runs.teacher", "scoring.features", "scoring.logits", "serving"),
+    *("data.augmentation", "data.faults", "data.pipeline", "learning", "methods", "networks", "portable"),
+    *("runs.checkpoints", "runs.teacher", "scoring.features", "scoring.logits", "serving"),
 )
 
 

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import shutil
+from types import SimpleNamespace
 
+import cv2
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -12,6 +15,9 @@ from raw import depth_frame, write_image
 from tiny import MODALITIES, split
 from tiny_run import make_config, make_run, write_noisy_records
 
+from data_prep.flow.algorithms import ALGORITHMS, compute_flow
+from data_prep.flow.encoding import encode_flow
+from data_prep.flow.settings import preset_settings
 from data_prep.raw.base import RawVideo
 from data_prep.video.depth import DepthSettings, encode_depth
 from data_prep.video.record import VideoSettings
@@ -83,6 +89,71 @@ def test_depth_is_prepared_as_in_the_records(tmp_path):
     np.testing.assert_array_equal(clips["depth"], np.repeat(np.array(expected)[..., None], 3, axis=-1))
 
 
+@pytest.mark.parametrize("count", [1, 2, 3, 12])
+def test_flow_is_that_of_the_records(tmp_path, count):
+    """Computed between the drawn frames and the next ones alone, and yet what all frames in turn would give."""
+    random = np.random.RandomState(0)
+    texture = cv2.GaussianBlur(random.randint(0, 256, (80, 80, 3)).astype(np.uint8), (0, 0), 2)
+    frames = [np.roll(texture, (index, index**2 // 4), (0, 1))[:40, :40] for index in range(count)]
+    for index, frame in enumerate(frames):
+        write_image(tmp_path / "x" / f"{index:02d}.png", frame)
+    flow = preset_settings("dis", "default")
+    video = RawVideo("x", "", {"rgb": open_source(tmp_path / "x")})
+    settings = VideoSettings(("rgb", "flow"), 40, flow=flow)
+    clips, moments = command.read_clips(video, settings, clips=3, frames=8)
+    assert moments == count
+    grey = (cv2.cvtColor(frame, cv2.COLOR_BGR2GRAY) for frame in frames)
+    flows = compute_flow(grey, ALGORITHMS["dis"].make(flow.parameters))
+    images = np.stack([encode_flow(field, 20 * 40 / 256) for field in flows])
+    drawn = np.minimum(records.draw_clips("x", max(count, 9), clips=3), count - 1)
+    np.testing.assert_array_equal(clips["flow"], images[drawn])
+    np.testing.assert_array_equal(clips["rgb"], np.stack(frames)[drawn][..., ::-1])
+    assert np.ptp(images[..., 0]) > 20 or count < 3
+    only, _ = command.read_clips(video, VideoSettings(("flow",), 40, flow=flow), clips=3, frames=8)
+    assert set(only) == {"flow"}
+    np.testing.assert_array_equal(only["flow"], clips["flow"])
+
+
+@pytest.mark.parametrize("algorithm", sorted(ALGORITHMS))
+def test_settings_of_flow_survive_the_file(algorithm):
+    """Whole numbers stay whole: an algorithm would refuse to iterate 15.0 times."""
+    settings = preset_settings(algorithm, "fast")
+    flow = json.loads(json.dumps(dataclasses.asdict(settings))) | {"bound_in_pixels": 5.0}
+    read = command.computed_flow(SimpleNamespace(config=make_config(), flow=flow))
+    assert read == settings
+    for name, value in settings.parameters.items():
+        assert type(read.parameters[name]) is type(value)
+
+
+def test_modalities_are_chosen_among_what_can_be_had(model):
+    flow = dataclasses.asdict(preset_settings("dis", "fast")) | {"bound_in_pixels": 3.125}
+    exported = dataclasses.replace(export.read_exported(model), flow=flow)
+
+    def modalities(given, *chosen):
+        return command.PredictSettings(model, exported, dict.fromkeys(given, model), chosen=chosen).modalities
+
+    assert modalities(["rgb"]) == ("rgb", "flow")
+    assert modalities(["depth", "rgb"]) == MODALITIES
+    assert modalities(["depth"]) == ("depth",)
+    assert modalities(["rgb"], "flow") == ("flow",)
+    with pytest.raises(InputError, match="--with: flow is not given; give --flow, or --rgb, of which it is computed"):
+        modalities(["depth"], "flow")
+    with pytest.raises(InputError, match="--with: the model has no thermal, only rgb, depth, flow"):
+        modalities(["depth"], "thermal")
+    assert command.video_settings(exported, ("rgb", "flow"), given=("rgb",)).computed_flow.algorithm == "dis"
+    assert command.video_settings(exported, ("rgb", "flow"), given=("rgb", "flow")).flow is None
+
+
+def test_json(model, raw, capsys):
+    assert workflow.main(["predict", f"--model={model}", f"--rgb={raw}/rgb/test-0", "--clips=2", "--json"]) == 0
+    result = json.loads(capsys.readouterr().out)
+    assert (result["modalities"], result["frames"], result["clips"]) == (["rgb"], 12, 2)
+    shares = [entry["probability"] for entry in result["classes"]]
+    assert shares == sorted(shares, reverse=True)
+    assert sum(shares) == pytest.approx(1)
+    assert {entry["class"] for entry in result["classes"]} == set(export.read_exported(model).class_names)
+
+
 def test_a_short_video_repeats_its_last_frame(tmp_path):
     for index in range(2):
         write_image(tmp_path / f"{index}.png", np.full((8, 8, 3), 100 * (index + 1), np.uint8))
@@ -119,7 +190,7 @@ def test_the_newest_version_is_taken(model, tmp_path):
 def test_the_command(model, raw, capsys):
     assert workflow.main(["predict", f"--model={model.parent}", f"--depth={raw}/depth/test-0", "--clips=2"]) == 0
     lines = capsys.readouterr().out.splitlines()
-    assert lines[0] == f"depth of {raw}/depth/test-0: 12 frames, 2 clips"
+    assert lines[0] == f"depth of {raw}/depth/test-0: 12 frames, 2 clips; by depth"
     assert lines[1].split() == ["class", "%"]
     shares = [float(line.split()[-1]) for line in lines[2:]]
     assert len(shares) == 5

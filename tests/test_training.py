@@ -304,11 +304,18 @@ def test_a_half_written_or_missing_record_is_named_before_training(tmp_path, nam
     assert not (tmp_path / "run").exists()
 
 
-def test_a_batch_that_does_not_divide_among_the_devices_is_refused(records):
-    splits = split(records)
-    planned = Run("custom", "", "", splits.class_names, PROTOCOL, splits.counts(), "", make_config())
-    with pytest.raises(InputError, match="--batch_size=2 does not divide among 3 devices"):
-        loop.check(planned, records, splits, replicas=3)
+@pytest.mark.parametrize(
+    ("replicas", "precision", "message"),
+    [
+        (3, "float32", "--batch_size=2 does not divide among 3 devices"),
+        (2, "float16", "--precision=float16 works on one device, not on 2"),
+    ],
+)
+def test_what_several_devices_cannot_do_is_refused(records, replicas, precision, message):
+    splits, config = split(records), make_config(precision=precision)
+    planned = Run("custom", "", "", splits.class_names, PROTOCOL, splits.counts(), "", config)
+    with pytest.raises(InputError, match=message):
+        loop.check(planned, records, splits, replicas)
 
 
 def command(records, checkpoints):

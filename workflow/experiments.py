@@ -112,8 +112,6 @@ def run_all(experiments: Sequence[Experiment], runs: Path) -> dict[str, str]:
     with tqdm(total=total, initial=total - sum(costs), **options) as progress:
         for number, (experiment, state, cost) in enumerate(zip(experiments, states, costs), 1):
             if state.complete:
-                if state.evaluated:
-                    publish(experiment.folder, slim_path(experiment, runs))
                 continue
             progress.set_description_str(f"run {number} of {len(experiments)}, {experiment.label}")
             print(file=sys.stderr, flush=True)  # the run's own bar goes below
@@ -213,6 +211,9 @@ def main(arguments: Sequence[str]) -> int:
         print(describe(experiments, states))
         return 0
     check_scales(experiments, runs)
+    for experiment, state in zip(experiments, states):
+        if state.evaluated:  # it may have been stopped before its copy was made
+            publish(experiment.folder, slim_path(experiment, runs))
     failed: dict[str, str] = {}
     if not all(state.complete for state in states):
         unprepared = call(make_tfrecords.make_records, plan.prepare)

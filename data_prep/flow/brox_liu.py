@@ -63,31 +63,32 @@ class BroxLiu:
             resized = [cv2.resize(part, (width, height), interpolation=cv2.INTER_LINEAR) for part in flow]
             flow = np.stack([np.float32(factor) * part for factor, part in zip(scale, resized)])
             self._refine(first[level], second[level], flow, level)
-        return np.dstack(tuple(flow))
+        return cv2.merge(tuple(flow))
 
     def _refine(self, first: np.ndarray, second: np.ndarray, flow: np.ndarray, level: int) -> None:
         """The outer and inner fixed-point iterations of a level: features `(3, H, W)`; changes the flow `(2, H, W)`."""
         parameters = self.parameters
         height, width = flow.shape[1:]
         alpha, epsilon2 = np.float32(parameters.alpha), np.float32(_EPSILON**2)
-        side_by_side = np.dstack([*second, second[0]])  # the fourth to fill a vector
-        side_by_side = cv2.copyMakeBorder(side_by_side, *4 * [BORDER], cv2.BORDER_REPLICATE).reshape(-1)
+        enlarged = [cv2.copyMakeBorder(image, *4 * [BORDER], cv2.BORDER_REPLICATE) for image in second]
+        images = np.stack(enlarged).reshape(len(second), -1)
         smooth_first = _filter(first, _SMOOTHING, _SMOOTHING)
-        warped, smooth_warped, between, dx, dy = (np.empty_like(first) for _ in range(5))
+        first_dx = np.float32(0.4) * _filter(smooth_first, _DERIVATIVE, _IDENTITY)
+        first_dy = np.float32(0.4) * _filter(smooth_first, _IDENTITY, _DERIVATIVE)
+        warped, bordered = np.empty_like(first), np.empty((len(first), height + 4, width + 4), np.float32)
         inside = np.empty((height, width), np.float32)
         to_right, to_below = np.empty((2, height, width), np.float32)
         terms = np.empty((5, height, width), np.float32)
         increment = np.empty_like(flow)
         board = kernels.new_board(height, width)
         for _ in range(parameters.outer_iterations + level):
-            kernels.warp(side_by_side, flow, width + 2 * BORDER, warped, inside)
-            _filter(warped, _SMOOTHING, _SMOOTHING, smooth_warped)
-            cv2.addWeighted(smooth_first, 0.4, smooth_warped, 0.6, 0, between)
-            _filter(between, _DERIVATIVE, _IDENTITY, dx)
-            _filter(between, _IDENTITY, _DERIVATIVE, dy)
+            kernels.warp(images, flow, width + 2 * BORDER, warped, inside)
+            _filter(warped, _SMOOTHING, _SMOOTHING, bordered[:, 2:-2, 2:-2])
+            bordered[:, 2:-2, :2], bordered[:, 2:-2, -2:] = bordered[:, 2:-2, 2:3], bordered[:, 2:-2, -3:-2]
+            bordered[:, :2], bordered[:, -2:] = bordered[:, 2:3], bordered[:, -3:-2]
             increment[:] = 0
             for _ in range(parameters.inner_iterations):
-                kernels.data_term(dx, dy, smooth_warped - smooth_first, inside, increment, epsilon2, terms)
+                kernels.data_term(smooth_first, first_dx, first_dy, bordered, inside, increment, epsilon2, terms)
                 kernels.couplings(flow + increment, alpha, epsilon2, to_right, to_below)
                 kernels.assemble(terms, flow, to_right, to_below, board)
                 kernels.solve(board, height, width, parameters.sor_iterations + 3 * level, increment)

@@ -11,7 +11,7 @@ from __future__ import annotations
 import numpy as np
 
 from data_prep.flow.compiled import compiled
-from data_prep.flow.sampling import cubic_weights, locate
+from data_prep.flow.sampling import interpolate, locate
 
 # What the solver keeps of a pixel: the weights of its neighbours, the inverse of its 2 × 2 matrix times the
 # over-relaxation, the right side, and the increment.
@@ -23,6 +23,7 @@ _1, _2, _3, _4 = np.uint64(1), np.uint64(2), np.uint64(3), np.uint64(4)
 _ONE, _HALF, _ZERO = np.float32(1), np.float32(0.5), np.float32(0)
 _OVER_RELAXATION = np.float32(1.8)
 _REST = np.float32(1) - _OVER_RELAXATION
+_NEAR, _FAR = np.float32(0.6 * 8 / 12), np.float32(0.6 / 12)  # weights of the differences in a derivative
 
 
 def new_board(height: int, width: int) -> np.ndarray:
@@ -36,63 +37,49 @@ def warp(images, flow, pitch, warped, inside):
     """Interpolates where the flow `(2, H, W)` points to.
 
     Args:
-        images: four of them, pixel by pixel side by side, `(4 n,)`; each laid out as in `sampling`.
+        images: `(C, n)`, each laid out as in `sampling`.
         flow: in pixels.
         pitch: of the images.
-        warped: `(3, H, W)`, filled from the first three.
+        warped: `(C, H, W)`, filled.
         inside: `(H, W)`, filled with 1 where the flow points into the images, else 0.
     """
-    _, height, width = warped.shape
+    channels, height, width = warped.shape
     corner, across, down = np.empty(width, np.int32), np.empty(width, np.float32), np.empty((4, width), np.float32)
-    right, values = np.empty((4, width), np.float32), np.empty(4 * width, np.float32)
-    flat = flow.reshape(2, height * width)
-    row = np.uint64(4 * pitch)
+    columns, flat = np.empty(4 * width, np.float32), flow.reshape(2, height * width)
     for y in range(height):
         locate(flat, np.uint64(y * width), y, height, pitch, corner, across, down, inside[y])
-        for x in range(np.uint64(width)):
-            right[0, x], right[1, x], right[2, x], right[3, x] = cubic_weights(across[x])
-        for x in range(np.uint64(width)):
-            a, b, c, d = right[0, x], right[1, x], right[2, x], right[3, x]
-            first = second = third = fourth = _ZERO
-            i = _4 * np.uint64(corner[x])
-            for k in range(_4):
-                w = down[k, x]
-                j = i + _4
-                m, n = j + _4, j + _4 + _4
-                first += w * (a * images[i] + b * images[j] + c * images[m] + d * images[n])
-                i, j, m, n = i + _1, j + _1, m + _1, n + _1
-                second += w * (a * images[i] + b * images[j] + c * images[m] + d * images[n])
-                i, j, m, n = i + _1, j + _1, m + _1, n + _1
-                third += w * (a * images[i] + b * images[j] + c * images[m] + d * images[n])
-                i, j, m, n = i + _1, j + _1, m + _1, n + _1
-                fourth += w * (a * images[i] + b * images[j] + c * images[m] + d * images[n])
-                i = i - _3 + row
-            q = _4 * x
-            values[q], values[q + _1], values[q + _2], values[q + _3] = first, second, third, fourth
-        for x in range(np.uint64(width)):
-            q = _4 * x
-            warped[0, y, x], warped[1, y, x], warped[2, y, x] = values[q], values[q + _1], values[q + _2]
+        for channel in range(channels):
+            interpolate(images[channel], pitch, corner, across, down, columns, warped[channel, y])
 
 
 @compiled
-def data_term(dx, dy, dt, inside, increment, epsilon2, terms):
+def data_term(first, first_dx, first_dy, warped, inside, increment, epsilon2, terms):
     """The data term of each pixel: a, b, c of its matrix [[a, b], [b, c]], then its two right sides, `(5, H, W)`.
 
+    Derivatives are those of 0.4 of the first image and 0.6 of the warped one.
+
     Args:
-        dx: derivatives `(C, H, W)` of the features along x; `dy` along y, `dt` from the first image to the second.
+        first: features `(C, H, W)` of the first image.
+        first_dx: what they add to the derivative along x; `first_dy` along y.
+        warped: features `(C, H + 4, W + 4)` of the warped image, with two repeated pixels on every side.
         inside: `(H, W)`, 0 for pixels without a data term.
         increment: `(2, H, W)`, the one so far.
         epsilon2: ε².
         terms: `(5, H, W)`, filled.
     """
-    channels, height, width = dx.shape
+    channels, height, width = first.shape
     share = _HALF / np.float32(channels)
     terms[:] = _ZERO
     for channel in range(channels):
         for y in range(np.uint64(height)):
+            j, k = y + _2, y + _4
             for x in range(np.uint64(width)):
-                m = inside[y, x]
-                gx, gy, gt = m * dx[channel, y, x], m * dy[channel, y, x], m * dt[channel, y, x]
+                i, m = x + _2, inside[y, x]
+                near, far = warped[channel, j, x + _3] - warped[channel, j, x + _1], warped[channel, j, x + _4]
+                gx = m * (first_dx[channel, y, x] + _NEAR * near - _FAR * (far - warped[channel, j, x]))
+                near, far = warped[channel, y + _3, i] - warped[channel, y + _1, i], warped[channel, k, i]
+                gy = m * (first_dy[channel, y, x] + _NEAR * near - _FAR * (far - warped[channel, y, i]))
+                gt = m * (warped[channel, j, i] - first[channel, y, x])
                 residual = gt + gx * increment[0, y, x] + gy * increment[1, y, x]
                 weight = share / np.sqrt(residual * residual + epsilon2)
                 terms[0, y, x] += weight * gx * gx

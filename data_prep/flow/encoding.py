@@ -31,7 +31,7 @@ def encode_flow(flow: np.ndarray, bound: float, encoding: str = "uv_magnitude") 
         bound: largest displacement kept, in pixels.
         encoding: a name in `ENCODINGS`.
     """
-    return ENCODINGS[encoding][0](np.clip(flow, -bound, bound), bound)
+    return ENCODINGS[encoding][0](np.clip(flow, np.float32(-bound), np.float32(bound)), bound)
 
 
 def decode_flow(image: np.ndarray, bound: float, encoding: str = "uv_magnitude") -> np.ndarray:
@@ -39,25 +39,25 @@ def decode_flow(image: np.ndarray, bound: float, encoding: str = "uv_magnitude")
     return ENCODINGS[encoding][1](image, bound)
 
 
-def _displacements(flow: np.ndarray, bound: float) -> np.ndarray:
-    return 128 + flow * (127 / bound)
+def _displacements(flow: np.ndarray, bound: float) -> list[np.ndarray]:
+    return [128 + part * np.float32(127 / bound) for part in cv2.split(flow)]
 
 
 def _magnitude(flow: np.ndarray, bound: float, top: float) -> np.ndarray:
     """Between 0 and `top`, which is reached where u and v are both at a bound."""
-    return np.hypot(flow[..., 0], flow[..., 1]) * (top / (np.sqrt(2) * bound))
+    return cv2.magnitude(*cv2.split(flow)) * np.float32(top / (np.sqrt(2) * bound))
 
 
 def _to_uint8(*channels: np.ndarray) -> np.ndarray:
-    return np.rint(np.dstack(channels)).astype(np.uint8)
+    return cv2.convertScaleAbs(cv2.merge(channels))  # rounds to the nearest
 
 
 def _encode_uv_magnitude(flow: np.ndarray, bound: float) -> np.ndarray:
-    return _to_uint8(_displacements(flow, bound), _magnitude(flow, bound, 255))
+    return _to_uint8(*_displacements(flow, bound), _magnitude(flow, bound, 255))
 
 
 def _encode_uv(flow: np.ndarray, bound: float) -> np.ndarray:
-    return _to_uint8(_displacements(flow, bound), np.full(flow.shape[:2], 128))
+    return _to_uint8(*_displacements(flow, bound), np.full(flow.shape[:2], 128, np.float32))
 
 
 def _decode_uv(image: np.ndarray, bound: float) -> np.ndarray:
@@ -68,7 +68,7 @@ def _encode_hsv(flow: np.ndarray, bound: float) -> np.ndarray:
     direction = np.degrees(np.arctan2(flow[..., 1], flow[..., 0])) % 360
     value = np.minimum(_magnitude(flow, bound, 1), 1)
     hsv = np.dstack([direction, np.ones_like(value), value]).astype(np.float32)
-    return _to_uint8(255 * cv2.cvtColor(hsv, cv2.COLOR_HSV2RGB))
+    return _to_uint8(*cv2.split(255 * cv2.cvtColor(hsv, cv2.COLOR_HSV2RGB)))
 
 
 def _decode_hsv(image: np.ndarray, bound: float) -> np.ndarray:

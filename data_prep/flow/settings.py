@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
-from typing import Any, Optional
+from typing import Any, Optional, Union
 
 from data_prep.flow.algorithms import ALGORITHMS
 from dmcl_tf.errors import InputError
@@ -26,7 +26,9 @@ class FlowSettings:
 
     algorithm: str = "tvl1"
     preset: str = "default"
-    parameters: Mapping[str, float] = field(default_factory=lambda: asdict(ALGORITHMS["tvl1"].presets["default"]))
+    parameters: Mapping[str, Union[int, float]] = field(
+        default_factory=lambda: asdict(ALGORITHMS["tvl1"].presets["default"])
+    )
     bound: float = 20.0
     quality: int = 95
     encoding: str = "uv_magnitude"

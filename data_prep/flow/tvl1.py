@@ -15,7 +15,10 @@ The first is their thresholding step (equation 15) for the flow itself: the mini
 function of w alone, whose proximal operator this is. The second is the projection of Chambolle and Pock 2011.
 
 Warps and iterations run on every level of an image pyramid, from the coarsest on; flow and dual variables are handed
-on. After each warp, and after a flow was enlarged, a 3 × 3 median takes outliers out of it (Wedel et al. 2009).
+on. With the few iterations that there are, τ decides what comes first: a large one follows the images, a small one
+with its larger σ smooths. So τ is large on the levels in between, where motion is found with one warp, smaller at full
+size, and smallest on small levels, which cost little and whose errors all others inherit. After each warp, and after a
+flow was enlarged, a 3 × 3 median takes outliers out of it (Wedel et al. 2009).
 
 Deviations from Zach et al.: |∇w| is the length of all four derivatives together, so that u and v share their
 discontinuities, instead of |∇u| + |∇v|; the gradient ∇I is that of ½ (I₀ + warped I₁), by differences over five pixels;
@@ -76,8 +79,11 @@ class TVL1:
             height, pitch = first[level].shape[0] - 2 * BORDER, first[level].shape[1]
             state = self._state(level % 2, height, pitch)
             if coarser is not None:
-                kernels.enlarge(*coarser, state, height, pitch)
-                kernels.median_filter(state, height, pitch)
+                scales = np.ones(kernels.CARRIED, np.float32)
+                scales[kernels.U] = (pitch - 2 * BORDER) / (coarser[2] - 2 * BORDER)
+                scales[kernels.V] = height / coarser[1]
+                kernels.enlarge(*coarser, state, height, pitch, scales)
+                _filter(state, height, pitch)
             self._refine(state, first[level].reshape(-1), second[level].reshape(-1), height, pitch, level)
             coarser = state, height, pitch
         return kernels.flow_of(state, height, pitch)
@@ -87,14 +93,16 @@ class TVL1:
     ) -> None:
         """All warps of one level."""
         values = self.parameters
+        is_small = height * (pitch - 2 * BORDER) <= values.small
         lambda_ = min(values.lambda_ / values.scale_step**level, max(values.coarse_lambda, values.lambda_))
-        tau, sigma, limit = map(np.float32, (values.tau, values.sigma, values.tau * lambda_))
-        share = np.float32(values.tau / (values.tau + values.theta))
-        for _ in range(values.coarse_warps if level else values.warps):
+        tau = values.small_tau if is_small else values.coarse_tau if level else values.tau
+        sigma, limit, share = map(np.float32, (values.tau_sigma / tau, tau * lambda_, tau / (tau + values.theta)))
+        for _ in range(values.warps if is_small or level == 0 else values.coarse_warps):
             kernels.warp(state, first, second, height, pitch)
+            kernels.repeat_border(state, kernels.MEAN, height, pitch)
             kernels.linearise(state, height, pitch, share)
-            kernels.iterate(state, height, pitch, values.iterations, tau, sigma, limit)
-            kernels.median_filter(state, height, pitch)
+            kernels.iterate(state, height, pitch, values.iterations, np.float32(tau), sigma, limit)
+            _filter(state, height, pitch)
 
     def _state(self, parity: int, height: int, pitch: int) -> np.ndarray:
         """The cleared state of a level, in memory that the level after the next uses again."""
@@ -105,3 +113,10 @@ class TVL1:
         state[: kernels.CARRIED] = 0
         state[kernels.INSIDE] = 0
         return state
+
+
+def _filter(state: np.ndarray, height: int, pitch: int) -> None:
+    """Takes outliers out of the flow."""
+    for field in (kernels.U, kernels.V):
+        kernels.repeat_border(state, field, height, pitch)
+        kernels.median_filter(state, field, height, pitch)

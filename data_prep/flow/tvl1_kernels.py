@@ -12,6 +12,7 @@ vectors.
 
 from __future__ import annotations
 
+import cv2
 import numpy as np
 
 from data_prep.flow.compiled import compiled
@@ -41,7 +42,7 @@ def state_shape(height: int, pitch: int) -> tuple[int, int]:
 def flow_of(state: np.ndarray, height: int, pitch: int) -> np.ndarray:
     """Returns the flow `(H, W, 2)` in a state."""
     rows = state[: V + 1, : (height + 2 * BORDER) * pitch].reshape(2, -1, pitch)
-    return np.dstack(tuple(rows[:, BORDER:-BORDER, BORDER:-BORDER]))
+    return cv2.merge(tuple(rows[:, BORDER:-BORDER, BORDER:-BORDER]))  # faster than NumPy
 
 
 @compiled
@@ -56,8 +57,8 @@ def _places(size, coarse_size):
 
 
 @compiled
-def enlarge(coarse, coarse_height, coarse_pitch, state, height, pitch):
-    """Hands flow and dual on to a finer level, by linear interpolation."""
+def enlarge(coarse, coarse_height, coarse_pitch, state, height, pitch, scales):
+    """Hands flow and dual on to a finer level, by linear interpolation; the fields are multiplied by `scales`."""
     width, coarse_width = pitch - 2 * BORDER, coarse_pitch - 2 * BORDER
     left, right_share = _places(width, coarse_width)
     above, below_share = _places(height, coarse_height)
@@ -67,12 +68,8 @@ def enlarge(coarse, coarse_height, coarse_pitch, state, height, pitch):
         upper = np.uint64((above[y] + BORDER) * coarse_pitch + BORDER)
         lower = upper + np.uint64(coarse_pitch)
         down = below_share[y]
-        for field in range(CARRIED):
-            scale = _ONE
-            if field == U:
-                scale = np.float32(width / coarse_width)
-            elif field == V:
-                scale = np.float32(height / coarse_height)
+        for field in range(scales.size):
+            scale = scales[field]
             for x in range(np.uint64(coarse_width)):
                 value = coarse[field, upper + x]
                 row[x] = scale * (value + down * (coarse[field, lower + x] - value))
@@ -80,7 +77,8 @@ def enlarge(coarse, coarse_height, coarse_pitch, state, height, pitch):
                 i = np.uint64(left[x])
                 value = row[i]
                 state[field, start + x] = value + right_share[x] * (row[i + _1] - value)
-    _clear_dual_at_border(state, BORDER, BORDER + height, BORDER + height, pitch)
+    bottom = height + BORDER
+    _clear_dual_at_border(state, bottom - height, bottom, bottom, pitch)
 
 
 @compiled
@@ -143,7 +141,7 @@ def iterate(state, height, pitch, iterations, tau, sigma, limit):
 
 
 @compiled
-def _repeat_border(state, field, height, pitch):
+def repeat_border(state, field, height, pitch):
     """Fills the border of a field with the pixels next to it."""
     step, width, rows = np.uint64(pitch), np.uint64(pitch - 2 * BORDER), np.uint64(height)
     for y in range(_BORDER, _BORDER + rows):
@@ -164,8 +162,10 @@ def _sorted(a, b, c):
 
 
 @compiled
-def _median(state, field, target, start, end, pitch):
-    """Each pixel of `target` becomes the median of 3 × 3 pixels of `field`."""
+def median_filter(state, field, height, pitch):
+    """Each pixel of a field, whose border is filled, becomes the median of 3 × 3 pixels."""
+    pitch = np.uint64(pitch)
+    start, end = _BORDER * pitch + _BORDER, (_BORDER + np.uint64(height)) * pitch - _BORDER
     for i in range(start, end):
         above, below = i - pitch, i + pitch
         a0, a1, a2 = _sorted(state[field, above - _1], state[field, i - _1], state[field, below - _1])
@@ -173,18 +173,9 @@ def _median(state, field, target, start, end, pitch):
         c0, c1, c2 = _sorted(state[field, above + _1], state[field, i + _1], state[field, below + _1])
         # the median of the largest low, the median middle and the smallest high value of the columns
         low, middle, high = max(max(a0, b0), c0), _sorted(a1, b1, c1)[1], min(min(a2, b2), c2)
-        state[target, i] = _sorted(low, middle, high)[1]
-
-
-@compiled
-def median_filter(state, height, pitch):
-    """Takes outliers out of the flow."""
-    start, end = np.uint64(BORDER * pitch) + _BORDER, np.uint64((BORDER + height) * pitch) - _BORDER
-    for field in (U, V):
-        _repeat_border(state, field, height, pitch)
-        _median(state, field, MEAN, start, end, np.uint64(pitch))
-        for i in range(start, end):
-            state[field, i] = state[MEAN, i]
+        state[MEAN, i] = _sorted(low, middle, high)[1]
+    for i in range(start, end):
+        state[field, i] = state[MEAN, i]
 
 
 @compiled
@@ -205,8 +196,10 @@ def warp(state, first, second, height, pitch):
 
 
 @compiled
-def _linearise_rows(state, start, end, pitch, share):
-    twice = pitch + pitch
+def linearise(state, height, pitch, share):
+    """Makes the data term of what `warp` found, `MEAN` with its border: ρ as if the flow were 0, and all beside it."""
+    pitch = np.uint64(pitch)
+    start, end, twice = _BORDER * pitch + _BORDER, (_BORDER + np.uint64(height)) * pitch - _BORDER, pitch + pitch
     for i in range(start, end):
         inside = state[INSIDE, i]
         near, far = state[MEAN, i + _1] - state[MEAN, i - _1], state[MEAN, i + _2] - state[MEAN, i - _2]
@@ -218,11 +211,3 @@ def _linearise_rows(state, start, end, pitch, share):
         state[GY, i] = gy
         state[RHO, i] = inside * state[RHO, i] - gx * state[U, i] - gy * state[V, i]
         state[GAIN, i] = share / squared if squared > _FLAT else _ZERO
-
-
-@compiled
-def linearise(state, height, pitch, share):
-    """Makes the data term of `warp`'s results: ρ as if the flow were 0, and what belongs to it."""
-    _repeat_border(state, MEAN, height, pitch)
-    start, end = np.uint64(BORDER * pitch) + _BORDER, np.uint64((BORDER + height) * pitch) - _BORDER
-    _linearise_rows(state, start, end, np.uint64(pitch), share)

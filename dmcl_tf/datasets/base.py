@@ -66,6 +66,7 @@ class Dataset:
         modalities: to train on unless flags say otherwise; empty: those of the records.
         expected: published numbers of videos, by "videos" for all, or by class name, or "view 1" and the like.
         defaults: settings of `Config` that suit it, under those that the user gives.
+        licence: of its videos, in prose; empty where it is not known.
     """
 
     name: str
@@ -81,6 +82,7 @@ class Dataset:
     modalities: tuple[str, ...] = ("rgb", "depth", "flow")
     expected: Mapping[str, int] = field(default_factory=dict)
     defaults: Mapping[str, object] = field(default_factory=dict)
+    licence: str = ""
 
     def __post_init__(self):
         object.__setattr__(self, "folder", self.folder or self.name)

@@ -66,6 +66,7 @@ DEMO = Dataset(
     check=check,
     apart=by_view,
     expected={"videos": 240},
+    licence="Apache License 2.0, as this project, which renders it",
     # small, and made to be over in a few minutes: clips of 56² pixels in few colours; batches of 8 make of 150 videos
     # the 800 or so steps that RGB needs
     defaults={

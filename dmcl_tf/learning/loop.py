@@ -42,8 +42,8 @@ def check(run: Run, records: Records, splits: Splits, replicas: int) -> None:
 
     Raises:
         InputError: for records of other modalities or frames, too few or too short videos, a missing or half-written
-            record, flow that cannot be negated, a batch that does not divide among the replicas, a network that cannot
-            be recomputed, or a teacher that does not fit.
+            record, flow that cannot be negated, a batch that does not divide among the replicas, float16 on several of
+            them, a network that cannot be recomputed, or a teacher that does not fit.
     """
     config, teacher = run.config, Teacher.of(run.config)
     if teacher:
@@ -57,6 +57,8 @@ def check(run: Run, records: Records, splits: Splits, replicas: int) -> None:
         raise InputError(
             f"--batch_size={config.batch_size} does not divide among {replicas} devices: choose a multiple"
         )
+    if replicas > 1 and config.precision == "float16":
+        raise InputError(f"--precision=float16 works on one device, not on {replicas}: choose another, or one device")
     if config.recompute:
         Recomputed(NETWORKS[config.variant](2, 1))
 

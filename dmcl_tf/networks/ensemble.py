@@ -11,6 +11,7 @@ import tensorflow as tf
 
 from dmcl_tf.config import Config
 from dmcl_tf.data.pipeline import training_input
+from dmcl_tf.learning.loss_scale import LossScale
 from dmcl_tf.learning.optimizers import decays_itself, is_decayed
 from dmcl_tf.methods import LOSSES, Outputs, Step, cross_entropy, winner
 from dmcl_tf.networks import NETWORKS
@@ -33,6 +34,7 @@ class ModalityEnsemble(keras.Model):
         teacher: function from clips by modality to logits (B, C) of frozen networks, which are no part of this model.
         prepare: function from a batch to its clips by modality, such as augmentation; None: they are there as `clips`.
         recompute: whether training computes the inside of residual blocks twice instead of keeping it.
+        loss_scale: of training in float16.
         name: of the model.
 
     Raises:
@@ -49,9 +51,11 @@ class ModalityEnsemble(keras.Model):
         teacher: Callable[[Mapping[str, tf.Tensor]], tf.Tensor] | None = None,
         prepare: Callable[[Mapping], Mapping[str, tf.Tensor]] | None = None,
         recompute: bool = False,
+        loss_scale: LossScale | None = None,
         name: str = "modality_ensemble",
     ):
-        super().__init__(name=name)
+        # Keras would scale the loss of a float16 model once more
+        super().__init__(name=name, dtype="float32" if loss_scale else None)
         self.networks = dict(networks)
         self.modalities = tuple(networks)
         self.method = method
@@ -59,6 +63,7 @@ class ModalityEnsemble(keras.Model):
         self.seed = seed
         self.teacher = teacher
         self.prepare = prepare or itemgetter("clips")
+        self.loss_scale = loss_scale
         self._recomputed = [Recomputed(network) for network in networks.values()] if recompute else []
         names = ["loss", *(f"{m}_{kind}" for kind in ("loss", "cross_entropy", "accuracy", "wins") for m in networks)]
         self.means = {name: keras.metrics.Mean(name=name) for name in names}
@@ -109,6 +114,8 @@ class ModalityEnsemble(keras.Model):
             losses = self.method(outputs, batch["label"], step)  # (M, B)
             loss = tf.debugging.check_numerics(tf.reduce_sum(tf.reduce_mean(losses, axis=1)), NOT_FINITE)
             total = (loss + self._decay()) / tf.distribute.get_strategy().num_replicas_in_sync
+            if self.loss_scale:
+                total *= self.loss_scale.value
         variables = self.trainable_variables
         gradients, of_entering = tape.gradient(total, (variables, entering))
         by_variable = {id(variable): gradient for variable, gradient in zip(variables, gradients)}
@@ -116,7 +123,11 @@ class ModalityEnsemble(keras.Model):
             for recomputed, variable in part.gradients(tensors, gradient):
                 decay = by_variable[id(variable)]
                 by_variable[id(variable)] = recomputed if decay is None else decay + recomputed
-        self.optimizer.apply_gradients([(by_variable[id(variable)], variable) for variable in variables])
+        gradients = [by_variable[id(variable)] for variable in variables]
+        if self.loss_scale:
+            self.loss_scale.apply(self.optimizer, gradients, variables)
+        else:
+            self.optimizer.apply_gradients(list(zip(gradients, variables)))
         return self._figures(losses, outputs.logits, batch["label"])
 
     def test_step(self, batch):
@@ -177,7 +188,8 @@ def make_ensemble(
         num_classes: C.
         teacher: as of `ModalityEnsemble`.
     """
-    keras.mixed_precision.set_global_policy("mixed_bfloat16" if config.precision == "bfloat16" else "float32")
+    policy = config.precision if config.precision == "float32" else f"mixed_{config.precision}"
+    keras.mixed_precision.set_global_policy(policy)
     momentum = config.batch_norm_momentum
     networks = {
         modality: NETWORKS[config.variant](num_classes, config.width, batch_norm_momentum=momentum, name=modality)
@@ -196,4 +208,5 @@ def make_ensemble(
         teacher=teacher,
         prepare=partial(training_input, config=config),
         recompute=config.recompute,
+        loss_scale=LossScale() if config.precision == "float16" else None,
     )

@@ -84,15 +84,19 @@ class Convolution(keras.layers.Layer):
         if stride > 1:
             # padded by hand: explicit padding inside the convolution misses the fast CPU kernels
             images = tf.pad(images, [[0, 0], [margin, margin], [margin, margin], [0, 0]])
-        outputs = tf.nn.conv2d(images, kernel, stride, padding="SAME" if stride == 1 else "VALID")
+        outputs = self.convolve(images, kernel, stride, "SAME" if stride == 1 else "VALID")
         _, height, width, _ = _dimensions(outputs)
         return tf.reshape(outputs, (-1, time, height, width, self.filters))
 
     def _temporal(self, inputs, kernel):
         _, time, height, width, channels = _dimensions(inputs)
         columns = tf.reshape(inputs, (-1, time, height * width, channels))
-        outputs = tf.nn.conv2d(columns, kernel, (self.strides[0], 1), padding="SAME")
+        outputs = self.convolve(columns, kernel, (self.strides[0], 1), "SAME")
         return tf.reshape(outputs, (-1, _dimensions(outputs)[1], height, width, self.filters))
+
+    def convolve(self, images, kernel, strides, padding):
+        """The 2-D convolution that both kinds are: images (B, H, W, C) and a kernel (h, w, C, filters)."""
+        return tf.nn.conv2d(images, kernel, strides, padding=padding)
 
     def get_config(self):
         """The constructor's arguments."""

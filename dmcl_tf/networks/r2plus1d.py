@@ -85,7 +85,8 @@ def authors(
     builder = _Builder(batch_norm_momentum, published=False)
     clips = keras.Input((None, None, None, 3), name="clips")
     x = builder.pair(clips, width, width, size=7, strides=(1, 2), relu=True)
-    x = keras.layers.MaxPooling3D((1, 3, 3), (1, 2, 2), padding="same")(x)
+    exact = {"dtype": "float32"} if x.dtype == "float16" else {}  # for which processors have no such kernel
+    x = keras.layers.MaxPooling3D((1, 3, 3), (1, 2, 2), padding="same", **exact)(x)
     x = builder.stages(x, width)
     return keras.Model(clips, classify(x, num_classes), name=name or "authors")
 

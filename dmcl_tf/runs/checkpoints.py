@@ -24,7 +24,7 @@ class Checkpoints:
 
     Args:
         directory: of the run.
-        ensemble: whose networks, and for `last` and `step` whose optimiser, are kept.
+        ensemble: whose networks, and for `last` and `step` whose optimiser and loss scale, are kept.
         writes: whether this process keeps what is saved. Where several train together one does, but all must save,
             as reading a variable that they share takes all of them.
         figures: how many numbers `step` keeps beside.
@@ -35,8 +35,8 @@ class Checkpoints:
         self.figures = tf.Variable(tf.zeros(figures, tf.float64), trainable=False)
         networks = {f"network_{modality}": network for modality, network in ensemble.networks.items()}
         self._networks = tuple(networks)
-        optimizer = getattr(ensemble, "optimizer", None)
-        last = {**networks, "optimizer": optimizer} if optimizer else networks
+        training = {"optimizer": getattr(ensemble, "optimizer", None), "loss_scale": ensemble.loss_scale}
+        last = {**networks, **{name: value for name, value in training.items() if value is not None}}
         self._checkpoints = {
             "last": tf.train.Checkpoint(**last),
             "best": tf.train.Checkpoint(**networks),
@@ -44,7 +44,7 @@ class Checkpoints:
         }
 
     def save_last(self, epoch: int) -> None:
-        """Keeps networks and optimiser after `epoch`, counted from 0."""
+        """Keeps networks, optimiser and loss scale after `epoch`, counted from 0."""
         self._save("last", epoch)
 
     def save_best(self, epoch: int) -> None:
@@ -52,7 +52,7 @@ class Checkpoints:
         self._save("best", epoch)
 
     def save_step(self, step: int) -> None:
-        """Keeps networks, optimiser and `figures` after so many steps of the run."""
+        """Keeps networks, optimiser, loss scale and `figures` after so many steps of the run."""
         self._save("step", step)
 
     def remove_step(self) -> None:
