@@ -19,7 +19,7 @@ bash run.sh predict [flags]        the class of a video by an exported model: --
 bash run.sh experiments [flags]    all methods and seeds at compact scale, and a report; --dry_run lists the runs
 bash run.sh report [flags]         tables, figures and verdicts of finished runs: --runs=… --output=…
 bash run.sh check DATASET [flags]  what is wrong with raw files, before any work; `check records` reads every record
-bash run.sh benchmarks [flags]     speed and memory, beside those of an earlier run; --quick takes two minutes
+bash run.sh benchmarks [flags]     speed and memory, beside those of an earlier run; --quick sees that all run
 bash run.sh random_features [flags] Table 2: k-NN on features of untrained networks
 bash run.sh COMMAND --help         the flags of a command
 bash run.sh help                   this text

@@ -1,7 +1,7 @@
 """All benchmarks of speed and memory in turn, and their ratios beside those of an earlier run.
 
     bash run.sh benchmarks            # the tables of docs/benchmarks.md: an hour on quiet cores
-    bash run.sh benchmarks --quick    # the same scripts at small settings, in two minutes
+    bash run.sh benchmarks --quick    # the same scripts at small settings: does everything run?
     bash run.sh benchmarks --only=reading,optical_flow --write_baseline
 
 Each runs in a process of its own. More is better in every ratio; those of `benchmarks/baseline.json` were measured on
@@ -46,17 +46,18 @@ FULL = (
     "parallel",
 )
 _SHORT = "--rounds=1 --seconds=1"
-_SMALL = f"--size=32 --batch=4 --precisions=float32 {_SHORT}"
+_TESTING = "--variant=testing --batch=4"  # a network that compiles in seconds
+_SMALL = f"--size=32 {_TESTING} --precisions=float32 {_SHORT}"
 QUICK = (
     f"input_pipeline --videos=1 --frames=12 {_SHORT}",
     f"reading --videos=40 --frames=20 {_SHORT}",
     f"train_step {_SMALL}",
-    f"training --videos=1 --frames=12 --batch=4 {_SHORT}",
+    f"training --videos=1 --frames=12 {_TESTING} {_SHORT}",
     f"convolution {_SMALL}",
-    "memory --size=64 --batch=4 --modalities=rgb --rounds=1 --steps=1",
-    f"evaluation --size=32 --videos=2 --frames=12 {_SHORT}",
+    f"memory --size=64 {_TESTING} --modalities=rgb --rounds=1 --steps=1",
+    f"evaluation --size=32 {_TESTING} --videos=2 --frames=12 {_SHORT}",
     "onednn --rounds=1 --steps=1 --batch=4",
-    f"pytorch {_SMALL}",
+    f"pytorch --size=32 --batch=4 --precisions=float32 {_SHORT}",
     f"{_FLOW} --clips=2 --pairs_per_clip=1 --rounds=1",
     "preparation --clips=2 --rounds=1",
     "parallel --clips=2 --items=8 --rounds=1",

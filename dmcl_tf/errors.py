@@ -8,6 +8,7 @@ import re
 import signal
 import sys
 from collections.abc import Callable, Iterator
+from multiprocessing import resource_tracker
 
 from absl import app, flags, logging
 
@@ -54,6 +55,7 @@ def raise_on_termination() -> None:
 @contextlib.contextmanager
 def held_back(*numbers: signal.Signals) -> Iterator[None]:
     """Holds back signals in this thread, and in the processes that it starts within, which inherit that."""
+    resource_tracker.ensure_running()  # else the first process started within starts it, which lets the signals through
     before = signal.pthread_sigmask(signal.SIG_BLOCK, numbers)
     try:
         yield

@@ -79,6 +79,21 @@ def test_an_error_ends_the_work(workers):
         list(run_parallel(_fail, range(100), workers=workers, description="work"))
 
 
+def test_the_first_process_started_within_holds_signals_back_as_well():
+    """It is started together with the standard library's tracker of resources, whose start lets signals through."""
+    program = (
+        "import signal\n"
+        "from functools import partial\n"
+        "from data_prep.running.processes import run_parallel\n"
+        "if __name__ == '__main__':\n"
+        "    mask = partial(signal.pthread_sigmask, signal.SIG_BLOCK)\n"
+        "    masks = run_parallel(mask, [()] * 2, workers=2, description='')\n"
+        "    print([signal.SIGINT in mask for mask in masks])\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout == "[True, True]\n"
+
+
 @pytest.mark.skipif(not Path("/proc/self").exists(), reason="looks for processes under /proc")
 def test_workers_end_with_a_killed_parent(tmp_path):
     program = tmp_path / "program.py"
