@@ -15,13 +15,14 @@ from dmcl_tf.data.faults import explain
 from dmcl_tf.data.table import Records, checksum, write_table
 from dmcl_tf.errors import InputError
 
-SETTINGS = {"frame_size": 48, "crop_size": 32, "batch_size": 2, "epochs": 4, "crop_jitter": 0.3}
-CONFIG = resolve("authors", "full", SETTINGS)
+# epochs enough that every frame is drawn
+SETTINGS = {"frame_size": 48, "crop_size": 32, "batch_size": 2, "epochs": 9, "color_probability": 0.0}
+CONFIG = resolve("authors", "full", {**SETTINGS, "crop_jitter_probability": 1.0, "crop_jitter": 0.3})
 
 
 @pytest.fixture(scope="module")
 def records(tmp_path_factory):
-    return write_records(tmp_path_factory.mktemp("records"), {"train": 7, "test": 3}, lengths=(10, 17, 40))
+    return write_records(tmp_path_factory.mktemp("records"), {"train": 7, "validation": 2, "test": 3}, lengths=(10, 17, 40))
 
 
 def damage(records, directory, video_id, change):
@@ -57,8 +58,8 @@ DAMAGES = {
         lambda frames: frames["rgb"].__setitem__(2, cv2.imencode(".png", marked_frame(0, 48))[1].tobytes()),
         "frame 2 of rgb is no sound JPEG",
     ),
-    "a frame is smaller": (
-        lambda frames: frames["rgb"].__setitem__(0, encode_jpeg(marked_frame(0, 24))),
+    "frames are smaller": (  # all of them: which ones a clip has is drawn
+        lambda frames: frames.update(rgb=[encode_jpeg(marked_frame(0, 24)) for _ in frames["rgb"]]),
         "frame 0 of rgb has 24×24 pixels instead of 48×48",
     ),
 }
