@@ -28,6 +28,7 @@ class Method:
     defaults: Mapping[str, object] = dataclasses.field(default_factory=dict)
 
 
+STRATEGIES = ("one_device", "mirrored", "multi_worker")
 SMALLEST_FRAME, LARGEST_FRAME = 16, 4096  # pixels; a clip of the largest takes 400 MB
 _DISTILLATION = ("temperature", "label_weight", "soft_weight")
 METHODS: dict[str, Method] = {
@@ -89,6 +90,10 @@ class Config:
     width: int = _setting(64, "channels of the network's first stage")
     batch_norm_momentum: float = _setting(
         0.997, "share of the moving average that each step keeps; shorter runs need less"
+    )
+    sync_batch_norm: bool = _setting(
+        False,
+        "batch normalisation sees the whole batch where devices share it; else each device its own share",
     )
     # method
     method: str = _setting("dmcl", "training method", METHODS)

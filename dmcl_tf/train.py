@@ -18,10 +18,12 @@ Methods:
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Optional
 
 from absl import flags
 
@@ -37,6 +39,13 @@ from dmcl_tf.runs.folder import Run, RunFolder, run_path
 
 __doc__ += flag_groups.methods_help()
 
+
+def saving_flags(values: flags.FlagValues) -> None:
+    """How often a run is saved."""
+    text = "save every so many steps inside an epoch as well, to continue there; 0: after each epoch only"
+    flags.DEFINE_integer("save_every_steps", 0, text, 0, flag_values=values)
+
+
 FLAG_GROUPS = (
     flag_groups.dataset_flags,
     flag_groups.records_flags,
@@ -44,6 +53,8 @@ FLAG_GROUPS = (
     flag_groups.protocol_flags,
     flag_groups.training_flags,
     flag_groups.run_name_flags,
+    flag_groups.strategy_flags,
+    saving_flags,
 )
 
 
@@ -57,6 +68,8 @@ class TrainSettings:
         records: folder of its records.
         protocol: of the data set, from `Dataset.protocol`.
         directory: folder of the run.
+        strategy: who computes, one of `dmcl_tf.config.STRATEGIES`; None: by what is there.
+        save_every_steps: how often to save inside an epoch; 0: never.
     """
 
     config: Config
@@ -64,6 +77,8 @@ class TrainSettings:
     records: Path
     protocol: dict[str, object]
     directory: Path
+    strategy: Optional[str] = None
+    save_every_steps: int = 0
 
 
 def settings_from_flags(
@@ -81,7 +96,8 @@ def settings_from_flags(
     """
     dataset, records, config, protocol = choose_data(values, modalities=modalities, data_root=data_root)
     directory = Path(values["checkpoints"].value) / run_path(dataset.name, config, values["run_name"].value)
-    return TrainSettings(config, dataset.name, records, protocol, directory)
+    strategy, saving = values["strategy"].value, values["save_every_steps"].value
+    return TrainSettings(config, dataset.name, records, protocol, directory, strategy, saving)
 
 
 def choose_data(
@@ -110,28 +126,37 @@ def train(settings: TrainSettings) -> RunFolder:
 
     Raises:
         InputError: the records or the teacher do not fit the settings, the folder holds another run or is in use, a
-            record cannot be used, or the loss is not finite.
+            record cannot be used, the loss is not finite, or there are no workers to train with.
+        Stopped: SIGTERM came; what was done is saved.
     """
-    import tensorflow as tf  # here, so that settings and --help are there at once
-
+    # here, so that settings and --help are there at once
     from dmcl_tf.learning import loop
+    from dmcl_tf.learning.workers import working_together
 
     dataset, records = find_dataset(settings.dataset), Records.load(settings.records)
     splits = make_splits(dataset, records, settings.protocol)
     run = _describe(settings, records, splits)
-    strategy = tf.distribute.MirroredStrategy()
-    loop.check(run, records, splits, strategy)  # before there is a folder: a corrected setting makes another run of it
-    folder = RunFolder(settings.directory)
-    with lock(folder.directory):
-        remove_stale(folder.directory)
-        folder.create_or_match(run)
-        print(f"run: {folder.directory}")
-        counts = ", ".join(f"{count} {split}" for split, count in run.videos.items())
-        print(f"videos: {counts} ({describe(settings.protocol) or 'no protocol'})")
-        for warning in splits.warnings:
-            print(f"warning: {warning}")
-        loop.fit(run.config, records, splits, folder, strategy)
+    with working_together(settings.strategy) as workers:
+        # before there is a folder: a corrected setting makes another run of it
+        loop.check(run, records, splits, workers.strategy.num_replicas_in_sync)
+        folder = RunFolder(settings.directory)
+        with lock(folder.directory) if workers.chief else contextlib.nullcontext():
+            if workers.chief:
+                _begin(folder, run, settings, splits)
+            workers.wait()  # until the chief has the folder
+            folder.create_or_match(run)
+            loop.fit(run.config, records, splits, folder, workers, settings.save_every_steps)
     return folder
+
+
+def _begin(folder: RunFolder, run: Run, settings: TrainSettings, splits: Splits) -> None:
+    remove_stale(folder.directory)
+    folder.create_or_match(run)
+    print(f"run: {folder.directory}")
+    counts = ", ".join(f"{count} {split}" for split, count in run.videos.items())
+    print(f"videos: {counts} ({describe(settings.protocol) or 'no protocol'})")
+    for warning in splits.warnings:
+        print(f"warning: {warning}")
 
 
 def _describe(settings: TrainSettings, records: Records, splits: Splits) -> Run:
