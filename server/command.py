@@ -10,6 +10,7 @@ passwords: put a server that has them in front of it.
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
 import os
 import socket
@@ -54,8 +55,8 @@ def main(values: flags.FlagValues) -> None:
     missing = [name for name in _MODULES if importlib.util.find_spec(name) is None]
     if missing:
         raise InputError(
-            f"serve: {missing[0]} is not installed; EXTRAS=serve bash run.sh … or pip install '.[serve]' installs it, on "
-            "Python 3.11 and newer"
+            f"serve: {missing[0]} is not installed; EXTRAS=serve bash run.sh … or pip install '.[serve]' installs it, "
+            "on Python 3.11 and newer"
         )
     os.environ["TQDM_DISABLE"] = "1"  # no bars among the lines of the log, of the decoders as well
 
@@ -89,10 +90,8 @@ def main(values: flags.FlagValues) -> None:
     config = uvicorn.Config(
         app, log_config=None, access_log=False, server_header=False, timeout_graceful_shutdown=10, ws="none"
     )
-    try:
+    with contextlib.suppress(KeyboardInterrupt):  # uvicorn has answered what was running, and hands the signal on
         uvicorn.Server(config).run(sockets=[listener])
-    except KeyboardInterrupt:  # uvicorn has answered what was running, and hands the signal on
-        pass
 
 
 def _listen(host: str, port: int) -> socket.socket:
