@@ -16,6 +16,7 @@ bash run.sh ntu60 [flags]          the same on NTU RGB+D 60, in data/ntu; likewi
 bash run.sh custom --videos=CSV    the same on your own videos, which the CSV file lists
 bash run.sh DATASET STAGE [flags]  one stage of it: prepare, train, evaluate or export
 bash run.sh predict [flags]        the class of the samples; of own videos with --model=… --rgb=clip.mp4
+bash run.sh serve [flags]          a server with a page to try a model on videos; wants EXTRAS=serve
 bash run.sh experiments [flags]    all methods and seeds at compact scale, and a report; --dry_run lists the runs
 bash run.sh report [flags]         tables, figures and verdicts of finished runs: --runs=… --output=…
 bash run.sh check DATASET [flags]  what is wrong with raw files, before any work; `check records` reads every record

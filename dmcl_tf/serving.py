@@ -123,6 +123,39 @@ def predict(
     return {"logits": logits, "probabilities": probabilities, "classes": classes, "scores": scores}
 
 
+def concrete_signatures(
+    networks: Mapping[str, keras.Model],
+    signatures: Mapping[str, Sequence[str]],
+    config: Config,
+    class_names: Sequence[str],
+) -> dict[str, Callable[..., dict[str, tf.Tensor]]]:
+    """The functions of a served model, which take clips by the names of their modalities.
+
+    Args:
+        networks: by modality.
+        signatures: the modalities of each, by its name.
+        config: of the run.
+        class_names: by label.
+    """
+    clip = tf.TensorSpec((None, config.clip_frames, None, None, 3), tf.uint8)
+    # each is traced once and called by every signature that needs it
+    traced = {
+        modality: tf.function(partial(clip_logits, network, config), input_signature=[clip])
+        for modality, network in networks.items()
+    }
+
+    def serve(**clips):
+        return predict(traced, clips, config, class_names)
+
+    # of any rank, so that the graph's own message says what is wrong
+    return {
+        name: tf.function(serve).get_concrete_function(
+            **{modality: tf.TensorSpec(None, tf.uint8, name=modality) for modality in modalities}
+        )
+        for name, modalities in signatures.items()
+    }
+
+
 def write_saved_model(
     directory: Path,
     ensemble: ModalityEnsemble,

@@ -19,7 +19,7 @@ from workflow import command_line
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # what concerns the user comes as an exception
 
 # commands with FLAG_GROUPS, or flag_groups(arguments), and main(values)
-_MODULES = {"report": "dmcl_tf.report", "predict": "workflow.predict"}
+_MODULES = {"report": "dmcl_tf.report", "predict": "workflow.predict", "serve": "server.command"}
 
 
 def main(arguments: Sequence[str]) -> int:

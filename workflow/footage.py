@@ -80,7 +80,7 @@ def read_clips(video: RawVideo, settings: VideoSettings, *, clips: int, frames: 
     Raises:
         InputError: a source cannot be read.
     """
-    moments = sum(1 for _ in AlignedReader(_sources(video, settings), settings.length_tolerance))
+    moments = sum(1 for _ in AlignedReader(_sources(video, settings), settings.length_tolerance, settings.limits))
     drawn = draw_clips(video.video_id, max(moments, MINIMUM_FRAMES), clips=clips, frames=frames)
     indices = np.minimum(drawn, moments - 1)  # a short video repeats its last frame
     shape = (clips, frames, settings.size, settings.size, 3)
@@ -119,7 +119,7 @@ def read_moments(
     flow = _Flow(computed) if computed else None
     waiting: tuple[int, Images] | None = None  # for the frame that its flow leads to
     before: dict[str, Frame] = {}
-    for index, moment in enumerate(AlignedReader(sources, settings.length_tolerance)):
+    for index, moment in enumerate(AlignedReader(sources, settings.length_tolerance, settings.limits)):
         if flow is None:
             if wanted(index):
                 yield index, _coloured(encode(moment), settings.modalities)

@@ -23,13 +23,20 @@ def find_model(folder: Path) -> tuple[Path, Exported]:
     for path in (folder, *find_versions(folder)[::-1]):
         if is_exported(path):
             exported = read_exported(path)
-            if not {"savedmodel", "weights"} & set(exported.formats):
-                found = ", ".join(exported.formats)
-                raise InputError(
-                    f"--model={folder}: it is there as {found} alone; export savedmodel or weights as well"
-                )
+            check_format(folder, exported)
             return path, exported
     raise InputError(f"--model={folder}: no exported model there; expected exported/<data set>/<method>/<run>")
+
+
+def check_format(folder: Path, exported: Exported) -> None:
+    """Checks that a model is there in a format that is loaded here.
+
+    Raises:
+        InputError: it is not.
+    """
+    if not {"savedmodel", "weights"} & set(exported.formats):
+        found = ", ".join(exported.formats)
+        raise InputError(f"--model={folder}: it is there as {found} alone; export savedmodel or weights as well")
 
 
 def load(model: Path, exported: Exported, modalities: tuple[str, ...]) -> Serve:
