@@ -26,7 +26,10 @@ from server.models import Models
 
 _LOG = logging.getLogger("server")
 _HERE = Path(__file__).parent
-_POLICY = "default-src 'none'; script-src 'self'; style-src 'unsafe-inline'; img-src data: blob:; media-src blob:; connect-src 'self'"
+_POLICY = (
+    "default-src 'none'; script-src 'self'; style-src 'unsafe-inline'; img-src data: blob:; media-src blob:; "
+    "connect-src 'self'"
+)
 
 
 def answer(content: object, status: int = 200) -> Response:

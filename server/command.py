@@ -66,32 +66,32 @@ def main(values: flags.FlagValues) -> None:
     from server.metrics import log_in_json
     from server.models import Models
 
-    listener = _listen(values["host"].value, values["port"].value)
-    folder = Path(values["model"].value or SAMPLES / "model")
-    models = Models(values["name"].value or folder.resolve().name, folder)
-    limits = ServerLimits(
-        round(values["max_upload"].value * 1e6),
-        values["max_duration"].value,
-        values["max_pixels"].value,
-        values["max_requests"].value,
-        values["max_seconds"].value,
-    )
-    app = make_app(
-        models,
-        limits,
-        decoders=values["decoders"].value,
-        threads=values["threads"].value,
-        poll_seconds=values["poll_seconds"].value,
-    )
-    log_in_json()
-    host, port = listener.getsockname()[:2]
-    place = f"[{host}]" if ":" in host else host
-    print(f"{models.name}, version {models.current.number}: http://{place}:{port}/", flush=True)
-    config = uvicorn.Config(
-        app, log_config=None, access_log=False, server_header=False, timeout_graceful_shutdown=10, ws="none"
-    )
-    with contextlib.suppress(KeyboardInterrupt):  # uvicorn has answered what was running, and hands the signal on
-        uvicorn.Server(config).run(sockets=[listener])
+    with _listen(values["host"].value, values["port"].value) as listener:
+        folder = Path(values["model"].value or SAMPLES / "model")
+        models = Models(values["name"].value or folder.resolve().name, folder)
+        limits = ServerLimits(
+            round(values["max_upload"].value * 1e6),
+            values["max_duration"].value,
+            values["max_pixels"].value,
+            values["max_requests"].value,
+            values["max_seconds"].value,
+        )
+        app = make_app(
+            models,
+            limits,
+            decoders=values["decoders"].value,
+            threads=values["threads"].value,
+            poll_seconds=values["poll_seconds"].value,
+        )
+        log_in_json()
+        host, port = listener.getsockname()[:2]
+        place = f"[{host}]" if ":" in host else host
+        print(f"{models.name}, version {models.current.number}: http://{place}:{port}/", flush=True)
+        config = uvicorn.Config(
+            app, log_config=None, access_log=False, server_header=False, timeout_graceful_shutdown=10, ws="none"
+        )
+        with contextlib.suppress(KeyboardInterrupt):  # uvicorn has answered what was running, and hands the signal on
+            uvicorn.Server(config).run(sockets=[listener])
 
 
 def _listen(host: str, port: int) -> socket.socket:

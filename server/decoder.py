@@ -110,13 +110,16 @@ def work(connection) -> None:
             except (EOFError, BrokenPipeError, ConnectionResetError):
                 raise
             except Exception as error:
-                status = 413 if isinstance(error, TooMuch) or "expected at most" in str(error) else 422
-                if isinstance(error.__cause__ or error.__context__, TooMuch):
-                    status = 413
+                status = 413 if _asks_too_much(error) else 422
                 folder = f"{next(iter(job.paths.values())).parent}/"
                 reason = str(error) if isinstance(error, InputError) else reason_of(error)
                 answer = ("refused", status, reason.replace(folder, ""))
             connection.send(answer)
+
+
+def _asks_too_much(error: BaseException | None) -> bool:
+    """Whether it is `TooMuch`, or was raised because of one."""
+    return error is not None and (isinstance(error, TooMuch) or _asks_too_much(error.__cause__ or error.__context__))
 
 
 class _Process:
