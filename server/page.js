@@ -34,7 +34,7 @@ function choose(modality, file) {
 
 function addInput(modality) {
   const input = make("input", { type: "file", id: `file-${modality}` });
-  const note = modality in offer.computed ? ` (computed of ${offer.computed[modality]}, or given)` : "";
+  const note = modality in offer.computed ? ` (computed from ${offer.computed[modality]}, or given)` : "";
   const label = make("label", { htmlFor: input.id, textContent: modality + note });
   const name = make("div", { id: `name-${modality}`, className: "soft" });
   const zone = make("div", { className: "drop" }, label, input, name);

@@ -15,14 +15,14 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from tiny_run import TRAINING, write_noisy_records
+from tiny_run import TRAINING, run_training, write_noisy_records
 
 from dmcl_tf.errors import InputError
 from dmcl_tf.learning.cluster import LOST, Cluster, Watch, find_cluster, is_chief
 from dmcl_tf.learning.workers import working_together
 
 ROOT = Path(__file__).parents[1]
-EPOCHS, LONG = 8, 20  # of one step each; LONG with --kills of 6 and more
+STEPS = 20
 VARIABLES = ("TF_CONFIG", "SLURM_PROCID", "SLURM_JOB_ID", "SLURM_STEP_NODELIST", "SLURM_STEP_TASKS_PER_NODE")
 
 
@@ -134,10 +134,14 @@ def records(tmp_path_factory):
     return write_noisy_records(tmp_path_factory.mktemp("records"), videos={"train": 12, "validation": 3, "test": 1})
 
 
-def training(records, place: Path, epochs: int = EPOCHS, *more: str) -> list[str]:
-    settings = {**TRAINING, "batch_size": 12, "epochs": epochs, "validate_every": 4, "learning_rate": 0.01}
-    flags = [f"--{name}={value}" for name, value in settings.items()]
-    return [f"--records={records.directory}", f"--checkpoints={place}", "--sync_batch_norm", *flags, *more]
+# twenty steps, each of them an epoch
+SETTINGS = {"batch_size": 12, "epochs": STEPS, "validate_every": 4, "learning_rate": 0.01, "sync_batch_norm": True}
+
+
+def train_together(records, place: Path, count: int) -> list[subprocess.Popen]:
+    places = {"records": records.directory, "checkpoints": place}
+    flags = [f"--{name}={value}" for name, value in {**places, **TRAINING, **SETTINGS}.items()]
+    return start("dmcl_tf.train", flags, count, place / "logs")
 
 
 def run_folder(place: Path) -> Path:
@@ -151,59 +155,64 @@ def losses(place: Path) -> np.ndarray:
 
 @pytest.fixture(scope="module")
 def alone(records, tmp_path_factory):
-    """The run of one process."""
+    """The run of one process, which is this one."""
     place = tmp_path_factory.mktemp("alone")
-    finish(start("dmcl_tf.train", training(records, place), 1, place / "logs"), place / "logs")
+    with pytest.MonkeyPatch.context() as patch:
+        for name in VARIABLES:
+            patch.delenv(name, raising=False)
+        run_training(records, place, **SETTINGS)
     return place
 
 
-def test_two_workers_train_as_one_process_and_go_on_when_one_is_lost(records, alone, tmp_path):
-    logs, history = tmp_path / "logs", run_folder(tmp_path) / "history.csv"
-    workers = start("dmcl_tf.train", training(records, tmp_path), 2, logs)
+def lose(processes: list[subprocess.Popen], place: Path, lost: int) -> None:
+    """Kills a worker once the history has some lines, and sees that the others notice."""
+    history, logs = run_folder(place) / "history.csv", place / "logs"
     try:
-        while not (history.exists() and len(history.read_text().splitlines()) > 2):
-            assert all(process.poll() is None for process in workers), [(logs / str(i)).read_text() for i in (0, 1)]
+        while not (history.exists() and len(history.read_text().splitlines()) > 3):
+            assert all(process.poll() is None for process in processes), [p.read_text() for p in logs.iterdir()]
             time.sleep(0.01)
-        workers[1].send_signal(signal.SIGKILL)
-        assert workers[0].wait(timeout=60) == LOST
+        processes[lost].send_signal(signal.SIGKILL)
+        statuses = [process.wait(timeout=60) for process in processes]
     finally:
-        for process in workers:
+        for process in processes:
             process.kill()
-    lines = re.split(r"[\r\n]+", (logs / "0").read_text().strip())
-    assert re.fullmatch(r"error: worker 1 at 127\.0\.0\.1:\d+ is lost: start all workers again .*", lines[-1]), lines
-    assert len(history.read_text().splitlines()) < EPOCHS
-    chief, other = finish(start("dmcl_tf.train", training(records, tmp_path), 2, logs), logs)
-    assert "run: " in chief
-    assert not re.search("run:|videos:|train:", other)  # the chief alone reports
-    assert losses(tmp_path).shape == losses(alone).shape == (EPOCHS, 7)
-    np.testing.assert_allclose(losses(tmp_path), losses(alone), rtol=1e-4, atol=1e-4)
-    assert sorted(path.name for path in run_folder(tmp_path).iterdir() if path.name != ".lock") == sorted(
-        path.name for path in run_folder(alone).iterdir() if path.name != ".lock"
-    )
+    assert statuses == [-signal.SIGKILL if index == lost else LOST for index in range(len(processes))]
+    for index in set(range(len(processes))) - {lost}:
+        last = re.split(r"[\r\n]+", (logs / str(index)).read_text().strip())[-1]
+        assert re.fullmatch(rf"error: worker {lost} at 127\.0\.0\.1:\d+ is lost: start all workers again .*", last)
 
 
-@pytest.mark.parametrize("count", [2, 3])
-def test_any_number_of_workers_trains_and_evaluates_as_one_process(records, tmp_path, count, request):
-    """Twenty steps, the videos of an evaluation shared, and SIGTERM to one worker that stops all in good order."""
+def test_two_workers_train_as_one_process_until_one_is_lost(records, alone, tmp_path):
+    lose(train_together(records, tmp_path, 2), tmp_path, lost=1)
+    done = len(losses(tmp_path))
+    assert 2 < done < STEPS
+    np.testing.assert_allclose(losses(tmp_path), losses(alone)[:done], rtol=1e-4, atol=1e-4)
+    assert "run: " in (tmp_path / "logs/0").read_text()
+    assert not re.search("run:|videos:|train:", (tmp_path / "logs/1").read_text())  # the chief alone reports
+
+
+@pytest.mark.parametrize(("count", "lost"), [(2, 0), (3, 2)])
+def test_any_number_of_workers_goes_on_and_ends_as_one_process(records, alone, tmp_path, count, lost, request):
+    """Twenty steps, one worker lost, SIGTERM to one that stops all in good order, and an evaluation together."""
     if request.config.getoption("--kills") < 6:
         pytest.skip("takes minutes: pytest tests/test_workers.py --kills=6")
-    for place, workers in ((tmp_path / "one", 1), (tmp_path / "many", count)):
-        train = training(records, place, LONG)
-        processes = start("dmcl_tf.train", train, workers, place / "logs")
-        if workers > 1:
-            history = run_folder(place) / "history.csv"
-            while not history.exists() and processes[0].poll() is None:
-                time.sleep(0.01)
-            processes[-1].send_signal(signal.SIGTERM)
-            for text in finish(processes, place / "logs"):
-                assert re.search(r"stopped after step \d+ of 20, which is saved; the same command continues\n$", text)
-            processes = start("dmcl_tf.train", train, workers, place / "logs")
-        finish(processes, place / "logs")
+    logs = tmp_path / "logs"
+    lose(train_together(records, tmp_path, count), tmp_path, lost)
+    known, processes = len(losses(tmp_path)), train_together(records, tmp_path, count)
+    while len(losses(tmp_path)) <= known and processes[0].poll() is None:
+        time.sleep(0.01)
+    processes[-1].send_signal(signal.SIGTERM)
+    for text in finish(processes, logs):
+        assert re.search(rf"stopped after step \d+ of {STEPS}, which is saved; the same command continues\n$", text)
+    finish(train_together(records, tmp_path, count), logs)
+    assert losses(tmp_path).shape == (STEPS, 7)
+    np.testing.assert_allclose(losses(tmp_path), losses(alone), rtol=1e-4, atol=1e-4)
+    for place, workers in ((alone, 1), (tmp_path, count)):
         evaluate = [f"--run_dir={run_folder(place)}", f"--records={records.directory}"]
         finish(start("dmcl_tf.evaluate", evaluate, workers, place / "logs"), place / "logs")
-    assert losses(tmp_path / "many").shape == (LONG, 7)
-    np.testing.assert_allclose(losses(tmp_path / "many"), losses(tmp_path / "one"), rtol=1e-4, atol=1e-4)
-    one, many = (pd.read_csv(run_folder(tmp_path / name) / "predictions.csv") for name in ("one", "many"))
+    one, many = (pd.read_csv(run_folder(place) / "predictions.csv") for place in (alone, tmp_path))
     assert one.iloc[:, 0].tolist() == many.iloc[:, 0].tolist()
     numbers = one.select_dtypes("number").columns
     np.testing.assert_allclose(many[numbers], one[numbers], rtol=1e-3, atol=1e-3)
+    files = [{path.name for path in run_folder(place).iterdir()} - {".lock"} for place in (alone, tmp_path)]
+    assert files[0] == files[1]
