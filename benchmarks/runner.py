@@ -45,6 +45,7 @@ FULL = (
     "preparation --size=256",
     "parallel",
     "predicting",
+    "serving",
 )
 _SHORT = "--rounds=1 --seconds=1"
 _TESTING = "--variant=testing --batch=4"  # a network that compiles in seconds
@@ -63,6 +64,7 @@ QUICK = (
     "preparation --clips=2 --rounds=1",
     "parallel --clips=2 --items=8 --rounds=1",
     f"predicting --frames=90 {_SHORT}",
+    "serving --requests=20 --clients=4",
 )
 
 

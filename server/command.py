@@ -68,7 +68,8 @@ def main(values: flags.FlagValues) -> None:
 
     with _listen(values["host"].value, values["port"].value) as listener:
         folder = Path(values["model"].value or SAMPLES / "model")
-        models = Models(values["name"].value or folder.resolve().name, folder)
+        usual = folder.resolve().name if values["model"].value else SAMPLES.name
+        models = Models(values["name"].value or usual, folder)
         limits = ServerLimits(
             round(values["max_upload"].value * 1e6),
             values["max_duration"].value,

@@ -7,6 +7,7 @@ import concurrent.futures
 import importlib.util
 import json
 import re
+import shlex
 import shutil
 import socket
 import subprocess
@@ -220,6 +221,24 @@ def wait_for(condition):
             return
         time.sleep(0.1)
     raise AssertionError("it did not happen")
+
+
+def test_the_lines_of_the_documentation(server, tmp_path):
+    """They run as they stand, but for port and name."""
+    curl = shutil.which("curl")
+    if curl is None:
+        pytest.skip("there is no curl")
+    text = (SAMPLES.parent / "docs" / "serving.md").read_text(encoding="utf-8")
+    shutil.copy(SAMPLES / "throw_rgb.avi", tmp_path / "clip.mp4")
+    request = {"signature_name": "rgb", "instances": noise(3).tolist()}
+    (tmp_path / "request.json").write_text(json.dumps(request))
+    lines = re.findall(r"^curl .*", text, re.MULTILINE)
+    assert len(lines) == 7
+    for line in lines:
+        own = line.replace(":8501", f":{server.port}").replace("/samples", "/actions")
+        arguments = [curl, "--silent", "--show-error", "--fail-with-body", *shlex.split(own)[1:]]
+        done = subprocess.run(arguments, cwd=tmp_path, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, (line, done.stdout, done.stderr)
 
 
 def test_new_versions_are_picked_up(server):
