@@ -1,4 +1,6 @@
-"""How the server stands many clients: python -m benchmarks.serving
+"""How the server stands many clients.
+
+    python -m benchmarks.serving
 
 A server of the samples' model is started, and clients send clips of their own, 8 frames of 80², as JSON. Every answer is
 compared with the first one that the same clip got, which one client asked for alone. Printed are percentiles of the

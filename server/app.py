@@ -27,8 +27,8 @@ from server.models import Models
 _LOG = logging.getLogger("server")
 _HERE = Path(__file__).parent
 _POLICY = (
-    "default-src 'none'; script-src 'self'; style-src 'unsafe-inline'; img-src data: blob:; media-src blob:; "
-    "connect-src 'self'"
+    "default-src 'none'; script-src 'self'; style-src 'unsafe-inline'; img-src data:; media-src blob:; "
+    "connect-src 'self'; frame-ancestors 'none'; base-uri 'none'; form-action 'self'"
 )
 
 

@@ -13,6 +13,7 @@ import numpy as np
 
 from dmcl_tf.errors import InputError
 from dmcl_tf.export import Exported, check_files, find_versions, is_exported, name_signatures, read_exported
+from workflow.footage import computed_flow
 from workflow.served import check_format
 
 _LOG = logging.getLogger("server")
@@ -166,6 +167,7 @@ def load(number: int, path: Path) -> Version:
     exported = read_exported(path)
     check_format(path, exported)
     check_files(path, exported)
+    computed_flow(exported)  # or it says why it cannot be computed
 
     import tensorflow as tf  # after all that can be wrong with the files
 
