@@ -2,9 +2,9 @@
 
     python -m benchmarks.serving
 
-A server of the samples' model is started, and clients send clips of their own, 8 frames of 80², as JSON. Every answer is
-compared with the first one that the same clip got, which one client asked for alone. Printed are percentiles of the
-time to an answer, answers per second beside those of a single client, and the server's memory in between.
+A server of the samples' model is started, and clients send clips of their own, 8 frames of 80², as JSON. Every answer
+is compared with the first one that the same clip got, which one client asked for alone. Printed are percentiles of the
+time to an answer, answers per second beside those of a single client, and the server's memory before and after.
 """
 
 from __future__ import annotations
