@@ -105,11 +105,11 @@ def explain(error: BaseException) -> tuple[str, int] | None:
         return STOPPED, 128 + getattr(error, "number", signal.SIGINT)
     if isinstance(error, OSError) and is_wrong_place(error):
         return f"error: {printable(str(error.filename))}: {error.strerror}; give another place, or make way", 2
-    if is_out_of_memory(error):
-        return "error: there is not enough memory; use a smaller --batch_size, fewer --workers or --recompute", 2
-    if is_disk_full(error):
+    if is_disk_full(error):  # before memory: TensorFlow calls both an exhausted resource
         where = printable(str(getattr(error, "filename", None) or str(error).split(";")[0]))
         return f"error: {where}: the disk is full; free some space and run the same command again, it continues", 2
+    if is_out_of_memory(error):
+        return "error: there is not enough memory; use a smaller --batch_size, fewer --workers or --recompute", 2
     return None
 
 
