@@ -4,7 +4,8 @@
     python data_prep/make_tfrecords.py --dataset=nwucla --data_dir=data/nwucla
 
 Records that are complete are kept, so the same command continues an interrupted run and ends with the same bytes.
-Splits and labels are no part of them: what changes there takes effect with the same command, or needs none.
+Splits and labels are no part of them: what changes there takes effect with the same command, or needs none. With
+--estimate it makes none, and says from a sample of the videos what all will cost.
 """
 
 from __future__ import annotations
@@ -27,12 +28,13 @@ from absl import flags
 from data_prep.flow_flags import flow_flags
 from data_prep.raw.base import Listing, RawVideo, Reader, Skipped
 from data_prep.raw_settings import RawSettings, raw_flags, raw_settings_from_flags, video_flags
-from data_prep.running import disk
+from data_prep.running import disk, estimate
 from data_prep.running.beam import run_beam
 from data_prep.running.processes import run_parallel
 from data_prep.summary import print_skipped, print_summary
 from data_prep.video.opening import shown
 from data_prep.video.record import make_record
+from dmcl_tf.config import Config
 from dmcl_tf.data.records import record_path
 from dmcl_tf.data.table import Description, Records, Video, write_table
 from dmcl_tf.datasets import DATASETS, find_dataset
@@ -78,18 +80,20 @@ class RecordSettings:
 def make_records(settings: RecordSettings) -> Records | None:
     """Makes the records, or what is missing of them, and their table.
 
+    Where another process works in the folder, waits for it to be done; parts of one folder are made side by side.
+
     Returns:
         The records; None where only a part was made.
 
     Raises:
-        InputError: the raw data are missing or unusable, or the folder holds records of other settings, or is in use.
+        InputError: the raw data are missing or unusable, or the folder holds records of other settings.
     """
     directory, reader = settings.records, settings.raw.reader()
     description = describe(settings, reader)
     found = None if reader.generate else _list(settings, reader)
     if isinstance(found, InputError) and not directory.exists():
         raise found  # before a folder is made: it may be --data_dir that is wrong
-    with lock(directory, shared=settings.part is not None):
+    with lock(directory, shared=settings.part is not None, wait=True):
         remove_stale(directory)
         old = read_existing(settings, description)
         found = found or _list(settings, reader)
@@ -315,15 +319,14 @@ def preparation_flags(values: flags.FlagValues) -> None:
         "runner",
         "local",
         ["local", "beam"],
-        "where records are made: in processes on this machine, or as an Apache Beam pipeline, on Dataflow, Flink or "
-        "Spark; its workers must see the same folders; needs pip install '.[beam]'",
+        "where records are made: in processes on this machine, or as an Apache Beam pipeline, whose workers must see "
+        "the same folders (docs/cluster.md); needs pip install '.[beam]'",
         flag_values=values,
     )
     flags.DEFINE_string(
         "beam_options",
         "",
-        "Beam's pipeline options, e.g. --beam_options='--runner=FlinkRunner --flink_master=host:8081'; default: run on "
-        "this machine",
+        "Beam's pipeline options, among them --runner, as in docs/cluster.md; default: run on this machine",
         flag_values=values,
     )
 
@@ -360,11 +363,32 @@ def _part(text: str | None) -> tuple[int, int] | None:
     return int(match[1]), int(match[2])
 
 
+def estimate_flags(values: flags.FlagValues) -> None:
+    """What only the script has."""
+    text = f"make no records, but try {estimate.SAMPLE} videos and print what time, disk and network all will take"
+    flags.DEFINE_boolean("estimate", False, text, flag_values=values)
+
+
+def print_estimate(settings: RecordSettings) -> None:
+    """Prints what the preparation and reading of all videos will cost.
+
+    Raises:
+        InputError: the raw data are missing or unusable.
+    """
+    found = settings.raw.list_videos(settings.raw.reader())
+    costs = estimate.measure(choose_videos(settings, found.videos), settings.raw.videos)
+    print("\n".join(costs.lines(batch_size=Config.batch_size)))
+
+
 def main() -> None:
     """Makes the records."""
-    make_records(settings_from_flags(flags.FLAGS))
+    settings = settings_from_flags(flags.FLAGS)
+    if flags.FLAGS.estimate:
+        print_estimate(settings)
+    else:
+        make_records(settings)
 
 
 if __name__ == "__main__":
-    define(FLAG_GROUPS, flags.FLAGS)
+    define((*FLAG_GROUPS, estimate_flags), flags.FLAGS)
     run_script(main)

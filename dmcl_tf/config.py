@@ -13,6 +13,7 @@ from typing import NamedTuple
 from dmcl_tf.errors import InputError
 from dmcl_tf.registry import HALLUCINATION, METHODS, VARIANTS
 
+STRATEGIES = ("one_device", "mirrored", "multi_worker")
 SMALLEST_FRAME, LARGEST_FRAME = 16, 4096  # pixels; a clip of the largest takes 400 MB
 
 
@@ -63,6 +64,10 @@ class Config:
     )
     batch_norm_momentum: float = _setting(
         0.997, "share of the moving average that each step keeps; shorter runs need less"
+    )
+    sync_batch_norm: bool = _setting(
+        False,
+        "batch normalisation sees the whole batch where devices share it; else each device its own share",
     )
     # method
     method: str = _setting("dmcl", "training method", METHODS)

@@ -32,6 +32,10 @@ class InputError(Exception):
         super().__init__(printable(message))
 
 
+class Stopped(Exception):
+    """The work was told to stop, and has kept what it did: it ends well, and the same command continues it."""
+
+
 class Terminated(KeyboardInterrupt):
     """The process was told to stop by a signal, which ends it as Ctrl-C does."""
 
@@ -70,6 +74,14 @@ def is_disk_full(error: BaseException) -> bool:
     return "No space left on device" in str(error)
 
 
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether an exception says that memory ran out, be it Python's, OpenCV's or TensorFlow's."""
+    if isinstance(error, MemoryError) or getattr(error, "errno", None) == errno.ENOMEM:
+        return True
+    names = {kind.__name__ for kind in type(error).__mro__}
+    return "ResourceExhaustedError" in names or any(text in str(error) for text in ("OOM when alloc", "bad_alloc"))
+
+
 def is_wrong_place(error: BaseException) -> bool:
     """Whether a named file or folder cannot be used: something is in its place, or it is protected."""
     in_the_way = (errno.EEXIST, errno.ENOTDIR, errno.EISDIR, errno.EACCES, errno.EPERM, errno.EROFS)
@@ -81,18 +93,23 @@ def explain(error: BaseException) -> tuple[str, int] | None:
     """What a user should see of an exception, and the exit status that goes with it.
 
     Returns:
-        The line and 2 for bad input, a full disk, or a file or folder that is in the way; 130 after Ctrl-C, and 128
-        plus its number after a signal. None for a fault of the program, whose traceback is of use.
+        The line and 0 for work that stopped in good order, 2 for bad input, a full disk, too little memory, or a file
+        or folder that is in the way; 130 after Ctrl-C, and 128 plus its number after a signal. None for a fault of the
+        program, whose traceback is of use.
     """
+    if isinstance(error, Stopped):
+        return str(error), 0
     if isinstance(error, InputError):
         return f"error: {error}", 2
     if isinstance(error, KeyboardInterrupt):
         return STOPPED, 128 + getattr(error, "number", signal.SIGINT)
     if isinstance(error, OSError) and is_wrong_place(error):
         return f"error: {printable(str(error.filename))}: {error.strerror}; give another place, or make way", 2
-    if is_disk_full(error):
+    if is_disk_full(error):  # before memory: TensorFlow calls both an exhausted resource
         where = printable(str(getattr(error, "filename", None) or str(error).split(";")[0]))
         return f"error: {where}: the disk is full; free some space and run the same command again, it continues", 2
+    if is_out_of_memory(error):
+        return "error: there is not enough memory; use a smaller --batch_size, fewer --workers or --recompute", 2
     return None
 
 

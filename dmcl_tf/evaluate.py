@@ -6,9 +6,10 @@ into the run's folder and prints a table, with the paper's numbers beside ours w
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple, Optional
+from typing import TYPE_CHECKING, NamedTuple, Optional
 
 import numpy as np
 from absl import flags
@@ -18,11 +19,15 @@ from dmcl_tf.datasets import find_dataset
 from dmcl_tf.datasets.splits import Splits
 from dmcl_tf.errors import InputError, run_script
 from dmcl_tf.files import lock
-from dmcl_tf.flag_groups import define, records_flags, run_flags
+from dmcl_tf.flag_groups import define, records_flags, run_flags, strategy_flags
+from dmcl_tf.learning.cluster import is_chief
 from dmcl_tf.runs.folder import RunFolder
 from dmcl_tf.runs.progress import identify_checkpoint
 from dmcl_tf.scoring import results as files
 from dmcl_tf.scoring.results import Evaluated, Results
+
+if TYPE_CHECKING:
+    from dmcl_tf.learning.workers import Workers  # with TensorFlow
 
 
 @dataclass(frozen=True)
@@ -34,18 +39,21 @@ class EvaluateSettings:
         records: where its records are now; None: where they were in training.
         split: "test" or "validation"; the files of the latter end in `_validation`.
         checkpoint: "best" or "last".
+        strategy: who computes, one of `dmcl_tf.config.STRATEGIES`; None: by what is there.
     """
 
     run_dir: Path
     records: Optional[Path] = None
     split: str = "test"
     checkpoint: str = "best"
+    strategy: Optional[str] = None
 
 
 def evaluate(settings: EvaluateSettings) -> Results | None:
     """Evaluates a checkpoint on a split and writes the files, `results.json` last.
 
-    Results of the same weights and records that are there already are returned as they are.
+    Results of the same weights and records that are there already are returned as they are. Several workers share the
+    videos; all return the results, and the chief writes them.
 
     Returns:
         None where the split has no videos, so that there is nothing to evaluate.
@@ -56,7 +64,7 @@ def evaluate(settings: EvaluateSettings) -> Results | None:
     task = _plan(settings)
     if not task.videos:
         return None
-    with lock(settings.run_dir):
+    with lock(settings.run_dir) if is_chief() else contextlib.nullcontext():
         return _current(settings, task) or _evaluate(settings, task)
 
 
@@ -96,14 +104,23 @@ def _plan(settings: EvaluateSettings) -> _Task:
 
 
 def _evaluate(settings: EvaluateSettings, task: _Task) -> Results:
+    from dmcl_tf.learning.workers import working_together
+
+    with working_together(settings.strategy) as workers:
+        # what is published is of these records to the last byte
+        damage = task.records.find_damage(task.videos[workers.index :: workers.count])
+        if damage:
+            raise damage
+        return _evaluate_together(settings, task, workers)
+
+
+def _evaluate_together(settings: EvaluateSettings, task: _Task, workers: Workers) -> Results:
     from dmcl_tf.runs.checkpoints import restore_ensemble
     from dmcl_tf.scoring.logits import Evaluator
 
-    damage = task.records.find_damage(task.videos)  # what is published is of these records to the last byte
-    if damage:
-        raise damage
-    ensemble, _ = restore_ensemble(RunFolder(settings.run_dir), settings.checkpoint)
-    logits = Evaluator(ensemble, task.records, task.splits, task.evaluated.config)(settings.split)
+    with workers.strategy.scope():
+        ensemble, _ = restore_ensemble(RunFolder(settings.run_dir), settings.checkpoint)
+    logits = Evaluator(ensemble, task.records, task.splits, task.evaluated.config, workers)(settings.split)
     unusable = ~np.isfinite(logits.logits).all(axis=(0, 2))
     if unusable.any():
         first = logits.video_ids[int(unusable.argmax())]
@@ -111,7 +128,8 @@ def _evaluate(settings: EvaluateSettings, task: _Task) -> Results:
     attribute = find_dataset(task.evaluated.dataset).group
     groups = [f"{attribute} {video.attributes.get(attribute)}" for video in task.videos] if attribute else []
     results = files.summarize(task.evaluated, logits, task.splits.class_names, groups)
-    files.write_results(settings.run_dir, results, logits)
+    if workers.chief:
+        files.write_results(settings.run_dir, results, logits)
     return results
 
 
@@ -120,7 +138,7 @@ def split_flags(values: flags.FlagValues) -> None:
     flags.DEFINE_enum("split", "test", ["test", "validation"], "videos to evaluate on", flag_values=values)
 
 
-FLAG_GROUPS = (run_flags, records_flags, split_flags)
+FLAG_GROUPS = (run_flags, records_flags, split_flags, strategy_flags)
 
 
 def settings_from_flags(values: flags.FlagValues) -> EvaluateSettings:
@@ -132,12 +150,15 @@ def settings_from_flags(values: flags.FlagValues) -> EvaluateSettings:
     if not values["run_dir"].value:
         raise InputError("--run_dir is missing: expected the folder of a run, checkpoints/<data set>/<method>/<run>")
     records = Path(values["records"].value) if values["records"].value else None
-    return EvaluateSettings(Path(values["run_dir"].value), records, values["split"].value, values["checkpoint"].value)
+    names = ("split", "checkpoint", "strategy")
+    return EvaluateSettings(Path(values["run_dir"].value), records, *(values[name].value for name in names))
 
 
 def show(settings: EvaluateSettings) -> None:
     """Evaluates and prints the table."""
     results = evaluate(settings)
+    if not is_chief():
+        return
     if results:
         print(files.table(results))
     else:

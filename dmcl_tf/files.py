@@ -10,9 +10,9 @@ import socket
 import stat
 import zlib
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import BinaryIO, TypeVar
+from typing import BinaryIO, TextIO, TypeVar
 
 import msgspec
 
@@ -82,6 +82,14 @@ def remove(path: Path) -> None:
         shutil.rmtree(path)
     else:
         path.unlink(missing_ok=True)
+
+
+def remove_at_once(folder: Path) -> None:
+    """Removes a folder of ours, which is there with all it holds or not at all, whenever the process ends."""
+    partial = folder.with_name(f"{folder.name}.{_HOST}-{os.getpid()}.partial")
+    with suppress(FileNotFoundError):
+        os.replace(folder, partial)
+        remove(partial)
 
 
 def write_text(path: Path, text: str) -> None:
@@ -158,23 +166,30 @@ def check_component(name: str, what: str) -> str:
 
 
 @contextmanager
-def lock(folder: Path, *, shared: bool = False) -> Iterator[None]:
+def lock(folder: Path, *, shared: bool = False, wait: bool = False) -> Iterator[None]:
     """Holds a folder for this process, so that no other command works in it at the same time.
 
     The lock ends with the process, however that ends. Several may share it, where they write different files.
+
+    Args:
+        folder: is made where it is not there.
+        shared: whether others may hold it as well, in the same way.
+        wait: whether to wait for others to be done, and say so, instead of raising.
 
     Raises:
         InputError: another process holds it; the message names it.
     """
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / _LOCK).open("a+", encoding="utf-8", errors="replace") as file:
+        kind = fcntl.LOCK_SH if shared else fcntl.LOCK_EX
         try:
-            fcntl.flock(file, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
+            fcntl.flock(file, kind | fcntl.LOCK_NB)
         except BlockingIOError:
-            file.seek(0)
-            owners = [line for line in file.read(_LONGEST_LOCK).splitlines() if _may_hold(line)]
-            names = ", ".join(owners[:3]) + (", …" if len(owners) > 3 else "")
-            raise InputError(f"{folder} is in use by {names or 'another process'}: let it finish, or stop it") from None
+            in_use = f"{folder} is in use by {_holders(file)}"
+            if not wait:
+                raise InputError(f"{in_use}: let it finish, or stop it") from None
+            print(f"{in_use}: waiting for it to finish", flush=True)
+            fcntl.flock(file, kind)
         except OSError:  # a file system without locks
             yield
             return
@@ -188,6 +203,12 @@ def lock(folder: Path, *, shared: bool = False) -> Iterator[None]:
         finally:
             if not shared:
                 file.truncate(0)
+
+
+def _holders(file: TextIO) -> str:
+    file.seek(0)
+    owners = [line for line in file.read(_LONGEST_LOCK).splitlines() if _may_hold(line)]
+    return (", ".join(owners[:3]) + (", …" if len(owners) > 3 else "")) or "another process"
 
 
 def _may_hold(line: str) -> bool:

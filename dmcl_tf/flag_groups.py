@@ -13,7 +13,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
 from absl import flags
 
-from dmcl_tf.config import Config, parse_start, resolve
+from dmcl_tf.config import STRATEGIES, Config, parse_start, resolve
 from dmcl_tf.datasets import DATASETS
 from dmcl_tf.datasets.base import Dataset, Setting
 from dmcl_tf.errors import InputError
@@ -89,6 +89,13 @@ def run_name_flags(values: flags.FlagValues) -> None:
     flags.DEFINE_string("checkpoints", "checkpoints", "folder under which runs are kept", flag_values=values)
     text = "name of the run; default: <recipe>-<scale>-seed<seed>"
     flags.DEFINE_string("run_name", None, text, flag_values=values)
+
+
+def strategy_flags(values: flags.FlagValues) -> None:
+    """Who computes."""
+    text = "who computes: one_device, mirrored (all devices of this machine) or multi_worker (docs/cluster.md); "
+    text += "default: the workers that TF_CONFIG or Slurm names, else all GPUs, else the processor"
+    flags.DEFINE_enum("strategy", None, STRATEGIES, text, flag_values=values)
 
 
 def run_flags(values: flags.FlagValues) -> None:

@@ -20,7 +20,6 @@ from tensorflow.python.framework.convert_to_constants import convert_variables_t
 
 from dmcl_tf import serving
 from dmcl_tf.config import Config
-from dmcl_tf.errors import InputError
 from dmcl_tf.formats import FORMATS, open_model
 from dmcl_tf.networks.ensemble import ModalityEnsemble
 from dmcl_tf.networks.folding import fold
@@ -52,8 +51,6 @@ def write_portable(
         RuntimeError: a file of float weights gives other logits than the ensemble.
     """
     clip = (config.clip_frames, config.crop_size, config.crop_size)
-    if config.connection:
-        raise InputError("--formats: connected networks are exported as a SavedModel alone; leave the others out")
     folded = {modality: fold(network, clip) for modality, network in ensemble.networks.items()}
     differences = {}
     for name, modalities in subsets.items():

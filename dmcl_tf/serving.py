@@ -124,6 +124,44 @@ def predict(
     return {"logits": logits, "probabilities": probabilities, "classes": classes, "scores": scores}
 
 
+def concrete_signatures(
+    networks: Mapping[str, Callable],
+    signatures: Mapping[str, Sequence[str]],
+    config: Config,
+    class_names: Sequence[str],
+) -> dict[str, Callable[..., dict[str, tf.Tensor]]]:
+    """The functions of a served model, which take clips by the names of their modalities.
+
+    Args:
+        networks: by name, each a function from clips to outputs.
+        signatures: the networks of each, by its name.
+        config: of the run.
+        class_names: by label.
+    """
+    traced = _traced(networks, config)
+
+    def function_of(subset):
+        asked = {name: traced[name] for name in subset}
+        serve = tf.function(lambda **clips: predict(asked, clips, config, class_names))
+        return serve.get_concrete_function(**_specification(subset, config))
+
+    return {name: function_of(subset) for name, subset in signatures.items()}
+
+
+def _traced(networks: Mapping[str, Callable], config: Config) -> dict[str, Callable]:
+    """Networks as `predict` takes them: each is traced once and called by every signature that needs it."""
+    clip = tf.TensorSpec((None, config.clip_frames, None, None, 3), tf.uint8)
+    return {
+        name: tf.function(partial(clip_logits, network, config), input_signature=[clip])
+        for name, network in networks.items()
+    }
+
+
+def _specification(subset: Sequence[str], config: Config) -> dict[str, tf.TensorSpec]:
+    """What some networks see, of any rank, so that the graph's own message says what is wrong."""
+    return {name: tf.TensorSpec(None, tf.uint8, name=name) for name in map(config.sees, subset)}
+
+
 def write_saved_model(
     directory: Path,
     ensemble: ModalityEnsemble,
@@ -143,18 +181,10 @@ def write_saved_model(
     archive = keras.export.ExportArchive()
     for network in ensemble.networks.values():
         archive.track(network)
-    clip = tf.TensorSpec((None, config.clip_frames, None, None, 3), tf.uint8)
-    # each is traced once and called by every signature that needs it
-    networks = {
-        name: tf.function(partial(clip_logits, ensemble.served(name), config), input_signature=[clip])
-        for name in ensemble.networks
-    }
+    traced = _traced({name: ensemble.served(name) for name in ensemble.networks}, config)
     for name, subset in signatures.items():
-        # of any rank, so that the graph's own message says what is wrong
-        seen = dict.fromkeys(map(config.sees, subset))
-        specification = {modality: tf.TensorSpec(None, tf.uint8, name=modality) for modality in seen}
-        asked = {network: networks[network] for network in subset}
-        archive.add_endpoint(name, _endpoint(asked, config, class_names), [specification])
+        asked = {network: traced[network] for network in subset}
+        archive.add_endpoint(name, _endpoint(asked, config, class_names), [_specification(subset, config)])
     with contextlib.redirect_stdout(io.StringIO()):  # Keras lists every captured variable
         archive.write_out(str(directory))
 

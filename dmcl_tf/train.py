@@ -18,12 +18,13 @@ Methods:
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, Optional
 
 from absl import flags
 
@@ -38,7 +39,17 @@ from dmcl_tf.files import lock, remove_stale
 from dmcl_tf.runs import stages
 from dmcl_tf.runs.folder import Run, RunFolder, run_path
 
+if TYPE_CHECKING:
+    from dmcl_tf.learning.workers import Workers  # with TensorFlow
+
 __doc__ += flag_groups.methods_help()
+
+
+def saving_flags(values: flags.FlagValues) -> None:
+    """How often a run is saved."""
+    text = "save every so many steps inside an epoch as well, to continue there; 0: after each epoch only"
+    flags.DEFINE_integer("save_every_steps", 0, text, 0, flag_values=values)
+
 
 FLAG_GROUPS = (
     flag_groups.dataset_flags,
@@ -47,6 +58,8 @@ FLAG_GROUPS = (
     flag_groups.protocol_flags,
     flag_groups.training_flags,
     flag_groups.run_name_flags,
+    flag_groups.strategy_flags,
+    saving_flags,
 )
 
 
@@ -60,6 +73,8 @@ class TrainSettings:
         records: folder of its records.
         protocol: of the data set, from `Dataset.protocol`.
         directory: folder of the run.
+        strategy: who computes, one of `dmcl_tf.config.STRATEGIES`; None: by what is there.
+        save_every_steps: how often to save inside an epoch; 0: never.
         stages: the runs that it starts from or is taught by, in their order, to be made where they are missing.
     """
 
@@ -68,6 +83,8 @@ class TrainSettings:
     records: Path
     protocol: dict[str, object]
     directory: Path
+    strategy: Optional[str] = None
+    save_every_steps: int = 0
     stages: tuple[TrainSettings, ...] = ()
 
 
@@ -87,6 +104,7 @@ def settings_from_flags(
     dataset, records, settings, protocol = choose_data(values, modalities=modalities, data_root=data_root)
     given, method = flag_groups.given_config(values), str(settings.get("method", Config.method))
     checkpoints, name = Path(values["checkpoints"].value), values["run_name"].value
+    computing = {flag: values[flag].value for flag in ("strategy", "save_every_steps")}
     runs: list[TrainSettings] = []
 
     def run(stage: str, networks: tuple[str, ...], **wired) -> Path:
@@ -95,7 +113,7 @@ def settings_from_flags(
         directory = checkpoints / run_path(dataset.name, config, name)
         if not last:
             directory = directory.with_name(f"{directory.name}-{stages.stage_name(networks, wired)}")
-        runs.append(TrainSettings(config, dataset.name, records, protocol, directory))
+        runs.append(TrainSettings(config, dataset.name, records, protocol, directory, **computing))
         return directory
 
     if method in stages.STAGES and not (given.get("teacher_run") or given.get("initial_weights")):
@@ -104,7 +122,7 @@ def settings_from_flags(
         return dataclasses.replace(runs[-1], stages=tuple(runs[:-1]))
     config = flag_groups.make_config(settings)
     directory = checkpoints / run_path(dataset.name, config, name)
-    return TrainSettings(config, dataset.name, records, protocol, directory)
+    return TrainSettings(config, dataset.name, records, protocol, directory, **computing)
 
 
 def choose_data(
@@ -133,30 +151,44 @@ def train(settings: TrainSettings) -> RunFolder:
 
     Raises:
         InputError: the records or the teacher do not fit the settings, the folder holds another run or is in use, a
-            record cannot be used, or the loss is not finite.
+            record cannot be used, the loss is not finite, or there are no workers to train with.
+        Stopped: SIGTERM came; what was done is saved.
     """
-    import tensorflow as tf  # here, so that settings and --help are there at once
+    # here, so that settings and --help are there at once
+    from dmcl_tf.learning.workers import working_together
 
-    from dmcl_tf.learning import loop
-
-    for stage in settings.stages:
-        train(stage)
     dataset, records = find_dataset(settings.dataset), Records.load(settings.records)
     splits = make_splits(dataset, records, settings.protocol)
-    run = _describe(settings, records, splits)
-    strategy = tf.distribute.MirroredStrategy()
-    loop.check(run, records, splits, strategy)  # before there is a folder: a corrected setting makes another run of it
-    folder = RunFolder(settings.directory)
-    with lock(folder.directory):
-        remove_stale(folder.directory)
-        folder.create_or_match(run)
-        print(f"run: {folder.directory}")
-        counts = ", ".join(f"{count} {split}" for split, count in run.videos.items())
-        print(f"videos: {counts} ({describe(settings.protocol) or 'no protocol'})")
-        for warning in splits.warnings:
-            print(f"warning: {warning}")
-        loop.fit(run, records, splits, folder, strategy)
+    with working_together(settings.strategy) as workers:
+        for run in (*settings.stages, settings):
+            folder = _train(run, records, splits, workers)
+            workers.wait()  # until the chief has written what the next one starts from
     return folder
+
+
+def _train(settings: TrainSettings, records: Records, splits: Splits, workers: Workers) -> RunFolder:
+    from dmcl_tf.learning import loop
+
+    run, folder = _describe(settings, records, splits), RunFolder(settings.directory)
+    # before there is a folder: a corrected setting makes another run of it
+    loop.check(run, records, splits, workers.strategy.num_replicas_in_sync)
+    with lock(folder.directory) if workers.chief else contextlib.nullcontext():
+        if workers.chief:
+            _begin(folder, run, settings, splits)
+        workers.wait()  # until the chief has the folder
+        folder.create_or_match(run)
+        loop.fit(run, records, splits, folder, workers, settings.save_every_steps)
+    return folder
+
+
+def _begin(folder: RunFolder, run: Run, settings: TrainSettings, splits: Splits) -> None:
+    remove_stale(folder.directory)
+    folder.create_or_match(run)
+    print(f"run: {folder.directory}")
+    counts = ", ".join(f"{count} {split}" for split, count in run.videos.items())
+    print(f"videos: {counts} ({describe(settings.protocol) or 'no protocol'})")
+    for warning in splits.warnings:
+        print(f"warning: {warning}")
 
 
 def _describe(settings: TrainSettings, records: Records, splits: Splits) -> Run:

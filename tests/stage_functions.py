@@ -8,7 +8,9 @@ import sys
 import time
 from pathlib import Path
 
-from dmcl_tf.errors import InputError
+import numpy as np
+
+from dmcl_tf.errors import InputError, Stopped
 
 
 def end(how: str) -> None:
@@ -19,6 +21,10 @@ def end(how: str) -> None:
         raise ValueError("odd")
     if how == "exit":
         sys.exit(3)
+    if how == "stopped":
+        raise Stopped("stopped after step 3; the same command continues")
+    if how == "memory":
+        np.ones(2**50)
     if how == "killed":
         os.kill(os.getpid(), signal.SIGKILL)
 

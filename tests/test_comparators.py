@@ -22,7 +22,9 @@ from dmcl_tf.networks.ensemble import make_ensemble, stack
 from dmcl_tf.networks.parts import with_middle
 from dmcl_tf.runs.checkpoints import Checkpoints, restore_ensemble
 from dmcl_tf.runs.folder import RunFolder
+from server import models as server_models
 from workflow import command_line, predict
+from workflow import served as served_model
 
 VIDEOS = {"train": 4, "validation": 1, "test": 3}
 METHODS = ("modality_distillation", "admd")  # they share their first stage
@@ -181,7 +183,7 @@ def test_rgb_plus_is_evaluated_and_served_from_rgb_alone(trained, checkpoints, t
     folder = trained["admd"]
     results = evaluate(EvaluateSettings(folder.directory))
     assert set(results.accuracy) == {"rgb", "hallucination", "rgb+hallucination", "sum", "sum_probabilities", "oracle"}
-    version = export(ExportSettings(folder.directory, tmp_path / "model"))
+    version = export(ExportSettings(folder.directory, tmp_path / "model", formats=("savedmodel", "weights")))
     served = tf.saved_model.load(str(version)).signatures
     assert {name: set(f.structured_input_signature[1]) for name, f in served.items()} == {
         "rgb": {"rgb"},
@@ -194,15 +196,24 @@ def test_rgb_plus_is_evaluated_and_served_from_rgb_alone(trained, checkpoints, t
     mean = (logits["rgb"] + logits["hallucination"]) / 2.0
     np.testing.assert_allclose(logits["rgb_hallucination"], mean, rtol=1e-5, atol=1e-6)
     assert np.abs(logits["rgb"] - logits["hallucination"]).max() > 1e-3
+    exported = predict.find_model(tmp_path / "model")[1]
+    of_weights = dataclasses.replace(exported, formats=("weights",))
+    given = {"rgb": clips.numpy()}
+    for subset in (("hallucination",), ("rgb", "hallucination")):
+        small = served_model.load(version, of_weights, subset)(given)  # half precision
+        np.testing.assert_allclose(small, logits["_".join(subset)], rtol=0.02, atol=0.02)
+    said = server_models.load(1, version).logits(given, ("hallucination",))
+    np.testing.assert_allclose(said["hallucination"], logits["hallucination"], rtol=1e-5, atol=1e-6)
+    built = server_models._build(version, of_weights)["rgb_hallucination"](rgb=clips)["logits"]
+    np.testing.assert_allclose(built, mean, rtol=0.02, atol=0.02)
     for networks, subset in (((), ("rgb", "hallucination")), (("rgb",), ("rgb",))):
-        exported = predict.find_model(tmp_path / "model")[1]
         asked = predict.PredictSettings(version, exported, {"rgb": Path("clip")}, chosen=networks)
-        assert asked.networks == subset
+        assert asked.modalities == subset
     arguments = [f"--model={tmp_path / 'model'}", "--rgb=clip.avi", "--with=rgb+depth"]
     defined = flag_groups.define(predict.flag_groups(arguments), flags.FlagValues())
     values = command_line.parse(defined, arguments)
     with pytest.raises(InputError, match="--with: the model has no depth, only rgb, hallucination"):
-        predict.settings_from_flags(values)
+        assert predict.settings_from_flags(values).modalities
     source = checkpoints / "custom" / "independent" / f"{NAME}-rgb+depth"
     with pytest.raises(InputError, match="--default_modalities: the run has no hallucination, only rgb, depth"):
         export(ExportSettings(source, default_modalities=("rgb", "hallucination")))

@@ -4,10 +4,12 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from synthetic_runs import right_in, write_run
 from tiny_run import make_config
 
 from dmcl_tf.config import Config
 from dmcl_tf.errors import InputError
+from dmcl_tf.export import ExportSettings, export
 from dmcl_tf.networks.ensemble import make_ensemble
 
 
@@ -55,3 +57,10 @@ def test_what_cannot_be_connected():
         Config(connection=True)
     with pytest.raises(InputError, match="leave out --recompute"):
         make_config(**settings, recompute=True)
+
+
+def test_connected_networks_have_no_files_of_their_own(tmp_path):
+    right = {"rgb": right_in((0, 3)), "hallucination": right_in((0, 2))}
+    folder = write_run(tmp_path, right, method="modality_distillation", connection=True)
+    with pytest.raises(InputError, match="--formats: connected networks are exported as a SavedModel alone"):
+        export(ExportSettings(folder.directory, formats=("savedmodel", "weights")))

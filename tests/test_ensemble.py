@@ -279,6 +279,13 @@ def test_two_devices_train_with_batch_statistics_as_one(two_devices, ensemble):
     assert result["two"] == pytest.approx(result["one"], rel=1e-3)
 
 
+def test_two_devices_that_synchronize_batch_statistics_train_as_one(two_devices):
+    result = two_devices["synchronized"]
+    assert result["difference"]["trainable"] < 1e-3
+    assert result["difference"]["moving"] < 1e-3
+    assert result["two"] == pytest.approx(result["one"], rel=1e-4)
+
+
 @pytest.mark.parametrize(("split", "videos"), [("validation", 1), ("test", 3)])
 def test_two_devices_evaluate_as_one(two_devices, split, videos):
     result = two_devices["evaluation"][split]

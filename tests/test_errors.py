@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from dmcl_tf.errors import InputError
+from dmcl_tf.errors import InputError, explain
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -50,3 +50,25 @@ def test_an_impossible_command_line(argument, words, tmp_path):
     assert line.startswith("error: ")
     for word in words:
         assert word in line
+
+
+class ResourceExhaustedError(Exception):
+    """As TensorFlow names its own."""
+
+
+@pytest.mark.parametrize(
+    ("error", "words"),
+    [
+        (MemoryError(), "not enough memory"),
+        (RuntimeError("std::bad_alloc"), "not enough memory"),
+        (ResourceExhaustedError("OOM when allocating tensor with shape[9]"), "not enough memory"),
+        (
+            ResourceExhaustedError("run/last/ckpt-1.index; No space left on device"),
+            "run/last/ckpt-1.index: the disk is full",
+        ),
+    ],
+)
+def test_what_is_exhausted_is_named(error, words):
+    line, status = explain(error)
+    assert status == 2
+    assert words in line

@@ -2,22 +2,19 @@
 
 import dataclasses
 import itertools
-import shutil
 from functools import partial
 
-import cv2
 import numpy as np
 import pytest
 import tensorflow as tf
 from test_augmentation import authors_distortion
-from tiny import MODALITIES, encode_jpeg, marked_frame, read_marks, split, write_records
+from tiny import MODALITIES, marked_frame, read_marks, split, write_records
 
 from dmcl_tf.config import resolve
 from dmcl_tf.data import augmentation, pipeline
 from dmcl_tf.data import records as format_
 from dmcl_tf.data.faults import explain
 from dmcl_tf.data.records import draw_clips
-from dmcl_tf.data.table import Records, checksum, write_table
 from dmcl_tf.errors import InputError
 
 VIDEOS = 7
@@ -53,6 +50,35 @@ def batches(records, config, count, first_epoch=0):
         clips = {modality: clips.numpy() for modality, clips in prepare(batch).items()}
         found.append({"label": batch["label"], "clips": clips, "names": names})
     return found
+
+
+@pytest.mark.parametrize(("workers", "replicas"), [(1, 2), (2, 2), (2, 4), (4, 4)])
+def test_workers_and_devices_share_every_batch_in_order(records, workers, replicas):
+    config = make_config(batch_size=replicas, epochs=4, modalities=("rgb",))
+    splits, each = split(records), replicas // workers
+    first = {"first_epoch": 1, "first_batch": 1}
+    steps = 3 * pipeline.steps_per_epoch(splits, config) - 1
+    expected = list(pipeline.training_dataset(records, splits, config, 1).as_numpy_iterator())[1:]
+    assert len(expected) == steps > 1
+    shares = []
+    for worker in range(workers):
+        place = {"worker": worker, "workers": workers, "replicas": replicas}
+        pieces = list(pipeline.training_dataset(records, splits, config, **first, **place).as_numpy_iterator())
+        assert len(pieces) == steps * each
+        shares.append([pieces[step * each : (step + 1) * each] for step in range(steps)])
+    for step, batch in enumerate(expected):
+        pieces = [piece for share in shares for piece in share[step]]
+        shared = tf.nest.map_structure(lambda *parts: np.concatenate(parts), *pieces)
+        tf.nest.map_structure(np.testing.assert_array_equal, shared, batch)
+
+
+def test_workers_share_the_videos_of_an_evaluation(records):
+    splits, config = split(records), make_config(modalities=("rgb",))
+    seen = []
+    for worker in range(3):
+        share = pipeline.evaluation_dataset(records, splits, "test", config, 2, worker=worker, workers=3)
+        seen += [index for batch in share.as_numpy_iterator() for index in batch["index"].tolist()]
+    assert sorted(seen) == list(range(len(splits.test)))
 
 
 def clips_by_video(batches):
@@ -332,66 +358,3 @@ def test_videos_shorter_than_a_clip_are_refused(splits):
     pipeline.check_lengths(splits, make_config(clip_frames=10))
     with pytest.raises(InputError, match=r"--clip_frames=11: train-0 has 10 frames; choose shorter clips"):
         pipeline.check_lengths(splits, make_config(clip_frames=11))
-
-
-def damage(records, directory, video_id, change):
-    """A copy of some records in which `change(frames)` changed one, with its table."""
-    shutil.copytree(records.directory, directory)
-    path = format_.record_path(directory, video_id)
-    about, frames = format_.decode_video(format_.read_record(path))
-    change(frames)
-    parts = {modality: images for modality, images in frames.items() if images}
-    about = dataclasses.replace(about, length=len(next(iter(parts.values()))))
-    serialized = format_.encode_video(about, parts)
-    format_.write_record(path, serialized)
-    entry = {"bytes": path.stat().st_size, "checksum": checksum(serialized)}
-    videos = [dataclasses.replace(v, **entry) if v.video_id == video_id else v for v in records.videos]
-    write_table(Records(directory, records.description, tuple(videos)), {})
-    return Records.load(directory)
-
-
-def spoil(frames):
-    frames["depth"][3] = frames["depth"][3][:200]
-
-
-def shorten(frames):
-    for images in frames.values():
-        del images[5:]
-
-
-DAMAGES = {
-    "a modality is missing": (lambda frames: frames["flow"].clear(), r"it has 0 frames of flow instead of 17"),
-    "a JPEG is cut off": (spoil, "frame 3 of depth is no sound JPEG"),
-    "frames are missing": (shorten, "it has 5 frames of rgb instead of 17"),
-    "a frame is no JPEG": (
-        lambda frames: frames["rgb"].__setitem__(2, cv2.imencode(".png", marked_frame(0, 48))[1].tobytes()),
-        "frame 2 of rgb is no sound JPEG",
-    ),
-    "a frame is smaller": (
-        lambda frames: frames["rgb"].__setitem__(0, encode_jpeg(marked_frame(0, 24))),
-        "frame 0 of rgb has 24×24 pixels instead of 48×48",
-    ),
-}
-
-
-@pytest.mark.parametrize("kind", DAMAGES)
-def test_a_record_that_is_whole_but_wrong_is_named(records, tmp_path, kind):
-    change, message = DAMAGES[kind]
-    broken = damage(records, tmp_path / "records", "train-4", change)
-    splits, path = split(broken), format_.record_path(broken.directory, "train-4")
-    with pytest.raises(tf.errors.OpError) as caught:
-        list(pipeline.training_dataset(broken, splits, make_config(crop_jitter=0.3)))
-    explained = explain(broken, splits.train, caught.value)
-    assert isinstance(explained, InputError)
-    assert str(explained).startswith(f"{path}: {message}; delete it and run")
-
-
-def test_a_record_that_is_not_what_the_table_says_is_named(records, tmp_path):
-    shutil.copytree(records.directory, tmp_path / "records")
-    copy = Records.load(tmp_path / "records")
-    path, error = format_.record_path(copy.directory, "train-2"), tf.errors.DataLossError(None, None, "lost")
-    path.write_bytes(path.read_bytes()[:-9])
-    assert f"{path} is damaged: delete it" in str(explain(copy, split(copy).train, error))
-    path.unlink()
-    assert f"{path}: No such file" in str(explain(copy, split(copy).train, error))
-    assert explain(copy, split(copy).test, error) is error  # these are sound: it must mean something else

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from campaign.scheduler import run_parts
 from preparing import ROOT, command, contents
 
 SEED = 20210105
@@ -87,6 +88,35 @@ def test_killing_at_random_moments(tmp_path, raw, undisturbed, request):
             longest *= 0.8
     subprocess.run(arguments, cwd=ROOT, check=True, capture_output=True)
     assert contents(records) == expected
+
+
+def test_parts_in_any_order_killed_and_run_twice_make_the_same_files(tmp_path, raw, undisturbed, request):
+    expected, longest = undisturbed
+    kills, small = request.config.getoption("--kills"), (*SMALL[:-1], "--workers=1", f"--data_dir={raw}")
+    records = f"--records={tmp_path / 'records'}"
+    parts = min(2 * kills, 8)  # eight, of which six are killed and two run twice, with --kills=6
+    killed = run_parts(
+        lambda part: command(*small, records, f"--part={part}"),
+        parts,
+        kills=kills // 2 if kills < 4 else kills,
+        twice=parts // 4,
+        longest=longest,
+        seed=SEED,
+        log=tmp_path / "log",
+    )
+    assert killed <= kills
+    subprocess.run(command(*small, records), cwd=ROOT, check=True, capture_output=True)
+    assert contents(tmp_path / "records") == expected
+
+
+def test_two_preparations_of_a_folder_at_once_make_the_same_files(tmp_path, raw, undisturbed):
+    arguments = command(*SMALL, f"--data_dir={raw}", f"--records={tmp_path / 'records'}")
+    processes = [start(arguments, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) for _ in range(2)]
+    said = [process.communicate(timeout=120) for process in processes]
+    assert [process.returncode for process in processes] == [0, 0], said
+    waited = [f"in use by process {other.pid} on " in out for other, (out, _) in zip(processes[::-1], said)]
+    assert sorted(waited) == [False, True]
+    assert contents(tmp_path / "records") == undisturbed[0]
 
 
 @pytest.mark.skipif(not Path("/proc/self").exists(), reason="looks for processes under /proc")

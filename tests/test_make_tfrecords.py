@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 import shutil
 import subprocess
+import threading
 from pathlib import Path
 from unittest.mock import Mock
 
@@ -154,8 +156,12 @@ def test_parts_make_every_record_and_the_whole_makes_what_is_missing(raw, tmp_pa
     assert 0 < len(made[1]) < len(made[2]) < 30
     with lock(tmp_path / "parts", shared=True):  # other parts may be at work
         make(raw, *small, "--part=2/3")
-        with pytest.raises(InputError, match=r"parts is in use by "):
-            make(raw, *small)
+        whole = threading.Thread(target=make, args=(raw, *small))
+        whole.start()
+        whole.join(0.5)
+        assert whole.is_alive()  # it waits for them
+        assert f"parts is in use by process {os.getpid()} on " in capsys.readouterr().out
+    whole.join()
     whole = make(raw, *small)
     assert contents(whole.directory) == contents(make(raw, "--modalities=rgb", f"--records={tmp_path / 'w'}").directory)
 

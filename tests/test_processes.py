@@ -12,9 +12,11 @@ from pathlib import Path
 import pytest
 import stage_functions
 
+from dmcl_tf.errors import Stopped, explain
 from workflow.processes import Failure, call
 
 TESTS = Path(__file__).parent
+MEMORY = "there is not enough memory; use a smaller --batch_size, fewer --workers or --recompute"
 
 
 @pytest.mark.parametrize(
@@ -23,6 +25,7 @@ TESTS = Path(__file__).parent
         ("well", None, ""),
         ("bad input", Failure("clip.avi: expected a video", 2), "error: clip.avi: expected a video\n"),
         ("fault", Failure("ValueError: odd", 1), "ValueError: odd\n"),
+        ("memory", Failure(MEMORY, 2), f"error: {MEMORY}\n"),
         ("exit", Failure("exit status 3", 3), ""),
         ("killed", Failure("ended by SIGKILL, perhaps for lack of memory", 137), "error: ended by SIGKILL"),
     ],
@@ -32,6 +35,13 @@ def test_how_a_process_ended(how, failure, said, capfd):
     errors = capfd.readouterr().err
     assert said in errors
     assert ("Traceback" in errors) == (how == "fault")
+
+
+def test_a_process_that_stops_in_good_order_stops_what_would_follow(capfd):
+    with pytest.raises(Stopped, match=r"^stopped after step 3; the same command continues$") as stopped:
+        call(stage_functions.end, "stopped")
+    assert capfd.readouterr().err == ""  # the command says it, once
+    assert explain(stopped.value) == (str(stopped.value), 0)
 
 
 # Sends the signal from within, as soon as a module that is slow to import is asked for

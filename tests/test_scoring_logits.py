@@ -76,8 +76,8 @@ def test_videos_come_in_the_order_of_the_split_whatever_that_of_the_batches(reco
     expected = evaluate(ensemble, records)
     real = pipeline.evaluation_dataset
 
-    def reversed_batches(*arguments):
-        batches = list(real(*arguments).unbatch().as_numpy_iterator())[::-1]
+    def reversed_batches(*arguments, **place):
+        batches = list(real(*arguments, **place).unbatch().as_numpy_iterator())[::-1]
         stacked = tf.nest.map_structure(lambda *values: np.stack(values), *batches)
         return tf.data.Dataset.from_tensor_slices(stacked).batch(2)
 
@@ -91,7 +91,7 @@ def test_a_video_that_is_left_out_or_seen_twice_is_noticed(records, ensemble, mo
         monkeypatch.setattr(
             pipeline,
             "evaluation_dataset",
-            lambda *arguments, change=change: change(real(*arguments).unbatch()).batch(2),
+            lambda *arguments, change=change, **place: change(real(*arguments, **place).unbatch()).batch(2),
         )
         with pytest.raises(AssertionError, match="every video of the split once"):
             evaluate(ensemble, records)

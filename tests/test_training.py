@@ -8,7 +8,6 @@ import signal
 import subprocess
 import sys
 import time
-import types
 from pathlib import Path
 
 import keras
@@ -28,13 +27,13 @@ from dmcl_tf.learning.optimizers import make_optimizer
 from dmcl_tf.networks.ensemble import make_ensemble
 from dmcl_tf.runs.checkpoints import Checkpoints
 from dmcl_tf.runs.folder import Run, RunFolder
-from dmcl_tf.runs.progress import best_score, done_epochs, identify_checkpoint
+from dmcl_tf.runs.progress import best_score, done_epochs, find_checkpoint, identify_checkpoint
 from dmcl_tf.scoring.logits import Evaluator
 from dmcl_tf.train import TrainSettings, train
 
 ROOT = Path(__file__).parents[1]
 MODALITIES = ("rgb", "depth")
-EPOCHS = 6
+EPOCHS = 8
 PROTOCOL = DATASETS["custom"].protocol()
 
 
@@ -59,8 +58,9 @@ def make_config(**changes):
     return resolve("authors", "full", {**settings, "color_probability": 0.0, **changes})
 
 
-def run(records, directory, **changes):
-    return train(TrainSettings(make_config(**changes), "custom", records.directory, PROTOCOL, directory))
+def run(records, directory, save_every_steps=0, **changes):
+    settings = {"directory": directory, "save_every_steps": save_every_steps}
+    return train(TrainSettings(make_config(**changes), "custom", records.directory, PROTOCOL, **settings))
 
 
 def variables_of(checkpoint_folder):
@@ -145,6 +145,35 @@ def test_a_run_without_validation_videos(tmp_path):
     assert identify_checkpoint(folder, "best").epoch == 1  # the last one
 
 
+@pytest.mark.parametrize("fails", ["in the middle of an epoch", "before the checkpoint inside it is removed"])
+def test_a_run_continues_inside_an_epoch(records, tmp_path, monkeypatch, fails):
+    """Two steps an epoch: the sixth is the last of the third epoch."""
+    settings = {"method": "random_teacher", "deterministic": True, "epochs": 4}
+    expected = run(records, tmp_path / "whole", **settings)
+    real, taken = loop._Step.__call__, []
+
+    def step(*arguments):
+        taken.append(arguments)
+        if len(taken) == 6:
+            raise Killed
+        return real(*arguments)
+
+    def killed(*_):
+        raise Killed
+
+    with monkeypatch.context() as patch:
+        inside = fails == "in the middle of an epoch"
+        patch.setattr(*((loop._Step, "__call__", step) if inside else (Checkpoints, "remove_step", killed)))
+        with pytest.raises(Killed):
+            run(records, tmp_path / "run", save_every_steps=1, **settings)
+    assert find_checkpoint(tmp_path / "run/step").name == ("ckpt-5" if taken else "ckpt-1")
+    folder = run(records, tmp_path / "run", **settings)
+    assert folder.history_path.read_bytes() == expected.history_path.read_bytes()
+    assert not (folder.directory / "step").exists()
+    for name, value in variables_of(expected.directory / "last").items():
+        np.testing.assert_array_equal(variables_of(folder.directory / "last")[name], value, err_msg=name)
+
+
 class Killed(BaseException):
     """Stands for kill -9: nothing catches it."""
 
@@ -195,7 +224,7 @@ def recorded(records):
                 for epoch in range(first_epoch, config.epochs):
                     for variable in ensemble.trainable_variables:
                         variable.assign(tf.fill(variable.shape, float(epoch)))
-                    recorder.on_epoch_end(epoch, {"loss": 1 / (3 + epoch), "rgb_accuracy": 1 / 3})
+                    recorder.record(epoch, {"loss": 1 / (3 + epoch), "rgb_accuracy": 1 / 3})
             finally:
                 recorder.close()
         return folder.history_path.read_bytes(), variables_of(directory / "last"), variables_of(directory / "best")
@@ -232,13 +261,13 @@ def test_the_batch_that_is_not_finite_is_named_in_any_step(records, tmp_path, mo
     """The videos are those that the step was given, also in a run that continues."""
     shown, original = [], pipeline.training_dataset
 
-    def spoiled(records, splits, config, first_epoch=0):
+    def spoiled(records, splits, config, first_epoch=0, first_batch=0, **place):
         def spoil(step, batch):
             wrong = tf.equal(step + first_epoch * 2, 5)
             clips = {m: tf.where(wrong, np.nan, tf.cast(c, tf.float32)) for m, c in batch["clips"].items()}
             return {**batch, "clips": clips}
 
-        dataset = original(records, splits, config, first_epoch)
+        dataset = original(records, splits, config, first_epoch, first_batch, **place)
         shown[:] = [batch["label"].tolist() for batch in dataset.take(8).as_numpy_iterator()]
         return dataset.enumerate().map(spoil)
 
@@ -283,11 +312,10 @@ def test_a_half_written_or_missing_record_is_named_before_training(tmp_path, nam
     ],
 )
 def test_what_several_devices_cannot_do_is_refused(records, replicas, precision, message):
-    splits, devices = split(records), types.SimpleNamespace(num_replicas_in_sync=replicas)
-    config = make_config(precision=precision)
+    splits, config = split(records), make_config(precision=precision)
     planned = Run("custom", "", "", splits.class_names, PROTOCOL, splits.counts(), "", config)
     with pytest.raises(InputError, match=message):
-        loop.check(planned, records, splits, devices)
+        loop.check(planned, records, splits, replicas)
 
 
 def command(records, checkpoints):
@@ -319,7 +347,7 @@ def wait_for_rows(process, history, rows):
 
 @pytest.fixture(scope="module")
 def runs(records, tmp_path_factory):
-    """The folders of an uninterrupted run and of one that was killed after two epochs and continued.
+    """The folders of an uninterrupted run and of one that was killed after two epochs, terminated, and continued.
 
     Their method draws, which must go on with what it would have drawn.
     """
@@ -335,6 +363,12 @@ def runs(records, tmp_path_factory):
     code, out, err = finish(whole)
     assert code == 0, err[-2000:]
     assert f"run: {directories[0]}" in out
+    terminated = start(command(records, folders[1]))
+    wait_for_rows(terminated, history, len(interrupted.splitlines()))
+    terminated.send_signal(signal.SIGTERM)
+    code, _, err = finish(terminated)
+    assert code == 0, err[-2000:]
+    assert re.search(r"\nstopped after step \d+ of \d+, which is saved; the same command continues$", err), err[-500:]
     code, _, err = finish(start(command(records, folders[1])))
     assert code == 0, err[-2000:]
     return directories[0], directories[1], interrupted

@@ -40,13 +40,13 @@ def without_batch_statistics(config):
     return ModalityEnsemble(networks, method_of(config), weight_decay=config.weight_decay, prepare=prepare)
 
 
-def with_batch_statistics(config, recompute=False):
+def with_batch_statistics(config, recompute=False, synchronized=False):
     """An ensemble with each kind of layer that the networks have."""
-    networks = {}
+    networks, normalize = {}, partial(BatchNormalization, momentum=0.9, synchronized=synchronized)
     for modality in config.modalities:
         clips = keras.Input((None, None, None, 3))
-        x = BatchNormalization(momentum=0.9)(Convolution(4, (1, 3), (1, 2))(clips))
-        x = keras.layers.Add()([x, BatchNormalization(momentum=0.9)(Convolution(4, (3, 1))(keras.layers.ReLU()(x)))])
+        x = normalize()(Convolution(4, (1, 3), (1, 2))(clips))
+        x = keras.layers.Add()([x, normalize()(Convolution(4, (3, 1))(keras.layers.ReLU()(x)))])
         networks[modality] = keras.Model(clips, classify(x, 3), name=modality)
     return ModalityEnsemble(networks, method_of(config), weight_decay=config.weight_decay, recompute=recompute)
 
@@ -116,6 +116,7 @@ def main(directory: Path) -> None:
         ("without_batch_statistics", without_batch_statistics, handed_out, 3),
         ("recomputed", partial(with_batch_statistics, recompute=True), halves, 3),
         ("taught", taught, different, 3),
+        ("synchronized", partial(with_batch_statistics, recompute=True, synchronized=True), different, 3),
         ("with_batch_statistics", with_batch_statistics, halves, 3),
     ):
         (first, alone), (second, shared) = (train(strategy, make, batch, steps) for strategy in (one, two))

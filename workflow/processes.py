@@ -12,7 +12,7 @@ import traceback
 from collections.abc import Callable
 from typing import NamedTuple, TypeVar
 
-from dmcl_tf.errors import explain, held_back, raise_on_termination
+from dmcl_tf.errors import Stopped, explain, held_back, raise_on_termination
 
 Argument = TypeVar("Argument")
 
@@ -36,6 +36,9 @@ def call(function: Callable[[Argument], object], argument: Argument) -> Failure 
 
     The process says itself what is wrong. When this one is told to stop, the other is stopped first.
 
+    Raises:
+        Stopped: the process was told to stop, by this one or by others, and did so in good order.
+
     Args:
         function: of a module, so that the other process finds it.
         argument: that can be pickled, such as a dataclass of settings.
@@ -51,9 +54,11 @@ def call(function: Callable[[Argument], object], argument: Argument) -> Failure 
         process.join()
     except KeyboardInterrupt:
         _stop(process)
+        with contextlib.suppress(EOFError):
+            _hear(receiver)
         raise
     try:
-        return receiver.recv()
+        return _hear(receiver)
     except EOFError:  # it was ended before it could say anything
         status = process.exitcode or 1
     if status < 0:
@@ -61,6 +66,14 @@ def call(function: Callable[[Argument], object], argument: Argument) -> Failure 
         print(f"error: {failure.reason}; the same command continues", file=sys.stderr)
         return failure
     return Failure(f"exit status {status}", status)
+
+
+def _hear(receiver) -> Failure | None:
+    """How the process says that it ended; raises `EOFError` where it could not, as well as `Stopped`."""
+    failure = receiver.recv()
+    if failure and not failure.status:
+        raise Stopped(failure.reason)
+    return failure
 
 
 def _work(function: Callable, argument: object, sender) -> None:
@@ -78,7 +91,8 @@ def _work(function: Callable, argument: object, sender) -> None:
     except Exception as error:
         explained = explain(error)
         if explained:
-            print(explained[0], file=sys.stderr, flush=True)
+            if explained[1]:
+                print(explained[0], file=sys.stderr, flush=True)
             failure = Failure(explained[0].removeprefix("error: "), explained[1])
         else:
             traceback.print_exc()

@@ -1,4 +1,4 @@
-"""One function over many videos as an Apache Beam pipeline, so that a data set can go to Dataflow, Flink or Spark.
+"""One function over many videos as an Apache Beam pipeline, for the workers of a cluster, such as those of Dask.
 
 The function is the one that `processes.run_parallel` runs: it reads and writes files, skips what is complete and
 returns little. All workers must therefore see the same folders (NFS, Lustre, a mounted bucket) under the same names,
@@ -20,6 +20,7 @@ from typing import Any, TypeVar
 import cv2
 
 from dmcl_tf.errors import InputError, is_disk_full, is_wrong_place
+from dmcl_tf.files import atomic_path
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -60,25 +61,30 @@ def run_beam(
     print(f"{description}: {len(items)} videos as a Beam pipeline", flush=True)
     exchange.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=exchange, prefix="beam-") as folder:
-        prefix = str(Path(folder) / "results")
         try:
             whole = beam.Pipeline(options=beam.options.pipeline_options.PipelineOptions(shlex.split(options)))
         except ValueError as error:
             raise InputError(f"--beam_options={options}: {error}") from error
+        # results are files of ours: Beam's WriteToText makes DaskRunner do all work twice, as an input to the writing
+        work = [(_to_text(item), str(Path(folder) / f"{index}.result")) for index, item in enumerate(items)]
         with whole as pipeline:
             _ = (
                 pipeline
-                | "items" >> beam.Create([_to_text(item) for item in items])
+                | "items" >> beam.Create(work)
                 | "spread" >> beam.Reshuffle()
                 | description >> beam.Map(_call, function=_to_text(function))
-                | "results" >> beam.io.WriteToText(prefix)
             )
-        for path in sorted(Path(folder).glob("results*")):
-            for line in path.read_text(encoding="ascii").splitlines():
-                result = _from_text(line)
-                if isinstance(result, _Failure):
-                    raise result.error
-                yield result
+        for _, path in work:
+            try:
+                result = pickle.loads(Path(path).read_bytes())
+            except FileNotFoundError:
+                raise InputError(
+                    f"--beam_options={options}: the pipeline ended without the results of all videos; its workers must "
+                    f"see {exchange}; run the same command again, it continues"
+                ) from None
+            if isinstance(result, _Failure):
+                raise result.error
+            yield result
 
 
 class _Failure:
@@ -88,15 +94,18 @@ class _Failure:
         self.error = error
 
 
-def _call(item: str, *, function: str) -> str:
-    """The result of one item, as text."""
+def _call(work: tuple[str, str], *, function: str) -> None:
+    """Writes the result of one item; runners may do it twice, or again when a worker is lost."""
+    item, path = work
     cv2.setNumThreads(1)  # the runner has a process for every core
     try:
-        return _to_text(_from_text(function)(_from_text(item)))
+        result = _from_text(function)(_from_text(item))
     except Exception as error:
         if not isinstance(error, InputError) and not is_disk_full(error) and not is_wrong_place(error):
             raise
-        return _to_text(_Failure(error))
+        result = _Failure(error)
+    with atomic_path(Path(path)) as partial:
+        partial.write_bytes(pickle.dumps(result))
 
 
 def _to_text(value: object) -> str:

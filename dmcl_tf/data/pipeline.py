@@ -25,11 +25,32 @@ _COLORED = "rgb"  # the modality whose colours are distorted; its clips have thr
 
 
 def training_dataset(
-    records: Records, splits: Splits, config: Config, first_epoch: int = 0, modalities: Sequence[str] = ()
+    records: Records,
+    splits: Splits,
+    config: Config,
+    first_epoch: int = 0,
+    first_batch: int = 0,
+    *,
+    modalities: Sequence[str] = (),
+    worker: int = 0,
+    workers: int = 1,
+    replicas: int = 1,
 ) -> tf.data.Dataset:
-    """All epochs of a run from `first_epoch` on, `steps_per_epoch` batches each.
+    """The batches of a run from one of an epoch on, `steps_per_epoch` in each epoch, or what a worker sees of them.
 
-    Clips are of the given modalities, or of those that the networks of the run see.
+    Every batch is cut into as many equal pieces as there are replicas, and a worker reads those of its own replicas, in
+    turn: which videos a batch holds, and how they are augmented, does not depend on who reads them.
+
+    Args:
+        records: the videos.
+        splits: of the records.
+        config: of the run.
+        first_epoch: the epoch to begin in.
+        first_batch: the batch of that epoch to begin with.
+        modalities: of the clips; none given: those that the networks of the run see.
+        worker: which of the workers reads.
+        workers: how many there are.
+        replicas: of all workers together.
 
     Elements are dicts for `training_input`: `clips`, modality → (B, T, H, W, C) uint8, of one channel where records are
     grey, else three; `flip`, (B,) bool; `color_order`, (B,) int32; `color_strengths`, (B, 4) float32; `label`, (B,)
@@ -40,6 +61,7 @@ def training_dataset(
     labels = tf.constant(splits.labels(videos))
     lengths = tf.constant([video.length for video in videos], tf.int64)
     grey = records.grey_modalities - {_COLORED}
+    steps, share = steps_per_epoch(splits, config), config.batch_size // workers
 
     def epoch_dataset(epoch):
         seed = _seeds(config, epoch)[2]
@@ -54,9 +76,12 @@ def training_dataset(
                 "label": labels[index],
             }
 
-        order = epoch_order(len(videos), config, epoch)
-        clips = order.enumerate().map(clip, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
-        return clips.batch(config.batch_size, drop_remainder=True)
+        order = epoch_order(len(videos), config, epoch).enumerate().take(steps * config.batch_size)
+        order = order.skip(tf.where(epoch == first_epoch, tf.constant(first_batch * config.batch_size, tf.int64), 0))
+        if workers > 1:
+            order = order.filter(lambda position, _: position // share % workers == worker)
+        clips = order.map(clip, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
+        return clips.batch(config.batch_size // replicas, drop_remainder=True)
 
     epochs = tf.data.Dataset.range(first_epoch, config.epochs)
     return epochs.flat_map(epoch_dataset).prefetch(tf.data.AUTOTUNE)
@@ -142,9 +167,16 @@ def check_negation(description: Description, config: Config) -> None:
 
 
 def evaluation_dataset(
-    records: Records, splits: Splits, split: str, config: Config, batch_size: int
+    records: Records,
+    splits: Splits,
+    split: str,
+    config: Config,
+    batch_size: int,
+    *,
+    worker: int = 0,
+    workers: int = 1,
 ) -> tf.data.Dataset:
-    """A split once, in its order, each video as its fixed clips, cropped centrally.
+    """A split once, in its order, each video as its fixed clips, cropped centrally; or a worker's share of it.
 
     Elements are dicts: `clips`, modality → (B, K, T, H, W, C) uint8, for `network_input`, of one channel where the
     records are grey, else three; `label`, (B,) int64; `index`, (B,) int64, the place of the video in the split.
@@ -152,11 +184,13 @@ def evaluation_dataset(
     videos, grey = getattr(splits, split), records.grey_modalities - {_COLORED}
     frames = np.stack([draw_clips(v.video_id, v.length, frames=config.clip_frames) for v in videos])
     rows = {
-        "path": [str(records.path(video)) for video in videos],
+        "path": np.array([str(records.path(video)) for video in videos], object),
         "frames": frames,
         "label": splits.labels(videos),
         "index": np.arange(len(videos)),
     }
+    rows = {name: values[worker::workers] for name, values in rows.items()}
+    rows["path"] = tf.constant(rows["path"], tf.string)  # also where it is empty
 
     def clips(row):
         clips = _evaluation_clips(row.pop("path"), row.pop("frames"), config, grey)

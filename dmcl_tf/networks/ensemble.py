@@ -134,10 +134,18 @@ class ModalityEnsemble(keras.Model):
         return self.forward(clips, training).logits
 
     def train_step(self, batch):
+        """`learn`, as Keras' `fit` wants it: returns the figures' means so far."""
+        return self._means(self.learn(batch), batch)
+
+    def learn(self, batch) -> dict[str, tf.Tensor]:
         """One step on a replica's share of a batch: clips, logits, losses, mean plus decay, gradients, update.
 
         The gradient is that of the mean over the *global* batch: each replica divides by its own share and by the
         number of replicas, and the optimiser sums.
+
+        Returns:
+            What the history reports of the share, scalars: `loss` and, of each modality, `<modality>_loss`,
+            `_cross_entropy`, `_accuracy` and `_wins`.
 
         Raises:
             InvalidArgumentError: the loss is not finite; the message holds `NOT_FINITE`.
@@ -169,14 +177,14 @@ class ModalityEnsemble(keras.Model):
             self.loss_scale.apply(self.optimizer, gradients, variables)
         else:
             self.optimizer.apply_gradients(list(zip(gradients, variables)))
-        return self._report(losses, outputs.logits, batch["label"])
+        return self._figures(losses, outputs.logits, batch["label"])
 
     def test_step(self, batch):
         """Loss and accuracy of each network on a batch of clips, without training."""
         clips = self.prepare(batch)
         outputs = self.forward(clips)
         losses = self.method(outputs, batch["label"], self._with_learned(self._given(clips)))
-        return self._report(losses, outputs.logits, batch["label"])
+        return self._means(self._figures(losses, outputs.logits, batch["label"]), batch)
 
     def _maybe_symbolic_build(self, iterator=None, data_batch=None):
         """Nothing: the networks are built. Keras 3 would average a batch over replicas here, labels and all."""
@@ -198,16 +206,21 @@ class ModalityEnsemble(keras.Model):
         kernels = [variable for variable in self.trainable_variables if is_decayed(variable)]
         return self.weight_decay * tf.add_n([tf.nn.l2_loss(tf.convert_to_tensor(kernel)) for kernel in kernels])
 
-    def _report(self, losses, logits, labels) -> dict[str, tf.Tensor]:
+    def _figures(self, losses, logits, labels) -> dict[str, tf.Tensor]:
         entropies = cross_entropy(logits, labels)
         correct = tf.equal(tf.argmax(logits, axis=2, output_type=labels.dtype), labels)
         best = winner(entropies)
-        self.means["loss"].update_state(tf.reduce_sum(tf.reduce_mean(losses, axis=1)))
+        figures = {"loss": tf.reduce_sum(tf.reduce_mean(losses, axis=1))}
         for index, modality in enumerate(self.modalities):
-            self.means[f"{modality}_loss"].update_state(losses[index])
-            self.means[f"{modality}_cross_entropy"].update_state(entropies[index])
-            self.means[f"{modality}_accuracy"].update_state(correct[index])
-            self.means[f"{modality}_wins"].update_state(tf.equal(best, index))
+            figures[f"{modality}_loss"] = tf.reduce_mean(losses[index])
+            figures[f"{modality}_cross_entropy"] = tf.reduce_mean(entropies[index])
+            figures[f"{modality}_accuracy"] = tf.reduce_mean(tf.cast(correct[index], tf.float32))
+            figures[f"{modality}_wins"] = tf.reduce_mean(tf.cast(tf.equal(best, index), tf.float32))
+        return figures
+
+    def _means(self, figures, batch) -> dict[str, tf.Tensor]:
+        for name, value in figures.items():
+            self.means[name].update_state(value, sample_weight=tf.shape(batch["label"])[0])
         return {name: mean.result() for name, mean in self.means.items()}
 
 
@@ -239,22 +252,39 @@ class Learned(keras.layers.Layer):
         return {name: tf.convert_to_tensor(getattr(self, name)) for name in self._names}
 
 
-def make_networks(config: Config, num_classes: int) -> dict[str, keras.Model]:
-    """The networks of a run by modality, freshly initialised, with what it freezes frozen.
+def make_networks(config: Config, num_classes: int, modalities: Sequence[str] = ()) -> dict[str, keras.Model]:
+    """Freshly initialised networks by modality, in the precision of the configuration, with what it freezes frozen.
+
+    Args:
+        config: of the run.
+        num_classes: C.
+        modalities: of the networks; none given: all of the run.
 
     Raises:
-        InputError: a network has no such part to freeze, or all weights are frozen.
+        InputError: a network has no such part to freeze, or cannot normalise by the batch of all devices.
     """
+    policy = config.precision if config.precision == "float32" else f"mixed_{config.precision}"
+    keras.mixed_precision.set_global_policy(policy)
     networks = {}
-    for modality in config.modalities:
+    for modality in modalities or config.modalities:
         variant, width = config.network(modality)
         momentum = config.batch_norm_momentum
         network = NETWORKS[variant](num_classes, width, batch_norm_momentum=momentum, name=modality)
         parts.freeze(network, config.frozen_parts(modality), config.middle_layer)
+        if config.sync_batch_norm:
+            _synchronize(network, variant)
         networks[modality] = network
-    if not any(network.trainable_variables for network in networks.values()):
-        raise InputError(f"--freeze={','.join(config.freeze)}: no weights are left to learn; freeze fewer parts")
     return networks
+
+
+def _synchronize(network: keras.Model, variant: str) -> None:
+    for layer in network.layers:
+        if isinstance(layer, keras.Model):  # whose normalisation is Keras' own, fused within a device
+            raise InputError(
+                f"--sync_batch_norm: {variant} normalises by the share of a device; choose another network"
+            )
+        if isinstance(layer, keras.layers.BatchNormalization):
+            layer.synchronized = True
 
 
 def make_ensemble(
@@ -268,10 +298,13 @@ def make_ensemble(
         config: of the run.
         num_classes: C.
         teacher: as of `ModalityEnsemble`.
+
+    Raises:
+        InputError: networks that cannot be made, or of which all is frozen.
     """
-    policy = config.precision if config.precision == "float32" else f"mixed_{config.precision}"
-    keras.mixed_precision.set_global_policy(policy)
     networks = make_networks(config, num_classes)
+    if not any(network.trainable_variables for network in networks.values()):
+        raise InputError(f"--freeze={','.join(config.freeze)}: no weights are left to learn; freeze fewer parts")
     shapes = LEARNED.get(config.method)
     features = networks[config.modalities[-1]].output["features"].shape[-1]
     return ModalityEnsemble(

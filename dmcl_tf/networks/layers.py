@@ -196,7 +196,8 @@ class BatchNormalization(keras.layers.BatchNormalization):
     """Batch normalisation over (B, T, H, W) with TensorFlow's fused kernel, as the authors' (Keras: rank 4 at most).
 
     As in the fused kernel, the moving variance averages unbiased batch variances. Statistics are float32 under every
-    precision; under several replicas each normalises by its own batch, and the moving averages are averaged.
+    precision. Under several replicas each normalises by its own share of a batch, and the moving averages are averaged;
+    with `synchronized`, Keras' own attribute, all normalise by the whole batch.
 
     Args:
         relu: whether max(x, 0) follows; as part of this layer TensorFlow fuses it with the kernel on CPUs.
@@ -211,6 +212,8 @@ class BatchNormalization(keras.layers.BatchNormalization):
         """(B, T, H, W, C) → the same shape; with `training` by batch statistics, else or frozen by the moving ones."""
         shape = _dimensions(inputs)
         training = training and self.trainable  # what is frozen stays as it is, its statistics too
+        if training and self.synchronized and tf.distribute.get_strategy().num_replicas_in_sync > 1:
+            return self._call_synchronized(inputs)
         # In float32 the authors' own kernel, equal to the last bit; in reduced precision the faster one for images.
         exact = inputs.dtype == tf.float32
         outputs, mean, variance, *_ = tf.raw_ops.FusedBatchNormV3(
@@ -223,12 +226,29 @@ class BatchNormalization(keras.layers.BatchNormalization):
             data_format="NDHWC" if exact else "NHWC",
             is_training=bool(training),
         )
-        if training and _STATISTICS_MOVE.get():
-            for moving, batch in ((self.moving_mean, mean), (self.moving_variance, variance)):
-                moving.assign(moving * self.momentum + batch * (1.0 - self.momentum))
+        if training:
+            self._move(mean, variance)
         if self.relu:  # before the reshaping, which would come between the two
             outputs = tf.nn.relu(outputs)
         return outputs if exact else tf.reshape(outputs, (-1, *shape[1:]))
+
+    def _call_synchronized(self, inputs):
+        """Normalises by the mean and the variance over all replicas, each of which has a share of the same size."""
+        replica, mean_of = tf.distribute.get_replica_context(), tf.distribute.ReduceOp.MEAN
+        x, axes = tf.cast(inputs, tf.float32), (0, 1, 2, 3)
+        mean = replica.all_reduce(mean_of, tf.reduce_mean(x, axes))
+        # in two passes: the mean of squares minus the square of the mean loses digits where frames are bright
+        variance = replica.all_reduce(mean_of, tf.reduce_mean(tf.math.squared_difference(x, mean), axes))
+        count = tf.cast(tf.size(x) // x.shape[-1] * replica.num_replicas_in_sync, tf.float32)
+        self._move(mean, variance * count / tf.maximum(count - 1.0, 1.0))
+        offset, scale = tf.convert_to_tensor(self.beta), tf.convert_to_tensor(self.gamma)
+        outputs = tf.cast(tf.nn.batch_normalization(x, mean, variance, offset, scale, self.epsilon), inputs.dtype)
+        return tf.nn.relu(outputs) if self.relu else outputs
+
+    def _move(self, mean, variance) -> None:
+        if _STATISTICS_MOVE.get():
+            for moving, batch in ((self.moving_mean, mean), (self.moving_variance, variance)):
+                moving.assign(moving * self.momentum + batch * (1.0 - self.momentum))
 
     def get_config(self):
         """The constructor's arguments."""

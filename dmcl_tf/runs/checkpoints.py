@@ -1,15 +1,16 @@
-"""Checkpoints of a run: `last` to continue from, `best` of the selected validation accuracy."""
+"""Checkpoints of a run: `last` and `step` to continue from, `best` of the selected validation accuracy."""
 
 from __future__ import annotations
 
 import dataclasses
+import tempfile
 from pathlib import Path
 
 import tensorflow as tf
 from tensorflow.core.protobuf import trackable_object_graph_pb2
 
 from dmcl_tf.errors import InputError
-from dmcl_tf.files import atomic_path, remove
+from dmcl_tf.files import atomic_path, remove, remove_at_once
 from dmcl_tf.networks.ensemble import ModalityEnsemble, make_ensemble
 from dmcl_tf.runs.folder import RunFolder
 from dmcl_tf.runs.progress import checkpoint_epoch, find_checkpoint, identify_checkpoint
@@ -23,17 +24,25 @@ class Checkpoints:
 
     Args:
         directory: of the run.
-        ensemble: whose networks, and for `last` whose optimiser, loss scale and the method's own weights, are kept.
+        ensemble: whose networks, and for `last` and `step` optimiser, loss scale and weights of the method, are kept.
+        writes: whether this process keeps what is saved. Where several train together one does, but all must save,
+            as reading a variable that they share takes all of them.
+        figures: how many numbers `step` keeps beside.
     """
 
-    def __init__(self, directory: Path, ensemble: ModalityEnsemble):
-        self._directory = directory
+    def __init__(self, directory: Path, ensemble: ModalityEnsemble, *, writes: bool = True, figures: int = 0):
+        self._directory, self._writes = directory, writes
+        self.figures = tf.Variable(tf.zeros(figures, tf.float64), trainable=False)
         networks = {f"network_{modality}": network for modality, network in ensemble.networks.items()}
         self._networks = tuple(networks)
         training = {"optimizer": getattr(ensemble, "optimizer", None), "loss_scale": ensemble.loss_scale}
         training["learned"] = ensemble.learned
         last = {**networks, **{name: value for name, value in training.items() if value is not None}}
-        self._checkpoints = {"last": tf.train.Checkpoint(**last), "best": tf.train.Checkpoint(**networks)}
+        self._checkpoints = {
+            "last": tf.train.Checkpoint(**last),
+            "best": tf.train.Checkpoint(**networks),
+            "step": tf.train.Checkpoint(**last, figures=self.figures),
+        }
 
     def save_last(self, epoch: int) -> None:
         """Keeps networks, optimiser and loss scale after `epoch`, counted from 0."""
@@ -43,7 +52,21 @@ class Checkpoints:
         """Keeps the networks after `epoch`."""
         self._save("best", epoch)
 
+    def save_step(self, step: int) -> None:
+        """Keeps networks, optimiser, loss scale and `figures` after so many steps of the run."""
+        self._save("step", step)
+
+    def remove_step(self) -> None:
+        """Removes what `save_step` kept, which the end of its epoch makes useless."""
+        if self._writes:
+            remove_at_once(self._directory / "step")
+
     def _save(self, name: str, epoch: int) -> None:
+        if not self._writes:
+            with tempfile.TemporaryDirectory() as elsewhere:
+                self._checkpoints[name].write(str(Path(elsewhere) / "ckpt"))
+            return
+
         def save(directory: Path) -> None:
             manager = tf.train.CheckpointManager(self._checkpoints[name], str(directory), max_to_keep=1)
             manager.save(checkpoint_number=epoch)
@@ -63,7 +86,7 @@ class Checkpoints:
             raise
 
     def restore(self, name: str) -> int | None:
-        """Restores `last` or `best`; returns its epoch, or None where there is no such checkpoint.
+        """Restores `last`, `step` or `best`; returns its number, or None where there is no such checkpoint.
 
         Raises:
             InputError: the checkpoint is damaged or of other networks.

@@ -103,6 +103,20 @@ def done_epochs(folder: RunFolder, config: Config) -> int:
     )
 
 
+def done_steps(folder: RunFolder, config: Config, steps_per_epoch: int) -> int:
+    """How many steps of a run are complete: those of its complete epochs, and of a checkpoint inside the next one.
+
+    A checkpoint inside an earlier epoch was left by a process that ended before it could remove it.
+
+    Raises:
+        InputError: as `done_epochs`, or the checkpoint is damaged.
+    """
+    complete = done_epochs(folder, config) * steps_per_epoch
+    path = find_checkpoint(folder.directory / "step")
+    step = 0 if path is None else checkpoint_epoch(path)
+    return step if complete < step < complete + steps_per_epoch else complete
+
+
 def _epochs(rows: list[int]) -> str:
     if rows == list(range(len(rows))):
         return f"{len(rows)} epoch{'s' * (len(rows) > 1)}" if rows else "no epochs"

@@ -13,6 +13,7 @@ from dmcl_tf.data.records import CLIPS
 from dmcl_tf.data.table import Records
 from dmcl_tf.datasets.splits import Splits
 from dmcl_tf.errors import InputError
+from dmcl_tf.learning.workers import Workers
 from dmcl_tf.networks.ensemble import ModalityEnsemble
 from dmcl_tf.scoring.results import VideoLogits
 
@@ -27,11 +28,20 @@ class Evaluator:
         records: the videos.
         splits: of the records.
         config: of the run.
+        workers: who share the videos; None: this process has all. The ensemble was made under their strategy.
     """
 
-    def __init__(self, ensemble: ModalityEnsemble, records: Records, splits: Splits, config: Config):
+    def __init__(
+        self,
+        ensemble: ModalityEnsemble,
+        records: Records,
+        splits: Splits,
+        config: Config,
+        workers: Workers | None = None,
+    ):
         self._ensemble, self._records, self._splits, self._config = ensemble, records, splits, config
-        self._strategy = ensemble.distribute_strategy
+        self._workers = workers or Workers(ensemble.distribute_strategy)
+        self._strategy = self._workers.strategy
 
         @tf.function(reduce_retracing=True)
         def logits_of_batch(batch):
@@ -40,7 +50,7 @@ class Evaluator:
         self._logits_of_batch = logits_of_batch
 
     def __call__(self, split: str) -> VideoLogits:
-        """Logits of all videos of a split, `validation` or `test`, in its order.
+        """Logits of all videos of a split, `validation` or `test`, in its order; all workers get all of them.
 
         Raises:
             InputError: the split is empty, or a record cannot be used.
@@ -48,28 +58,43 @@ class Evaluator:
         videos = getattr(self._splits, split)
         if not videos:
             raise InputError(f"{self._records.directory}: no videos in the {split} split")
-        batch_size = self.videos_per_batch()
-        dataset = pipeline.evaluation_dataset(self._records, self._splits, split, self._config, batch_size)
-        indices, logits = [], []
-        with tqdm(total=len(videos), desc=f"evaluate {split}", unit="video", dynamic_ncols=True, leave=False) as bar:
+        self._average_statistics()
+
+        def share(context):
+            worker, workers = context.input_pipeline_id, context.num_input_pipelines
+            size = self.videos_per_batch()
+            return pipeline.evaluation_dataset(
+                self._records, self._splits, split, self._config, size, worker=worker, workers=workers
+            )
+
+        logits = np.zeros((len(self._ensemble.modalities), len(videos), len(self._splits.class_names)), np.float32)
+        seen, total = np.zeros(len(videos), np.int32), -(-len(videos) // self._workers.count)
+        label, hidden = f"evaluate {split}", not self._workers.chief
+        with tqdm(total=total, desc=label, unit="video", dynamic_ncols=True, leave=False, disable=hidden) as bar:
             try:
-                for batch in self._strategy.experimental_distribute_dataset(dataset):
+                for batch in self._strategy.distribute_datasets_from_function(share):
                     replicas = self._strategy.experimental_local_results
-                    logits += [part.numpy() for part in replicas(self._logits_of_batch(batch))]
-                    indices += [part.numpy() for part in replicas(batch["index"])]
-                    bar.update(sum(map(len, indices)) - bar.n)
+                    for part, indices in zip(replicas(self._logits_of_batch(batch)), replicas(batch["index"])):
+                        logits[:, indices] = part
+                        np.add.at(seen, indices, 1)
+                    bar.update(seen.sum() - bar.n)
             except tf.errors.OpError as error:
                 raise explain(self._records, videos, error) from None
-        order = np.argsort(np.concatenate(indices))
-        seen = np.concatenate(indices)[order]
-        assert np.array_equal(seen, np.arange(len(videos))), "expected every video of the split once"
-        names, labels = [video.video_id for video in videos], self._splits.labels(videos)
-        return VideoLogits(names, labels, np.concatenate(logits, axis=1)[:, order])
+        # every worker has zeros where others have their videos, so that the sum changes no digit
+        logits, seen = self._workers.sum(logits), self._workers.sum(seen)
+        assert (seen == 1).all(), "expected every video of the split once"
+        return VideoLogits([video.video_id for video in videos], self._splits.labels(videos), logits)
 
     def videos_per_batch(self) -> int:
-        """How many videos, of ten clips each, are evaluated at a time."""
-        pixels = CLIPS * self._config.crop_size**2
-        return max(1, _FRAMES_PER_BATCH // pixels) * self._strategy.num_replicas_in_sync
+        """How many videos, of ten clips each, a device evaluates at a time."""
+        return max(1, _FRAMES_PER_BATCH // (CLIPS * self._config.crop_size**2))
+
+    def _average_statistics(self) -> None:
+        """Gives every replica the mean of the moving statistics, as the checkpoints have it."""
+        if self._strategy.num_replicas_in_sync > 1:
+            for network in self._ensemble.networks.values():
+                for variable in network.non_trainable_variables:
+                    variable.assign(tf.convert_to_tensor(variable))
 
     def _clip_averaged_logits(self, clips):
         """Modality → (B, K, T, H, W, C) uint8 → (M, B, C): the average over K clips, as in the authors' code."""

@@ -1,0 +1,141 @@
+"""Commands on a disk that is full or protected, and with too little memory, and then the same commands without that.
+
+`python -m tests.campaign.limits --stage=train` prints what is wrong. It needs the right to mount: every stage works on
+a small file system of its own.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import resource
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+from absl import app, flags
+
+from .kills import ROOT, STAGES, command, contents
+
+SHARES = (0.02, 0.2, 0.4, 0.6, 0.8, 0.95)  # of what a stage writes, for which there is space
+GIBIBYTES = (1, 1.5, 2, 2.5, 3, 4, 6)  # of address space
+FULL, PROTECTED = "the disk is full", "Read-only file system"
+_LARGE = "size=1g"
+
+
+@contextlib.contextmanager
+def small_disk(place: Path) -> Iterator[Callable[[str], object]]:
+    """A file system in memory at `place`; yields a function that changes its options."""
+    place.mkdir(parents=True)
+    subprocess.run(["mount", "-t", "tmpfs", "-o", _LARGE, "tmpfs", str(place)], check=True)
+    try:
+        yield lambda options: subprocess.run(["mount", "-o", f"remount,{options}", str(place)], check=True)
+    finally:
+        subprocess.run(["umount", "-l", str(place)], check=True)
+
+
+def run(stage: str, sound: Path, root: Path) -> list[str]:
+    """Disturbs a stage in every way, each time on a disk of its own; returns what is wrong."""
+    disk = root / f"{stage} whole"
+    with small_disk(disk):
+        line, before = command(stage, sound, disk), _used(disk)
+        status, said = _end(line)
+        written, expected = _used(disk) - before, contents(disk)
+        if status:
+            return [f"{stage}, undisturbed: {said[-500:]}"]
+    faults = []
+    for share in SHARES:
+        disk = root / f"{stage} {share}"
+        with small_disk(disk) as change:
+            line = command(stage, sound, disk)
+            change(f"size={int(_used(disk) + share * written)}")
+            faults += _disturbed(f"{stage} with space for {share:.0%}", line, FULL, expected, disk, change)
+    disk = root / f"{stage} protected"
+    with small_disk(disk) as change:
+        line = command(stage, sound, disk)
+        change("ro")
+        faults += _disturbed(f"{stage} on a protected disk", line, PROTECTED, expected, disk, change)
+    for size in GIBIBYTES:
+        disk = root / f"{stage} {size} GiB"
+        with small_disk(disk) as change:
+            line = command(stage, sound, disk)
+            faults += _disturbed(f"{stage} in {size} GiB", line, "memory", expected, disk, change, size)
+    return faults
+
+
+def _disturbed(
+    what: str,
+    line: Sequence[str],
+    reason: str,
+    expected: dict[str, bytes],
+    disk: Path,
+    change: Callable[[str], object],
+    gibibytes: float | None = None,
+) -> list[str]:
+    """Runs a command that cannot end well, or ends as undisturbed, and the same again with all it needs."""
+    status, said = _end(line, gibibytes)
+    errors = [text for text in said.replace("\r", "\n").splitlines() if text.startswith(("error:", "Traceback"))]
+    print(f"{what}: status {status}; {' / '.join(errors)[:300]}", flush=True)
+    faults = []
+    if status and not any(text.startswith("error:") and reason in text for text in errors):
+        faults.append(f"{what}: no line of an error that tells of {reason!r}, but {said[-300:]!r}")
+    if "Traceback" in said:
+        faults.append(f"{what}: a traceback")
+    change(f"rw,{_LARGE}")
+    if list(disk.rglob("*.partial")):
+        faults.append(f"{what}: half-written files are left")
+    status, said = _end(line)
+    if status:
+        faults.append(f"{what}, then with all it needs: {said[-300:]}")
+    elif contents(disk) != expected:
+        faults.append(f"{what}: the same command does not come to the end of an undisturbed one")
+    return faults
+
+
+def _used(disk: Path) -> int:
+    figures = os.statvfs(disk)
+    return (figures.f_blocks - figures.f_bfree) * figures.f_frsize
+
+
+def _end(line: Sequence[str], gibibytes: float | None = None) -> tuple[int, str]:
+    def limit() -> None:
+        if gibibytes:
+            resource.setrlimit(resource.RLIMIT_AS, (int(gibibytes * 2**30),) * 2)
+
+    environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3", "OPENBLAS_NUM_THREADS": "1"}
+    done = subprocess.run(
+        line,
+        cwd=ROOT,
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        check=False,
+        timeout=600,
+        preexec_fn=limit,
+    )
+    return done.returncode, done.stdout.decode(errors="replace")
+
+
+def main(arguments: list[str]) -> None:
+    """Disturbs one stage, or all of them."""
+    from . import originals
+
+    root, values = Path(tempfile.mkdtemp(prefix="limits-")), flags.FLAGS
+    try:
+        originals.make(root)
+        broken = []
+        for stage in [values.stage] if values.stage else STAGES:
+            faults = run(stage, root / "sound", root)
+            print("\n".join(faults) or f"{stage}: one line each, and the same end as undisturbed", flush=True)
+            broken += faults
+    finally:
+        shutil.rmtree(root, ignore_errors=True)
+    sys.exit(1 if broken else 0)
+
+
+if __name__ == "__main__":
+    flags.DEFINE_enum("stage", None, STAGES, "what is disturbed; default: every stage in turn")
+    app.run(main)
