@@ -16,7 +16,7 @@ MAY_IMPORT = {
 # Modules of dmcl_tf with tensors; all others only handle settings, tables, runs and results
 WITH_TENSORFLOW = (
     *("data.augmentation", "data.faults", "data.pipeline", "learning", "methods", "networks", "portable"),
-    *("runs.checkpoints", "runs.teacher", "scoring.features", "scoring.logits", "serving"),
+    *("runs.checkpoints", "runs.sources", "runs.teacher", "scoring.features", "scoring.logits", "serving"),
 )
 
 
