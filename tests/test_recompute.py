@@ -72,9 +72,9 @@ def test_a_network_without_residual_blocks_is_refused():
 def test_a_middle_layer_is_among_what_is_kept():
     network = NETWORKS["authors"](3, width=4)
     clips = tf.random.stateless_uniform((2, 4, 32, 32, 3), (1, 2), -1.0, 1.0)
-    with_stage2 = with_middle(network, "stage2")
-    recomputed = Recomputed(with_stage2)
+    with_stage3 = with_middle(network, "stage3")
+    recomputed = Recomputed(with_stage3)
     outputs = recomputed.rest(recomputed.enter(clips)[-1], training=True)
-    np.testing.assert_allclose(outputs["middle"], with_stage2(clips, training=True)["middle"], rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(outputs["middle"], with_stage3(clips, training=True)["middle"], rtol=1e-4, atol=1e-5)
     with pytest.raises(InputError, match="--recompute: a --middle_layer of the first half is not kept"):
-        Recomputed(with_middle(network, "stage1"))
+        Recomputed(with_middle(network, "stage2"))

@@ -32,7 +32,7 @@ class Recomputed:
             raise InputError("--recompute: the network of this --variant has no residual blocks to recompute")
         cuts = [network.input, *inputs[: (len(inputs) + 1) // 2 + 1]]
         places = {id(layer.output): place for place, layer in enumerate(network.layers)}
-        if min(places[id(tensor)] for tensor in tf.nest.flatten(network.output)) < places[id(cuts[-1])]:
+        if min(places[id(tensor)] for tensor in tf.nest.flatten(network.output)) <= places[id(cuts[-1])]:
             raise InputError("--recompute: a --middle_layer of the first half is not kept; choose a later one")
         self._parts = [keras.Model(start, end) for start, end in zip(cuts, cuts[1:])]
         self.rest = keras.Model(cuts[-1], network.output)
