@@ -69,7 +69,7 @@ def test_claim_1_with_too_few_seeds_or_without_predictions(tmp_path):
 def test_claims_without_runs_say_so(tmp_path):
     write(tmp_path, "dmcl", 0, right(30, 40, 40))
     found = claims.all_claims(load_runs(tmp_path), None)
-    assert [claim.number for claim in found] == [1, 2, 3, 4, 5, 6, 7]
+    assert [claim.number for claim in found] == [1, 2, 3, 4, 5, 6, 7, 8]
     assert {verdict for claim in found for verdict in verdicts(claim)} == {UNDECIDED}
     assert found[0].cases[0].note == "there is no finished run of independent on all videos"
     assert "python -m dmcl_tf.random_features" in found[3].cases[0].note
@@ -159,6 +159,19 @@ def test_claim_5_needs_every_modality(tmp_path):
     assert case.verdict == DOES_NOT_HOLD
 
 
+def test_claim_5_is_not_about_losses(tmp_path):
+    for seed in range(3):
+        write(tmp_path, "dmcl", seed, right(50, 50, 50), recipe="paper")
+        write(tmp_path, "random_teacher", seed, right(30, 30, 30))
+    (case,) = claims.better_teacher(load_runs(tmp_path)).cases
+    assert case.note == "there is no finished run of random_teacher with the same loss on all videos"
+    for seed in range(3):
+        write(tmp_path, "random_teacher", seed, right(40, 40, 40), recipe="paper")
+    (case,) = _tested(claims.better_teacher(load_runs(tmp_path))).cases
+    assert case.label == "DMCL, paper's recipe − Random teacher, paper's recipe"
+    assert case.comparisons[0].difference.values.mean() == pytest.approx(10 / 0.6)
+
+
 def test_claim_6_the_gap(tmp_path):
     for seed in range(3):
         apart = {"rgb": right_in((0, 30)), "depth": right_in((30, 60)), "flow": right_in((0, 20))}
@@ -181,6 +194,18 @@ def test_claim_7_the_gain_with_fewer_videos(tmp_path):
     assert quarter.comparisons[0].difference.values.mean() == pytest.approx(18 / 0.6)
     assert (quarter.verdict, half.verdict) == (HOLDS, UNDECIDED)
     assert half.comparisons[0].difference.values.mean() == pytest.approx(0)
+
+
+def test_claim_8_is_about_every_network_whatever_the_modalities(tmp_path):
+    for seed in range(3):
+        for method, depth, flow in (("independent", 30, 50), ("dmcl", 45 + seed, 40)):
+            write(tmp_path, method, seed, {"depth": right_in((0, depth)), "flow": right_in((0, flow))})
+    collection = load_runs(tmp_path)
+    (case,) = _tested(claims.stronger_networks(collection)).cases
+    assert [comparison.difference.quantity for comparison in case.comparisons] == ["depth", "flow"]
+    assert [comparison.verdict for comparison in case.comparisons] == [HOLDS, DOES_NOT_HOLD]
+    assert case.verdict == DOES_NOT_HOLD
+    assert claims.better_rgb(collection).cases[0].note == "DMCL, authors' recipe has no rgb"
 
 
 def test_the_comparison_is_with_the_closest_variant(tmp_path):

@@ -72,7 +72,7 @@ def all_claims(collection: RunCollection, random_features: pd.DataFrame | None) 
         collection: the runs.
         random_features: what `dmcl_tf.random_features` wrote: columns modality, k, seed, batch_norm, accuracy.
     """
-    claims = [better_rgb, collapse, flow_is_first, better_teacher, smaller_gap, larger_gain]
+    claims = [better_rgb, collapse, flow_is_first, better_teacher, smaller_gap, larger_gain, stronger_networks]
     found = [*(claim(collection) for claim in claims), random_flow_features(random_features)]
     return tested(sorted(found, key=lambda claim: claim.number))
 
@@ -89,7 +89,7 @@ def tested(claims: Sequence[Claim]) -> list[Claim]:
 
 def better_rgb(collection: RunCollection) -> Claim:
     """Claim 1: Tables 1 and 3, Sec. 4.3."""
-    cases = _against(collection, "dmcl", "independent", lambda a, b: [difference("rgb", a, b)])
+    cases = _against(collection, "dmcl", "independent", lambda a, b: [difference("rgb", a, b)], needs=("rgb",))
     how = "What is compared is the accuracy of the RGB network on the test videos, DMCL minus independent training."
     return Claim(1, "DMCL's RGB network beats the independently trained one.", how, "points", cases)
 
@@ -101,7 +101,11 @@ def collapse(collection: RunCollection) -> Claim:
         return [*(difference(name, baseline, group, threshold=FAR) for name in ("rgb", "sum")), largest_share(group)]
 
     methods = ["smcl", "cmcl", *(["cmcl_stochastic"] if collection.find("cmcl_stochastic") else [])]
-    cases = [c for method in methods for c in _against(collection, method, "independent", differences, order=-1)]
+    cases = [
+        case
+        for method in methods
+        for case in _against(collection, method, "independent", differences, needs=("rgb",), order=-1)
+    ]
     statement = (
         "SMCL and CMCL collapse on multimodal data: RGB and Σ are far below independent training, and one modality "
         "wins nearly all samples."
@@ -156,13 +160,13 @@ def random_flow_features(table: pd.DataFrame | None) -> Claim:
 
 def better_teacher(collection: RunCollection) -> Claim:
     """Claim 5: Table 3, Sec. 4.3."""
-
-    def differences(group: RunGroup, other: RunGroup) -> list[Difference]:
-        return [difference(modality, group, other) for modality in group.config.modalities]
-
     statement = "A random teacher is worse than the winner as teacher, in every modality."
-    how = "What is compared is the accuracy of each network on the test videos, DMCL minus random teacher."
-    return Claim(5, statement, how, "points", _against(collection, "dmcl", "random_teacher", differences))
+    how = (
+        "What is compared is the accuracy of each network on the test videos, DMCL minus random teacher, both with "
+        "the same loss."
+    )
+    cases = _against(collection, "dmcl", "random_teacher", _of_each_network, same_loss=True)
+    return Claim(5, statement, how, "points", cases)
 
 
 def smaller_gap(collection: RunCollection) -> Claim:
@@ -196,19 +200,48 @@ def larger_gain(collection: RunCollection) -> Claim:
     return Claim(7, statement, how, "points", cases or none)
 
 
+def stronger_networks(collection: RunCollection) -> Claim:
+    """Claim 8: "strengthening one another", Sec. 1 and 4.3."""
+    statement = "DMCL strengthens every network of the ensemble, not some at the cost of others."
+    how = "What is compared is the accuracy of each network on the test videos, DMCL minus independent training."
+    return Claim(8, statement, how, "points", _against(collection, "dmcl", "independent", _of_each_network))
+
+
+def _of_each_network(group: RunGroup, other: RunGroup) -> list[Difference]:
+    return [difference(modality, group, other) for modality in group.config.modalities]
+
+
 def _against(
     collection: RunCollection,
     method: str,
     other: str,
     differences: Callable[[RunGroup, RunGroup], Sequence[Difference]],
+    *,
+    needs: Sequence[str] = (),
+    same_loss: bool = False,
     order: int = 1,
 ) -> list[Case]:
-    """A case for each group of a method, compared with the closest one of another method."""
+    """A case for each group of a method, compared with the closest one of another method.
+
+    Args:
+        collection: the runs.
+        method: of the groups.
+        other: the method that they are compared with.
+        differences: what is compared.
+        needs: modalities without which nothing can be.
+        same_loss: compare only groups whose losses have the same weights.
+        order: -1 writes the other method first.
+    """
     others, cases = collection.find(other), []
     for group in collection.find(method) if others else []:
-        baseline = closest(others, group)
+        alike = [o for o in others if not same_loss or o.config.loss_weights() == group.config.loss_weights()]
+        if not alike:
+            note = f"there is no finished run of {other} with the same loss on all videos"
+            cases.append(Case(group.label, note=note))
+            continue
+        baseline = closest(alike, group)
         label = " − ".join([group.label, baseline.label][::order])
-        missing = _lacking(group, "rgb") or _lacking(baseline, *group.config.modalities)
+        missing = _lacking(group, *needs) or _lacking(baseline, *group.config.modalities)
         cases.append(Case(label, [] if missing else differences(group, baseline), missing))
     return cases or _no_runs(method if others else other)
 
