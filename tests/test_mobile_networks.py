@@ -77,6 +77,9 @@ def test_the_mean_up_to_now():
     np.testing.assert_allclose(tf.squeeze(MeanUpToNow()(clips)), 4.0)
 
 
+@pytest.mark.filterwarnings(
+    "ignore:__array__ implementation:DeprecationWarning"
+)  # Keras 3 saves TensorFlow's variables
 def test_a_backbone_starts_from_a_file_of_weights(tmp_path):
     records = write_noisy_records(
         tmp_path / "records", videos={"train": 2, "validation": 1, "test": 1}, lengths=(8,), classes=2

@@ -216,7 +216,7 @@ def test_health_and_metrics(server):
 
 
 def wait_for(condition):
-    for _ in range(300):
+    for _ in range(1200):
         if condition():
             return
         time.sleep(0.1)

@@ -99,7 +99,7 @@ def multiply_adds(network: keras.Model, clip: tuple[int, int, int]) -> int:
     graph = tf.function(network).get_concrete_function(tf.TensorSpec((1, *clip, 3))).graph
     total = 0
     for operation in graph.get_operations():
-        if operation.type in ("Conv2D", "Conv3D", "MatMul"):
+        if operation.type in ("Conv2D", "Conv3D", "MatMul", "BatchMatMulV2"):  # the last is Keras 3's
             *kernel, _ = operation.inputs[1].shape  # all that one output is summed over
             total += operation.outputs[0].shape.num_elements() * int(np.prod(kernel))
         elif operation.type == "DepthwiseConv2dNative":
