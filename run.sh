@@ -78,9 +78,9 @@ prepare_environment() {
   echo "installing the packages of requirements.txt into $VENV, once; this takes a few minutes" >&2
   rm -f "$VENV/complete"
   "$python" -m venv --clear "$VENV"
-  "$VENV/bin/python" -m pip install --quiet --disable-pip-version-check --no-compile -r requirements.txt "${extra[@]+"${extra[@]}"}"
+  "$VENV/bin/python" -m pip install --quiet --disable-pip-version-check -r requirements.txt "${extra[@]+"${extra[@]}"}"
   if [ -n "${EXTRAS-}" ]; then
-    "$VENV/bin/python" -m pip install --quiet --disable-pip-version-check --no-compile --editable ".[$EXTRAS]"
+    "$VENV/bin/python" -m pip install --quiet --disable-pip-version-check --editable ".[$EXTRAS]"
   fi
   printf '%s' "$stamp" >"$VENV/complete"
   exec 9>&-

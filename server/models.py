@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,7 @@ import numpy as np
 from dmcl_tf.errors import InputError
 from dmcl_tf.export import Exported, check_files, find_versions, is_exported, name_signatures, read_exported
 from workflow.footage import computed_flow
-from workflow.served import check_format
+from workflow.served import build_networks, check_format
 
 _LOG = logging.getLogger("server")
 
@@ -189,12 +189,9 @@ def load(number: int, path: Path) -> Version:
 def _build(path: Path, exported: Exported) -> dict[str, Any]:
     """The signatures of the SavedModel, around the kernels of `weights.npz`."""
     from dmcl_tf import serving
-    from dmcl_tf.networks.ensemble import make_networks
-    from dmcl_tf.networks.weights import WEIGHTS, read_weights
 
-    config = replace(exported.config, precision="float32")
-    networks = make_networks(config, len(exported.class_names), config.modalities)
-    read_weights(path / WEIGHTS, networks)
+    config = exported.config
+    networks = build_networks(path, exported, config.modalities)
     subsets = {**name_signatures(config.modalities), "serving_default": exported.default_modalities}
     return serving.concrete_signatures(networks, subsets, config, exported.class_names)
 

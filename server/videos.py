@@ -17,7 +17,7 @@ from dmcl_tf.scoring.accuracy import softmax
 from server.decoder import Decoders, Job
 from server.limits import Refused, ServerLimits
 from server.models import Models, Version
-from workflow.footage import computed_flow
+from workflow.footage import available_modalities, computed_flow
 
 _NUMBERS = {"clips": (10.0, 1, 50), "window": (2.0, 0.1, 60), "stride": (0.5, 0.1, 60)}  # default, least, most
 
@@ -133,8 +133,7 @@ def _networks(files: Mapping[str, Any], chosen: str, version: Version) -> tuple[
             raise Refused(400, f"the model has no modality {name!r}: expected files for some of {', '.join(known)}")
     if not files:
         raise Refused(400, f"no file: expected a form with files for some of {', '.join(known)}")
-    flow = computed_flow(version.exported)
-    available = {*files, *([FLOW] if flow and flow.source in files else [])}
+    available = available_modalities(version.exported, files)
     there = [name for name in config.modalities if config.sees(name) in available]
     names = chosen.split("+") if chosen else there
     for name in names:

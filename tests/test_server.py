@@ -25,6 +25,7 @@ from workflow import __main__ as workflow
 from workflow import predict, served
 
 SAMPLES = Path(__file__).parents[1] / "samples"
+PREDICT = "/v1/models/actions:predict"
 MODULES = ("starlette", "uvicorn", "python_multipart", "prometheus_client")
 pytestmark = pytest.mark.skipif(
     not all(map(importlib.util.find_spec, MODULES)), reason="the extra serve is not installed"
@@ -75,10 +76,10 @@ def test_rows_and_columns_say_what_the_networks_say(server, expected):
     np.testing.assert_allclose([row["logits"] for row in said["predictions"]], logits, atol=1e-4)
     assert said["predictions"][0]["classes"][0] == read_exported(SAMPLES / "model").class_names[logits[0].argmax()]
     columns = {"signature_name": "rgb_depth", "inputs": {"rgb": rgb.tolist(), "depth": depth.tolist()}}
-    status, said = server.post("/v1/models/actions:predict", columns)
+    status, said = server.post(PREDICT, columns)
     np.testing.assert_allclose(said["outputs"]["logits"], logits, atol=1e-4)
     # the only input of a signature needs no name
-    _, said = server.post("/v1/models/actions:predict", {"signature_name": "rgb", "instances": rgb.tolist()})
+    _, said = server.post(PREDICT, {"signature_name": "rgb", "instances": rgb.tolist()})
     np.testing.assert_allclose([row["logits"] for row in said["predictions"]], expected(rgb=rgb), atol=1e-4)
 
 
@@ -89,25 +90,25 @@ def test_rows_and_columns_say_what_the_networks_say(server, expected):
         ("GET", "/v1/models/actions/versions/9", None, 404, "Could not find version 9 of model actions"),
         ("POST", "/v1/models/none:predict", "{}", 404, "Servable not found for request: Latest(none)"),
         ("POST", "/v1/models/actions/versions/9:predict", "{}", 404, "request: Specific(actions, 9)"),
-        ("GET", "/v1/models/actions:predict", None, 400, "Malformed request: GET /v1/models/actions:predict"),
+        ("GET", PREDICT, None, 400, "Malformed request: GET /v1/models/actions:predict"),
         ("POST", "/v1/models/actions:classify", "{}", 400, "Expected classification signature method_name"),
-        ("POST", "/v1/models/actions:predict", "{", 400, "JSON Parse error"),
-        ("POST", "/v1/models/actions:predict", "[]", 400, "expected an object"),
-        ("POST", "/v1/models/actions:predict", "{}", 400, "Missing 'inputs' or 'instances' key"),
+        ("POST", PREDICT, "{", 400, "JSON Parse error"),
+        ("POST", PREDICT, "[]", 400, "expected an object"),
+        ("POST", PREDICT, "{}", 400, "Missing 'inputs' or 'instances' key"),
         (
             "POST",
-            "/v1/models/actions:predict",
+            PREDICT,
             '{"signature_name": "x", "inputs": 1}',
             400,
             "not found in signature def",
         ),
-        ("POST", "/v1/models/actions:predict", '{"instances": [{"rgb": 1}]}', 400, "does not have named input: depth"),
-        ("POST", "/v1/models/actions:predict", '{"signature_name": "rgb", "instances": [[256]]}', 400, "0 … 255"),
-        ("POST", "/v1/models/actions:predict", '{"signature_name": "rgb", "instances": ["x"]}', 400, "type: uint8"),
-        ("POST", "/v1/models/actions:predict", '{"signature_name": "rgb", "instances": [[1], 2]}', 400, "type: uint8"),
+        ("POST", PREDICT, '{"instances": [{"rgb": 1}]}', 400, "does not have named input: depth"),
+        ("POST", PREDICT, '{"signature_name": "rgb", "instances": [[256]]}', 400, "0 … 255"),
+        ("POST", PREDICT, '{"signature_name": "rgb", "instances": ["x"]}', 400, "type: uint8"),
+        ("POST", PREDICT, '{"signature_name": "rgb", "instances": [[1], 2]}', 400, "type: uint8"),
         (
             "POST",
-            "/v1/models/actions:predict",
+            PREDICT,
             '{"signature_name": "rgb", "instances": [[1]]}',
             400,
             "rgb: expected clips",
@@ -199,7 +200,7 @@ def test_many_clients_are_not_mixed_up(server, expected):
 
     def ask(client):
         body = {"signature_name": "rgb", "instances": [clips[client].tolist()]}
-        return [server.post("/v1/models/actions:predict", body)[1]["predictions"][0]["logits"] for _ in range(3)]
+        return [server.post(PREDICT, body)[1]["predictions"][0]["logits"] for _ in range(3)]
 
     with concurrent.futures.ThreadPoolExecutor(16) as pool:
         for client, answers in enumerate(pool.map(ask, range(16))):

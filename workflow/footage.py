@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import Any
 
 import cv2
@@ -47,6 +47,12 @@ def computed_flow(exported: Exported) -> FlowSettings | None:
             f"the parameters of the model's flow are not of this version ({error}): prepare and train again"
         ) from None
     return settings
+
+
+def available_modalities(exported: Exported, given: Collection[str]) -> set[str]:
+    """What can be predicted from: what is given, and flow where its source is."""
+    flow = computed_flow(exported)
+    return {*given, FLOW} if flow and flow.source in given else set(given)
 
 
 def video_settings(exported: Exported, modalities: tuple[str, ...], given: Sequence[str] = ()) -> VideoSettings:

@@ -38,7 +38,7 @@ from dmcl_tf.files import atomic_path
 from dmcl_tf.flag_groups import Group
 from dmcl_tf.scoring.accuracy import softmax
 from workflow import command_line
-from workflow.footage import computed_flow, read_clips, video_settings
+from workflow.footage import available_modalities, computed_flow, read_clips, video_settings
 from workflow.served import Serve, find_model, load
 
 _TOP = 5
@@ -85,7 +85,7 @@ class PredictSettings:
             InputError: one was chosen that sees what is neither given nor can be computed.
         """
         config, computed = self.exported.config, computed_flow(self.exported)
-        available = {*self.paths, *([FLOW] if computed and computed.source in self.paths else [])}
+        available = available_modalities(self.exported, self.paths)
         for name in self.chosen:
             if name not in config.modalities:
                 raise InputError(f"--with: the model has no {name}, only {', '.join(config.modalities)}")

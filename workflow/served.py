@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -63,12 +64,8 @@ def load(model: Path, exported: Exported, modalities: tuple[str, ...]) -> Serve:
         return lambda clips: served(**{name: tf.constant(clip) for name, clip in clips.items()})["logits"].numpy()
 
     from dmcl_tf import serving
-    from dmcl_tf.networks.ensemble import make_networks
-    from dmcl_tf.networks.weights import WEIGHTS, read_weights
 
-    config = replace(exported.config, precision="float32")
-    networks = make_networks(config, len(exported.class_names), modalities)
-    read_weights(model / WEIGHTS, networks)
+    config, networks = exported.config, build_networks(model, exported, modalities)
 
     def logits_of(clips: Mapping[str, np.ndarray]) -> np.ndarray:  # not as a graph, which would take seconds to make
         seen = {name: clips[config.sees(name)] for name in networks}
@@ -76,3 +73,17 @@ def load(model: Path, exported: Exported, modalities: tuple[str, ...]) -> Serve:
         return np.mean(said, axis=0)
 
     return logits_of
+
+
+def build_networks(model: Path, exported: Exported, modalities: Sequence[str]) -> dict[str, Any]:
+    """The networks of some modalities, in float32, around the kernels of `weights.npz`.
+
+    Raises:
+        InputError: the file is not of these networks.
+    """
+    from dmcl_tf.networks.ensemble import make_networks
+    from dmcl_tf.networks.weights import WEIGHTS, read_weights
+
+    networks = make_networks(replace(exported.config, precision="float32"), len(exported.class_names), modalities)
+    read_weights(model / WEIGHTS, networks)
+    return networks
