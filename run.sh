@@ -8,14 +8,15 @@ VENV="${VENV:-.venv}"
 
 usage() {
   cat <<'HELP'
-bash run.sh demo                   the demo data set: prepare, train, evaluate, export; a few minutes on two cores
+bash run.sh demo                   RGB alone, and RGB taught by depth and flow, on rendered clips, with a page of pictures
 bash run.sh test [flags]           ruff, mypy, then pytest with the flags, on up to four cores
 bash run.sh nwucla [flags]         the paper's experiment on NW-UCLA, in data/nwucla
 bash run.sh uwa3dii [flags]        the same on UWA3D Multiview Activity II, in data/uwa3dii
 bash run.sh ntu60 [flags]          the same on NTU RGB+D 60, in data/ntu; likewise ntu120 and ntu120mini
 bash run.sh custom --videos=CSV    the same on your own videos, which the CSV file lists
 bash run.sh DATASET STAGE [flags]  one stage of it: prepare, train, evaluate or export
-bash run.sh predict [flags]        the class of a video by an exported model: --model=… --rgb=clip.mp4
+bash run.sh predict [flags]        the class of the samples; of own videos with --model=… --rgb=clip.mp4
+bash run.sh serve [flags]          a server with a page to try a model on videos; wants EXTRAS=serve
 bash run.sh experiments [flags]    all methods and seeds at compact scale, and a report; --dry_run lists the runs
 bash run.sh report [flags]         tables, figures and verdicts of finished runs: --runs=… --output=…
 bash run.sh check DATASET [flags]  what is wrong with raw files, before any work; `check records` reads every record
@@ -77,9 +78,9 @@ prepare_environment() {
   echo "installing the packages of requirements.txt into $VENV, once; this takes a few minutes" >&2
   rm -f "$VENV/complete"
   "$python" -m venv --clear "$VENV"
-  "$VENV/bin/python" -m pip install --quiet --disable-pip-version-check --no-compile -r requirements.txt "${extra[@]+"${extra[@]}"}"
+  "$VENV/bin/python" -m pip install --quiet --disable-pip-version-check -r requirements.txt "${extra[@]+"${extra[@]}"}"
   if [ -n "${EXTRAS-}" ]; then
-    "$VENV/bin/python" -m pip install --quiet --disable-pip-version-check --no-compile --editable ".[$EXTRAS]"
+    "$VENV/bin/python" -m pip install --quiet --disable-pip-version-check --editable ".[$EXTRAS]"
   fi
   printf '%s' "$stamp" >"$VENV/complete"
   exec 9>&-

@@ -44,6 +44,8 @@ FULL = (
     "preparation",
     "preparation --size=256",
     "parallel",
+    "predicting",
+    "serving",
 )
 _SHORT = "--rounds=1 --seconds=1"
 _TESTING = "--variant=testing --batch=4"  # a network that compiles in seconds
@@ -61,6 +63,8 @@ QUICK = (
     f"{_FLOW} --clips=2 --pairs_per_clip=1 --rounds=1",
     "preparation --clips=2 --rounds=1",
     "parallel --clips=2 --items=8 --rounds=1",
+    f"predicting --frames=90 {_SHORT}",
+    "serving --requests=20 --clients=4",
 )
 
 

@@ -4,8 +4,9 @@ The SavedModel has one signature for each non-empty subset of the modalities (`r
 `serving_default`. Inputs, named after the modalities, are clips of uint8 (N, T, H, W, 3), T as in training; outputs are
 `logits` and `probabilities` (N, C), and `classes` and `scores` (N, 5), the five likeliest. Served in float32 whatever
 the precision of training.
-The other formats, onnx, openvino and litert, have one model for each subset that --subsets names. `model_card.md` says
-of every export what it was trained on, how good it is, and what it takes.
+The format weights is the smallest, for `bash run.sh predict` alone. The other formats, onnx, openvino and litert, have
+one model for each subset that --subsets names. `model_card.md` says of every export what it was trained on, how good it
+is, and what it takes.
 """
 
 from __future__ import annotations
@@ -70,7 +71,7 @@ class Exported:
         config: of the run.
         depth: how distances became 8 bits in the records; None without depth.
         flow: how flow was computed; None without flow.
-        formats: that it is there in, the SavedModel always.
+        formats: that it is there in.
         subsets: that have a model of their own, in the other formats.
         files: bytes and checksum (CRC-32) of each file of the version, by its path there.
     """
@@ -105,8 +106,9 @@ def export(settings: ExportSettings) -> Path:
     if len(set(default)) < len(default):
         raise InputError(f"--default_modalities={','.join(default)}: expected different names")
     signatures = {**name_signatures(run.config.modalities), _DEFAULT: default}
-    formats = tuple(name for name in FORMATS if name in ("savedmodel", *settings.formats))
-    subsets = choose_subsets(settings.subsets, run.config.modalities) if len(formats) > 1 else ()
+    formats = tuple(name for name in FORMATS if name in settings.formats)
+    of_subsets = any(FORMATS[name].suffixes for name in formats)
+    subsets = choose_subsets(settings.subsets, run.config.modalities) if of_subsets else ()
     _warn_of_changes(folder)
     exported = Exported(
         run_dir=os.path.relpath(settings.run_dir),
@@ -120,8 +122,7 @@ def export(settings: ExportSettings) -> Path:
         formats=formats,
         subsets=subsets,
     )
-    usual = Path("exported") / run.dataset / run.config.method / settings.run_dir.resolve().name
-    directory = settings.export_dir or usual
+    directory = settings.export_dir or default_directory(run.dataset, run.config.method, settings.run_dir)
     with lock(directory):
         remove_stale(directory, below=False)
         versions = find_versions(directory)
@@ -130,6 +131,11 @@ def export(settings: ExportSettings) -> Path:
         version = directory / str(int(versions[-1].name) + 1 if versions else 1)
         _write(version, folder, exported, signatures)
     return version
+
+
+def default_directory(dataset: str, method: str, run_dir: Path) -> Path:
+    """Where the versions of a run's model are kept unless the settings say: `exported/<data set>/<method>/<run>`."""
+    return Path("exported") / dataset / method / run_dir.resolve().name
 
 
 def choose_subsets(names: Sequence[str], modalities: tuple[str, ...]) -> tuple[str, ...]:
@@ -188,6 +194,11 @@ def _number(path: Path) -> int:
     return int(path.name)
 
 
+def is_exported(folder: Path) -> bool:
+    """Whether a folder is a version of a model of this project; those that are half-written have other names."""
+    return (folder / _RECORD).exists()
+
+
 def read_exported(version: Path) -> Exported:
     """What a version of a model was made from.
 
@@ -203,7 +214,7 @@ def _is_of(version: Path, exported: Exported) -> bool:
         check_files(version, there)
     except InputError:  # damaged or of unknown making: no reason to keep it
         return False
-    return (version / "saved_model.pb").exists() and replace(there, files={}) == exported
+    return bool(there.files) and replace(there, files={}) == exported
 
 
 def check_files(version: Path, exported: Exported) -> None:
@@ -235,18 +246,24 @@ def _list_files(version: Path) -> dict[str, tuple[int, str]]:
 def _write(version: Path, folder: RunFolder, exported: Exported, signatures: dict[str, tuple[str, ...]]) -> None:
     from dmcl_tf import serving
     from dmcl_tf.networks.folding import multiply_adds
+    from dmcl_tf.networks.weights import WEIGHTS, write_weights
     from dmcl_tf.runs.checkpoints import restore_ensemble
 
     config = exported.config
     ensemble, _ = restore_ensemble(folder, exported.checkpoint, precision="float32")
     with atomic_path(version) as partial:
-        serving.write_saved_model(partial, ensemble, signatures, config, exported.class_names)
+        if "savedmodel" in exported.formats:
+            serving.write_saved_model(partial, ensemble, signatures, config, exported.class_names)
+        else:
+            partial.mkdir()
+        if "weights" in exported.formats:
+            write_weights(partial / WEIGHTS, ensemble.networks)
         differences: dict[str, float] = {}
         if exported.subsets:
             from dmcl_tf.portable import write_portable
 
             named = {name.replace("+", "_"): subset_names(config.modalities)[name] for name in exported.subsets}
-            others = [name for name in exported.formats if name != "savedmodel"]
+            others = [name for name in exported.formats if FORMATS[name].suffixes]
             differences = write_portable(partial, ensemble, named, others, config)
         clip = (config.clip_frames, config.crop_size, config.crop_size)
         sizes = {m: (net.count_params(), multiply_adds(net, clip)) for m, net in ensemble.networks.items()}
@@ -260,8 +277,7 @@ def export_flags(values: flags.FlagValues) -> None:
     flags.DEFINE_string("export_dir", None, text, flag_values=values)
     text = "modalities of serving_default; default: all"
     flags.DEFINE_list("default_modalities", None, text, flag_values=values)
-    text = f"formats, some of {','.join(FORMATS)}; the SavedModel is always written, and each other needs the extra of "
-    text += "its name"
+    text = f"formats, some of {','.join(FORMATS)}; the last three need the extra of their name"
     flags.DEFINE_list("formats", ["savedmodel"], text, flag_values=values)
     text = (
         "subsets with a model of their own in the other formats, such as rgb,rgb+flow; default: each modality and all"
@@ -285,14 +301,14 @@ def settings_from_flags(values: flags.FlagValues) -> ExportSettings:
         Path(values["export_dir"].value) if values["export_dir"].value else None,
         values["checkpoint"].value,
         tuple(values["default_modalities"].value or ()),
-        tuple(values["formats"].value or ()),
+        tuple(values["formats"].value or ["savedmodel"]),
         tuple(values["subsets"].value or ()),
     )
 
 
 def main() -> None:
     """Exports the run that the flags name."""
-    print(f"SavedModel: {export(settings_from_flags(flags.FLAGS))}")
+    print(f"exported: {export(settings_from_flags(flags.FLAGS))}")
 
 
 if __name__ == "__main__":

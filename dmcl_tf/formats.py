@@ -33,6 +33,7 @@ class Format:
 
 FORMATS = {
     "savedmodel": Format("SavedModel of TensorFlow"),
+    "weights": Format("kernels in half precision, which `bash run.sh predict` builds the networks around"),
     "onnx": Format("ONNX, for ONNX Runtime", (".onnx",), ("tf2onnx", "onnx", "onnxruntime"), (".onnx",)),
     "openvino": Format("OpenVINO IR", (".xml", ".bin"), ("openvino",), (".xml",)),
     "litert": Format(
@@ -44,6 +45,11 @@ FORMATS = {
 }
 
 
+def missing_modules(name: str) -> list[str]:
+    """The modules of a format that are not installed."""
+    return [module for module in FORMATS[name].modules if importlib.util.find_spec(module) is None]
+
+
 def check_installed(names: tuple[str, ...]) -> None:
     """Checks that formats can be written here.
 
@@ -53,7 +59,7 @@ def check_installed(names: tuple[str, ...]) -> None:
     for name in names:
         if name not in FORMATS:
             raise InputError(f"--formats={name}: expected some of {', '.join(FORMATS)}")
-        missing = [module for module in FORMATS[name].modules if importlib.util.find_spec(module) is None]
+        missing = missing_modules(name)
         if missing:
             raise InputError(
                 f"--formats={name}: {missing[0]} is not installed; EXTRAS={name} bash run.sh … or pip install "

@@ -66,7 +66,7 @@ def _training(run: Run, exported: Exported) -> str:
     licence = (dataset.licence if dataset else "") or "not known here; ask whoever owns the data"
     return "## Training\n\n" + _table(
         ("", ""),
-        ("data set", f"{dataset.title if dataset else run.dataset}, {run.origin}".rstrip(", ")),
+        ("data set", ", ".join(dict.fromkeys(filter(None, (dataset.title if dataset else run.dataset, run.origin))))),
         ("licence of the data set", licence),
         ("protocol", describe(run.protocol) or "the table of videos says it"),
         ("videos", videos),

@@ -123,6 +123,52 @@ def predict(
     return {"logits": logits, "probabilities": probabilities, "classes": classes, "scores": scores}
 
 
+def concrete_signatures(
+    networks: Mapping[str, keras.Model],
+    signatures: Mapping[str, Sequence[str]],
+    config: Config,
+    class_names: Sequence[str],
+) -> dict[str, Callable[..., dict[str, tf.Tensor]]]:
+    """The functions of a served model, which take clips by the names of their modalities.
+
+    Args:
+        networks: by modality.
+        signatures: the modalities of each, by its name.
+        config: of the run.
+        class_names: by label.
+    """
+    serve = _make_serve(networks, config, class_names)
+
+    def by_name(**clips):
+        return serve(clips)
+
+    return {
+        name: tf.function(by_name).get_concrete_function(**_specification(modalities))
+        for name, modalities in signatures.items()
+    }
+
+
+def _make_serve(
+    networks: Mapping[str, keras.Model], config: Config, class_names: Sequence[str]
+) -> Callable[[Mapping[str, tf.Tensor]], dict[str, tf.Tensor]]:
+    """`predict` of clips by modality; each network is traced once, however many signatures call it."""
+    clip = tf.TensorSpec((None, config.clip_frames, None, None, 3), tf.uint8)
+    traced = {
+        modality: tf.function(partial(clip_logits, network, config), input_signature=[clip])
+        for modality, network in networks.items()
+    }
+
+    def serve(clips):
+        return predict(traced, clips, config, class_names)
+
+    return serve
+
+
+def _specification(modalities: Sequence[str]) -> dict[str, tf.TensorSpec]:
+    """Inputs of any rank, so that the graph's own message says what is wrong."""
+    return {modality: tf.TensorSpec(None, tf.uint8, name=modality) for modality in modalities}
+
+
 def write_saved_model(
     directory: Path,
     ensemble: ModalityEnsemble,
@@ -142,19 +188,8 @@ def write_saved_model(
     archive = keras.export.ExportArchive()
     for network in ensemble.networks.values():
         archive.track(network)
-    clip = tf.TensorSpec((None, config.clip_frames, None, None, 3), tf.uint8)
-    # each is traced once and called by every signature that needs it
-    networks = {
-        modality: tf.function(partial(clip_logits, network, config), input_signature=[clip])
-        for modality, network in ensemble.networks.items()
-    }
-
-    def serve(clips):
-        return predict(networks, clips, config, class_names)
-
+    serve = _make_serve(ensemble.networks, config, class_names)
     for name, modalities in signatures.items():
-        # of any rank, so that the graph's own message says what is wrong
-        specification = {modality: tf.TensorSpec(None, tf.uint8, name=modality) for modality in modalities}
-        archive.add_endpoint(name, tf.function(serve), [specification])
+        archive.add_endpoint(name, tf.function(serve), [_specification(modalities)])
     with contextlib.redirect_stdout(io.StringIO()):  # Keras lists every captured variable
         archive.write_out(str(directory))

@@ -34,6 +34,7 @@ def write_run(
     protocol: Mapping[str, object] | None = None,
     histories: Mapping[str, np.ndarray] | None = None,
     groups: Sequence[str] = (),
+    video_ids: Sequence[str] = (),
     results: bool = True,
     **settings: object,
 ) -> RunFolder:
@@ -46,6 +47,7 @@ def write_run(
         protocol: that made the splits.
         histories: columns of the history that are not flat.
         groups: the group of each test video; empty where there is but one.
+        video_ids: names of the test videos; empty: video-0 and so on.
         results: whether it is evaluated.
         settings: settings of `Config` that are not the defaults.
     """
@@ -61,7 +63,7 @@ def write_run(
     labels = np.arange(videos) % len(CLASSES)
     predicted = np.stack([np.where(r, labels, (labels + 1) % len(CLASSES)) for r in right.values()])
     logits = 4.0 * np.eye(len(CLASSES))[predicted] * (1 + 0.1 * np.arange(len(predicted)))[:, None, None]
-    found = VideoLogits([f"video-{n}" for n in range(videos)], labels, logits.astype(np.float32))
+    found = VideoLogits(list(video_ids) or [f"video-{n}" for n in range(videos)], labels, logits.astype(np.float32))
     evaluated = Evaluated(
         dataset=dataset,
         origin="drawn",

@@ -3,6 +3,7 @@
 import concurrent.futures
 import dataclasses
 import importlib
+import importlib.util
 import json
 import re
 
@@ -136,6 +137,21 @@ def test_train_step(run):
     assert 0 <= float(share[1]) < 1
     (share,) = filter(None, (re.fullmatch(r"augmentation float32: ([\d.]+) % of .*", line) for line in lines))
     assert 0 < float(share[1]) < 100
+
+
+def test_predicting(run):
+    lines = run("predicting", "--frames=30", "--window=0.5", "--stride=0.25", "--rounds=1", "--seconds=0.05")
+    assert_table(lines, ["decode", "decode, prepare, flow", "all, with the networks"], [])
+    assert re.fullmatch(r"milliseconds of a frame: [\d.]+ decoding, -?[\d.]+ preparing .*", lines[-1])
+
+
+@pytest.mark.skipif(importlib.util.find_spec("starlette") is None, reason="the extra serve is not installed")
+def test_serving(run):
+    lines = run("serving", "--requests=6", "--clients=3")
+    assert re.fullmatch(r"6 requests by 3 clients: all answered, each with its own clip's logits", lines[1])
+    (latency,) = (line for line in lines if line.startswith("milliseconds"))
+    percentiles = [float(number) for number in re.findall(r"[\d.]+(?=,|$)", latency)]
+    assert percentiles == sorted(percentiles)
 
 
 def test_convolution(run):

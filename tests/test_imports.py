@@ -1,13 +1,18 @@
 """What may import what: TensorFlow only where tensors are, and no arrow from the library up to what is built on it."""
 
 import ast
+import importlib.util
 import os
 import subprocess
 import sys
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
-MAY_IMPORT = {"dmcl_tf": {"dmcl_tf"}, "data_prep": {"data_prep", "dmcl_tf"}}
+MAY_IMPORT = {
+    "dmcl_tf": {"dmcl_tf"},
+    "data_prep": {"data_prep", "dmcl_tf"},
+    "workflow": {"workflow", "data_prep", "dmcl_tf"},
+}
 # Modules of dmcl_tf with tensors; all others only handle settings, tables, runs and results
 WITH_TENSORFLOW = (
     *("data.augmentation", "data.faults", "data.pipeline", "learning", "methods", "networks", "portable"),
@@ -53,7 +58,8 @@ for name in sys.argv[1:]:
 
 
 def test_what_handles_settings_runs_and_results_loads_without_tensorflow():
-    names = [name for package in ("dmcl_tf", "data_prep", "workflow") for name, _ in modules(package)]
+    packages = ["dmcl_tf", "data_prep", "workflow", *(["server"] if importlib.util.find_spec("starlette") else [])]
+    names = [name for package in packages for name, _ in modules(package)]
     names = [name for name in names if not has_tensorflow(name) and name != "data_prep.running.beam"]
     assert {"dmcl_tf.config", "dmcl_tf.evaluate", "dmcl_tf.export", "dmcl_tf.report", "dmcl_tf.train"} <= set(names)
     command = [sys.executable, "-c", LOADER, *names]

@@ -98,7 +98,7 @@ def test_what_cannot_be_exported_is_refused_before_anything_is_written(trained, 
             script.export(script.ExportSettings(trained.directory, tmp_path / "model", **settings))
         assert not (tmp_path / "model").exists()
 
-    refuse("--formats=tensorrt: expected some of savedmodel, onnx, openvino, litert", formats=("tensorrt",))
+    refuse("--formats=tensorrt: expected some of savedmodel, weights, onnx, openvino, litert", formats=("tensorrt",))
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     refuse("--formats=onnx: tf2onnx is not installed; EXTRAS=onnx", formats=("savedmodel", "onnx"))
     monkeypatch.undo()

@@ -9,6 +9,7 @@ from types import SimpleNamespace
 
 import cv2
 import numpy as np
+import pandas as pd
 import pytest
 import tensorflow as tf
 from raw import depth_frame, write_image
@@ -26,11 +27,13 @@ from dmcl_tf import export
 from dmcl_tf.data import records
 from dmcl_tf.errors import InputError
 from dmcl_tf.files import write_json
+from dmcl_tf.networks import weights
 from dmcl_tf.runs.checkpoints import restore_ensemble
 from dmcl_tf.runs.folder import Record
 from dmcl_tf.scoring.accuracy import softmax
 from dmcl_tf.scoring.logits import Evaluator
 from workflow import __main__ as workflow
+from workflow import footage, served
 from workflow import predict as command
 
 
@@ -83,7 +86,7 @@ def test_depth_is_prepared_as_in_the_records(tmp_path):
         write_image(tmp_path / "x" / f"{index}.png", depth_frame(index))
     depth = DepthSettings("clip_mm", 1000, 3000)
     video = RawVideo("x", "", {"depth": open_source(tmp_path / "x")})
-    clips, _ = command.read_clips(video, VideoSettings(("depth",), 40, depth=depth), clips=2, frames=8)
+    clips, _ = footage.read_clips(video, VideoSettings(("depth",), 40, depth=depth), clips=2, frames=8)
     drawn = records.draw_clips("x", 10, clips=2)
     expected = [[encode_depth(depth_frame(index), 40, depth) for index in clip] for clip in drawn]
     np.testing.assert_array_equal(clips["depth"], np.repeat(np.array(expected)[..., None], 3, axis=-1))
@@ -100,7 +103,7 @@ def test_flow_is_that_of_the_records(tmp_path, count):
     flow = preset_settings("dis", "default")
     video = RawVideo("x", "", {"rgb": open_source(tmp_path / "x")})
     settings = VideoSettings(("rgb", "flow"), 40, flow=flow)
-    clips, moments = command.read_clips(video, settings, clips=3, frames=8)
+    clips, moments = footage.read_clips(video, settings, clips=3, frames=8)
     assert moments == count
     grey = (cv2.cvtColor(frame, cv2.COLOR_BGR2GRAY) for frame in frames)
     flows = compute_flow(grey, ALGORITHMS["dis"].make(flow.parameters))
@@ -109,7 +112,7 @@ def test_flow_is_that_of_the_records(tmp_path, count):
     np.testing.assert_array_equal(clips["flow"], images[drawn])
     np.testing.assert_array_equal(clips["rgb"], np.stack(frames)[drawn][..., ::-1])
     assert np.ptp(images[..., 0]) > 20 or count < 3
-    only, _ = command.read_clips(video, VideoSettings(("flow",), 40, flow=flow), clips=3, frames=8)
+    only, _ = footage.read_clips(video, VideoSettings(("flow",), 40, flow=flow), clips=3, frames=8)
     assert set(only) == {"flow"}
     np.testing.assert_array_equal(only["flow"], clips["flow"])
 
@@ -119,7 +122,7 @@ def test_settings_of_flow_survive_the_file(algorithm):
     """Whole numbers stay whole: an algorithm would refuse to iterate 15.0 times."""
     settings = preset_settings(algorithm, "fast")
     flow = json.loads(json.dumps(dataclasses.asdict(settings))) | {"bound_in_pixels": 5.0}
-    read = command.computed_flow(SimpleNamespace(config=make_config(), flow=flow))
+    read = footage.computed_flow(SimpleNamespace(config=make_config(), flow=flow))
     assert read == settings
     for name, value in settings.parameters.items():
         assert type(read.parameters[name]) is type(value)
@@ -140,8 +143,8 @@ def test_modalities_are_chosen_among_what_can_be_had(model):
         modalities(["depth"], "flow")
     with pytest.raises(InputError, match="--with: the model has no thermal, only rgb, depth, flow"):
         modalities(["depth"], "thermal")
-    assert command.video_settings(exported, ("rgb", "flow"), given=("rgb",)).computed_flow.algorithm == "dis"
-    assert command.video_settings(exported, ("rgb", "flow"), given=("rgb", "flow")).flow is None
+    assert footage.video_settings(exported, ("rgb", "flow"), given=("rgb",)).computed_flow.algorithm == "dis"
+    assert footage.video_settings(exported, ("rgb", "flow"), given=("rgb", "flow")).flow is None
 
 
 def test_json(model, raw, capsys):
@@ -158,7 +161,7 @@ def test_a_short_video_repeats_its_last_frame(tmp_path):
     for index in range(2):
         write_image(tmp_path / f"{index}.png", np.full((8, 8, 3), 100 * (index + 1), np.uint8))
     video = RawVideo("x", "", {"rgb": open_source(tmp_path)})
-    clips, moments = command.read_clips(video, VideoSettings(("rgb",), 8), clips=4, frames=8)
+    clips, moments = footage.read_clips(video, VideoSettings(("rgb",), 8), clips=4, frames=8)
     assert moments == 2
     levels = clips["rgb"][..., 0, 0, 0]
     np.testing.assert_array_equal(levels, np.where(records.draw_clips("x", 9, clips=4) == 0, 100, 200))
@@ -171,20 +174,20 @@ def test_settings_of_the_records_reach_the_model(info, tmp_path):
     run = folder.load()
     write_json(folder.config_path, Record(dataclasses.replace(run, depth=depth)))
     version = export.export(export.ExportSettings(folder.directory, tmp_path / "exported"))
-    assert command.find_model(version)[1].depth == depth
-    assert command.video_settings(command.find_model(version)[1], ("depth",)).depth.mode == "per_clip"
+    assert served.find_model(version)[1].depth == depth
+    assert footage.video_settings(served.find_model(version)[1], ("depth",)).depth.mode == "per_clip"
 
 
 def test_the_newest_version_is_taken(model, tmp_path):
     for version in ("2", "10"):
         shutil.copytree(model, tmp_path / version)
     (tmp_path / "11").mkdir()  # half-written
-    assert command.find_model(tmp_path)[0] == tmp_path / "10"
+    assert served.find_model(tmp_path)[0] == tmp_path / "10"
     with pytest.raises(InputError, match=r"--model=.*none: no exported model there; expected exported/<data set>"):
-        command.find_model(tmp_path / "none")
+        served.find_model(tmp_path / "none")
     (tmp_path / "10" / "dmcl_tf.json").write_text("{")
     with pytest.raises(InputError, match=r"dmcl_tf\.json is not what it should be"):
-        command.find_model(tmp_path)
+        served.find_model(tmp_path)
 
 
 def test_the_command(model, raw, capsys):
@@ -205,16 +208,63 @@ def test_help_names_the_modalities_of_the_model(model, capsys):
     assert "--model" in capsys.readouterr().out
 
 
+def test_many_videos(model, raw, tmp_path, capsys):
+    """Each as if it were alone; what cannot be used says why, and the others go on."""
+    table = tmp_path / "list.csv"
+    lines = [f"test-0,{raw}/rgb/test-0,", f"test-0,{raw}/rgb/test-0,{raw}/depth/test-0", "x,none.avi,", "y,,"]
+    table.write_text("\n".join(["video_id,rgb,depth", *lines]))
+    arguments = [f"--model={model}", f"--videos={table}", f"--output={tmp_path}/out", "--clips=2"]
+    assert workflow.main(["predict", *arguments]) == 0
+    said = capsys.readouterr()
+    assert "2 of 4 could not be predicted" in said.err
+    rows = pd.read_csv(tmp_path / "out" / "predictions.csv", keep_default_na=False)
+    assert rows["video_id"].tolist() == ["test-0", "test-0", "x", "y"]
+    assert rows["modalities"].tolist() == ["rgb", "rgb+depth", "", ""]
+    assert rows["frames"].tolist() == [12, 12, 0, 0]
+    assert "none.avi: No such file or directory" in rows["error"][2]
+    assert rows["error"][3] == "line 5 names no file"
+    names = export.read_exported(model).class_names
+    for line, subset in enumerate([("rgb",), ("rgb", "depth")]):
+        paths = {modality: raw / modality / "test-0" for modality in subset}
+        alone, _ = command.predict_video(settings(model, paths, clips=2))
+        np.testing.assert_allclose(rows.loc[line, list(names)].astype(float), alone, rtol=1e-4)
+        assert rows["prediction"][line] == names[alone.argmax()]
+
+
+def test_the_weights_say_what_the_saved_model_says(model, trained, raw, tmp_path):
+    """But for the rounding to half precision; a subset needs its own networks alone."""
+    small = export.export(export.ExportSettings(trained.directory, tmp_path / "small", formats=("weights",)))
+    assert sorted(path.name for path in small.iterdir()) == ["dmcl_tf.json", "model_card.md", "weights.npz"]
+    for subset in (("depth",), ("rgb", "flow")):
+        paths = {modality: raw / modality / "test-0" for modality in subset}
+        expected, _ = command.predict_video(settings(model, paths, clips=2))
+        got, _ = command.predict_video(settings(small, paths, clips=2))
+        np.testing.assert_allclose(got, expected, atol=5e-3)
+    content = dict(np.load(small / "weights.npz"))
+    networks = restore_ensemble(trained, "best")[0].networks
+    content.pop("depth/convolution_0/0")
+    np.savez(tmp_path / "other.npz", **content)
+    with pytest.raises(InputError, match=r"other.npz: not the weights of these networks .*depth/convolution_0/0"):
+        weights.read_weights(tmp_path / "other.npz", networks)
+    kernel = networks["rgb"].get_layer("convolution_0")
+    kernel.set_weights([np.full_like(array, 1e5) for array in kernel.get_weights()])
+    with pytest.raises(InputError, match="--formats=weights: rgb, convolution_0: a weight exceeds 65504"):
+        weights.write_weights(tmp_path / "large.npz", networks)
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ([], "--model is missing: expected an exported model"),
         (["--rgb=clip.mp4"], "--model is missing: expected an exported model"),
         (["--model=none"], "--model=none: no exported model there"),
         (["--model={model}"], "no video: give one or more of --rgb, --depth, --flow"),
         (["--model={model}", "--thermal=x"], "--thermal: the model has no such modality, only rgb, depth, flow"),
         (["--model={model}", "--rgb=none.avi"], "none.avi: No such file or directory; expected a video file"),
         (["--model={model}", "--rgb=x", "--clips=0"], "flag --clips=0"),
+        (["--videos=x.csv"], "--model is missing: expected an exported model"),
+        (["--model={model}", "--videos=x.csv", "--rgb=x"], "--rgb is of one video, and --videos lists many"),
+        (["--model={model}", "--videos=none.csv"], "--videos=none.csv: No such file or directory; expected a CSV file"),
+        (["--model={model}", "--rgb=x", "--window=0"], "flag --window=0"),
     ],
 )
 def test_what_is_wrong_is_said_in_one_line(model, arguments, message):

@@ -22,9 +22,8 @@ CONFIG = resolve("authors", "full", {**SETTINGS, "crop_jitter_probability": 1.0,
 
 @pytest.fixture(scope="module")
 def records(tmp_path_factory):
-    return write_records(
-        tmp_path_factory.mktemp("records"), {"train": 7, "validation": 2, "test": 3}, lengths=(10, 17, 40)
-    )
+    videos = {"train": 7, "validation": 2, "test": 3}
+    return write_records(tmp_path_factory.mktemp("records"), videos, lengths=(10, 17, 40))
 
 
 def damage(records, directory, video_id, change):

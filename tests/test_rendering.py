@@ -286,11 +286,11 @@ def test_folder_is_rendered_resumed_and_the_unusable_listed(tmp_path):
 
 def test_demo_is_rendered(tmp_path):
     summary = render_demo(tmp_path, size=16, subjects=1, workers=1)
-    assert summary.rendered == 30
+    assert summary.rendered == 18
     assert not summary.skipped
     folders = sorted(path.relative_to(tmp_path / "multiview_action") for path in tmp_path.glob("multiview_action/*/*"))
-    assert len(folders) == 30
-    assert Path("view_3/a12_s01_e00") in folders
+    assert len(folders) == 18
+    assert Path("view_3/a11_s01_e00") in folders
     assert summary.frames * 2 == len(list(tmp_path.rglob("*.jpg")))
 
 

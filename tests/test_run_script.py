@@ -38,7 +38,7 @@ def checkout(tmp_path):
     root.mkdir()
     for name in ("run.sh", "requirements.txt", "pyproject.toml"):
         shutil.copy(ROOT / name, root)
-    for name in ("dmcl_tf", "data_prep", "workflow"):
+    for name in ("dmcl_tf", "data_prep", "workflow", "server"):
         (root / name).symlink_to(ROOT / name)
     return root
 

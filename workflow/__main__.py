@@ -19,16 +19,16 @@ from workflow import command_line
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # what concerns the user comes as an exception
 
 # commands with FLAG_GROUPS, or flag_groups(arguments), and main(values)
-_MODULES = {"report": "dmcl_tf.report", "predict": "workflow.predict"}
+_MODULES = {"report": "dmcl_tf.report", "predict": "workflow.predict", "serve": "server.command"}
 
 
 def main(arguments: Sequence[str]) -> int:
     """Runs a command; returns the exit status."""
     name, *rest = arguments or [""]
     if name in DATASETS:
-        from workflow import stages
+        from workflow import demo, stages
 
-        return stages.main(name, rest)
+        return demo.main(rest) if name == "demo" and demo.is_whole(rest) else stages.main(name, rest)
     if name == "experiments":
         from workflow import experiments
 

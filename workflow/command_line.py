@@ -13,7 +13,18 @@ from dmcl_tf.errors import InputError
 
 # flags that name files and folders
 _PATHS = (
-    *("videos", "data_dir", "records", "checkpoints", "run_dir", "teacher_run", "export_dir", "model", "sheets"),
+    *(
+        "videos",
+        "data_dir",
+        "records",
+        "checkpoints",
+        "run_dir",
+        "teacher_run",
+        "export_dir",
+        "model",
+        "sheets",
+        "annotate",
+    ),
     *("runs", "output", "results", "docs", "random_features"),
 )
 

@@ -1,44 +1,48 @@
-"""Predicts the class of one video with an exported model.
+"""Predicts the class of videos with an exported model.
 
+    bash run.sh predict                                                    # the samples, with the model that is there
     bash run.sh predict --model=exported/custom/dmcl/authors-compact-seed0 --rgb=clip.avi
+    bash run.sh predict --model=… --videos=list.csv                        # many: predictions/predictions.csv
+    bash run.sh predict --model=… --rgb=long.mp4 --window=2 --stride=0.5   # predictions/timeline.csv and timeline.png
 
 The model has a flag for each of its modalities, and any of them will do: a video file, a folder of images, a MATLAB or
 NumPy volume, prepared as the records were. Flow is computed on the way as it was for the records, where the modality
 that it comes from is given; or it is given as images of flow. As in the evaluation, several clips of the video are
-drawn and their logits averaged. --with=rgb or --with=rgb+flow chooses among what can be had; default: all of it.
+drawn and their logits averaged; of a window it is one. --with=rgb or --with=rgb+flow chooses among what can be had;
+default: all of it.
 """
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
-from typing import Any
 
-import cv2
 import msgspec
 import numpy as np
 import pandas as pd
 from absl import flags
+from tqdm import tqdm
 
-from data_prep.flow.algorithms import ALGORITHMS, flow_between
-from data_prep.flow.encoding import bound_in_pixels, encode_flow
-from data_prep.flow.settings import FlowSettings
 from data_prep.raw.base import RawVideo
-from data_prep.video.alignment import AlignedReader
-from data_prep.video.depth import DepthSettings
-from data_prep.video.given_flow import accept_given_flow
-from data_prep.video.record import FLOW, FrameEncoder, VideoSettings
+from data_prep.raw.csv_file import read_table
+from data_prep.video.record import FLOW, VideoSettings
 from data_prep.video.sources import open_sources
-from dmcl_tf.data.records import MINIMUM_FRAMES, draw_clips
+from data_prep.video.videos import VideoFile
 from dmcl_tf.errors import InputError
-from dmcl_tf.export import Exported, check_files, find_versions, name_signatures, read_exported
+from dmcl_tf.export import Exported
+from dmcl_tf.files import atomic_path
 from dmcl_tf.flag_groups import Group
 from dmcl_tf.scoring.accuracy import softmax
 from workflow import command_line
+from workflow.footage import available_modalities, computed_flow, read_clips, video_settings
+from workflow.served import Serve, find_model, load
 
 _TOP = 5
+SAMPLES = Path(os.path.relpath(Path(__file__).parents[1] / "samples"))
 
 
 @dataclass(frozen=True)
@@ -46,12 +50,18 @@ class PredictSettings:
     """What to predict.
 
     Attributes:
-        model: folder of the SavedModel.
+        model: folder of the exported model.
         exported: what it was made from.
-        paths: of the video, by modality.
+        paths: of the one video, by modality; empty where there are many.
         clips: how many to average over.
         chosen: the modalities to predict from; empty: all that are given or can be computed.
         json: whether the result is printed as JSON.
+        videos: CSV file that lists many.
+        output: folder for tables and pictures.
+        window: seconds of each part of a long video; None: the video is taken as a whole.
+        stride: seconds from one window to the next.
+        rate: frames per second; None: as the video file says.
+        annotate: the video with captions, to be written.
     """
 
     model: Path
@@ -60,6 +70,12 @@ class PredictSettings:
     clips: int = 10
     chosen: tuple[str, ...] = ()
     json: bool = False
+    videos: Path | None = None
+    output: Path = Path("predictions")
+    window: float | None = None
+    stride: float = 0.5
+    rate: float | None = None
+    annotate: Path | None = None
 
     @property
     def modalities(self) -> tuple[str, ...]:
@@ -69,7 +85,7 @@ class PredictSettings:
             InputError: one was chosen that is neither given nor can be computed.
         """
         computed = computed_flow(self.exported)
-        available = {*self.paths, *([FLOW] if computed and computed.source in self.paths else [])}
+        available = available_modalities(self.exported, self.paths)
         for name in self.chosen:
             if name not in self.exported.config.modalities:
                 raise InputError(f"--with: the model has no {name}, only {', '.join(self.exported.config.modalities)}")
@@ -78,149 +94,195 @@ class PredictSettings:
                 raise InputError(f"--with: {name} is not given; give --{name}{source}")
         return tuple(name for name in self.exported.config.modalities if name in (self.chosen or available))
 
+    @cached_property
+    def preparation(self) -> VideoSettings:
+        """How frames are prepared."""
+        return video_settings(self.exported, self.modalities, given=tuple(self.paths))
 
-def find_model(folder: Path) -> tuple[Path, Exported]:
-    """The folder of a SavedModel, the newest version where `folder` holds several, and what it was made from.
+    def open_video(self, video_id: str = "") -> RawVideo:
+        """Opens the files; the name of the first is the video's where it has none.
 
-    Raises:
-        InputError: there is none of this project.
-    """
-    for path in (folder, *find_versions(folder)[::-1]):
-        if (path / "saved_model.pb").exists():
-            return path, read_exported(path)
-    raise InputError(f"--model={folder}: no exported model there; expected exported/<data set>/<method>/<run>")
-
-
-def computed_flow(exported: Exported) -> FlowSettings | None:
-    """How the flow that the model was trained on was computed; None where it has none, or it was given.
-
-    Raises:
-        InputError: it was computed in a way that this version does not know.
-    """
-    if FLOW not in exported.config.modalities or not exported.flow or exported.flow.get("algorithm") == "given":
-        return None
-    known = {name: value for name, value in exported.flow.items() if name != "bound_in_pixels"}
-    try:
-        settings = msgspec.convert(known, FlowSettings)
-    except msgspec.ValidationError as error:
-        raise InputError(f"the settings of the model's flow are not of this version ({error}): export again") from None
-    if settings.algorithm not in ALGORITHMS:
-        raise InputError(f"the model's flow is of the unknown algorithm {settings.algorithm!r}: export again")
-    return settings
+        Raises:
+            InputError: a file cannot be opened.
+        """
+        recorded = self.preparation.recorded
+        sources, left_out = open_sources({modality: self.paths[modality] for modality in recorded})
+        for line in left_out:
+            print(f"warning: {line}", file=sys.stderr)
+        return RawVideo(video_id or self.paths[recorded[0]].stem, "", sources)
 
 
-def read_clips(
-    video: RawVideo, settings: VideoSettings, *, clips: int, frames: int
-) -> tuple[dict[str, np.ndarray], int]:
-    """Reads the frames of the clips by which a video is judged; everything else is decoded and forgotten.
+class Predictor:
+    """Networks of one model, each subset of which is loaded once.
 
     Args:
-        video: whose name seeds the choice of frames, as it does in the evaluation.
-        settings: how frames are prepared.
-        clips: their number.
-        frames: of each clip.
-
-    Returns:
-        Clips (clips, frames, size, size, 3) uint8 (red, green, blue) by modality; and the number of moments.
-
-    Raises:
-        InputError: a source cannot be read.
-    """
-    computed = settings.computed_flow
-    sources = accept_given_flow({name: video.sources[name] for name in settings.recorded})
-    moments = sum(1 for _ in AlignedReader(sources, settings.length_tolerance))
-    drawn = draw_clips(video.video_id, max(moments, MINIMUM_FRAMES), clips=clips, frames=frames)
-    indices = np.minimum(drawn, moments - 1)  # a short video repeats its last frame
-    encoders = {modality: FrameEncoder(modality, source, settings) for modality, source in sources.items()}
-    shape = (clips, frames, settings.size, settings.size, 3)
-    result = {modality: np.empty(shape, np.uint8) for modality in settings.modalities}
-    pairs = np.minimum(indices, max(moments - 2, 0))  # flow leads to the next frame, and the last one is repeated
-    flow = _FlowOfPairs(computed) if computed else None
-    for index, moment in enumerate(AlignedReader(sources, settings.length_tolerance)):
-        shown, begins, ends = (bool((chosen == index).any()) for chosen in (indices, pairs, pairs + 1))
-        for modality, frame in moment.items():
-            moves = computed is not None and modality == computed.source and (begins or ends)
-            kept = shown and modality in result
-            if not (kept or moves):
-                continue
-            image = encoders[modality](frame)
-            if kept:
-                result[modality][indices == index] = image[..., None] if image.ndim == 2 else image[..., ::-1]
-            if flow and moves:
-                if ends or moments == 1:
-                    result[FLOW][pairs == max(index - 1, 0)] = flow.to(image)
-                flow.start(image)
-    return result, moments
-
-
-class _FlowOfPairs:
-    """Images of flow between chosen frames and the next ones, as the records hold them.
-
-    Args:
-        settings: how it is computed.
+        model: folder of the version.
+        exported: what it was made from.
     """
 
-    def __init__(self, settings: FlowSettings):
-        self._settings = settings
-        self._algorithm = ALGORITHMS[settings.algorithm].make(settings.parameters)
-        self._first: np.ndarray | None = None
+    def __init__(self, model: Path, exported: Exported):
+        self._model, self._exported = model, exported
+        self._served: dict[tuple[str, ...], Serve] = {}
 
-    def start(self, image: np.ndarray) -> None:
-        """Takes the first frame of a pair, `(H, W)` or `(H, W, 3)` uint8 (blue, green, red)."""
-        self._first = _grey(image)
+    def serve(self, modalities: tuple[str, ...]) -> Serve:
+        """The function of a subset, as of `served.load`."""
+        if modalities not in self._served:
+            self._served[modalities] = load(self._model, self._exported, modalities)
+        return self._served[modalities]
 
-    def to(self, image: np.ndarray) -> np.ndarray:
-        """The image of flow `(H, W, 3)` uint8 from the first frame to this one; without a first there is no motion."""
-        second = _grey(image)
-        still = np.zeros((*second.shape, 2), np.float32)
-        flow = still if self._first is None else flow_between(self._algorithm, self._first, second)
-        return encode_flow(flow, bound_in_pixels(self._settings.bound, *second.shape), self._settings.encoding)
+    def __call__(self, settings: PredictSettings, video_id: str = "") -> tuple[np.ndarray, int]:
+        """Class probabilities (C,) of one video, and how many moments it has.
 
+        The probabilities are the softmax of logits averaged over clips and modalities, as in the evaluation.
 
-def _grey(image: np.ndarray) -> np.ndarray:
-    return image if image.ndim == 2 else cv2.cvtColor(image, cv2.COLOR_BGR2GRAY)
+        Raises:
+            InputError: a file cannot be read.
+        """
+        video, frames = settings.open_video(video_id), self._exported.config.clip_frames
+        clips, moments = read_clips(video, settings.preparation, clips=settings.clips, frames=frames)
+        return softmax(self.serve(settings.modalities)(clips).mean(axis=0)), moments
 
 
 def predict_video(settings: PredictSettings) -> tuple[np.ndarray, int]:
-    """Class probabilities (C,) of one video, and how many moments it has.
+    """As `Predictor`, of one video."""
+    return Predictor(settings.model, settings.exported)(settings)
 
-    The probabilities are the softmax of logits averaged over clips and modalities, as in the evaluation.
+
+def predict(settings: PredictSettings) -> None:
+    """Prints the likeliest classes of a video, and writes it with captions where that is asked for."""
+    probabilities, moments = predict_video(settings)
+    names, order = settings.exported.class_names, np.argsort(-probabilities, kind="stable")
+    if settings.annotate:
+        _annotate(settings, lambda _: probabilities)
+    if settings.json:
+        result = {
+            "files": {modality: str(path) for modality, path in settings.paths.items()},
+            "modalities": settings.modalities,
+            "frames": moments,
+            "clips": settings.clips,
+            "classes": [{"class": names[label], "probability": float(probabilities[label])} for label in order],
+        }
+        print(msgspec.json.encode(result).decode())
+        return
+    order = order[:_TOP]
+    table = pd.DataFrame({"class": np.array(names)[order], "%": 100 * probabilities[order]})
+    print(f"{_given(settings)}: {moments} frames, {settings.clips} clips; by {'+'.join(settings.modalities)}")
+    print(table.to_string(index=False, formatters={"%": "{:.2f}".format}))
+
+
+def _given(settings: PredictSettings) -> str:
+    return ", ".join(f"{modality} of {path}" for modality, path in settings.paths.items())
+
+
+def predict_many(settings: PredictSettings) -> pd.DataFrame:
+    """Predicts the videos of a CSV file, whose columns are `video_id` and modalities, and perhaps `label`.
+
+    Paths are relative to it. A video that cannot be used has its reason in the column `error`.
+
+    Returns:
+        A row for each video: video_id, label where it is known, prediction, probability, modalities, frames, error,
+        and the probability of every class.
 
     Raises:
-        InputError: a file cannot be read.
+        InputError: the file cannot be read, or names no video.
     """
-    config = settings.exported.config
-    modalities = settings.modalities
-    prepared = video_settings(settings.exported, modalities, given=tuple(settings.paths))
-    sources, left_out = open_sources({modality: settings.paths[modality] for modality in prepared.recorded})
-    for line in left_out:
-        print(f"warning: {line}", file=sys.stderr)
-    video = RawVideo(settings.paths[prepared.recorded[0]].stem, "", sources)
-    clips, moments = read_clips(video, prepared, clips=settings.clips, frames=config.clip_frames)
-    check_files(settings.model, settings.exported)
+    assert settings.videos is not None
+    columns, lines = read_table(settings.videos)
+    known = [name for name in settings.exported.config.modalities if name in columns]
+    if not known or not lines:
+        raise InputError(
+            f"--videos={settings.videos}: expected a line for each video, below columns video_id and one or more of "
+            f"{', '.join(settings.exported.config.modalities)}"
+        )
+    predictor, names, rows = Predictor(settings.model, settings.exported), settings.exported.class_names, []
+    for number, values in tqdm(lines, desc="predict", unit="video", dynamic_ncols=True, leave=False):
+        paths = {name: settings.videos.parent / values[name] for name in known if values[name]}
+        row: dict[str, object] = {"video_id": values.get("video_id") or f"line {number}"}
+        row.update({"label": values["label"]} if "label" in columns else {})
+        row.update({"prediction": "", "probability": np.nan, "modalities": "", "frames": 0, "error": ""})
+        try:
+            if not paths:
+                raise InputError(f"line {number} names no file")
+            one = replace(settings, paths=paths)
+            probabilities, moments = predictor(one, values.get("video_id", ""))
+            best = int(probabilities.argmax())
+            row.update(prediction=names[best], probability=float(probabilities[best]), frames=moments)
+            row.update(modalities="+".join(one.modalities), **dict(zip(names, probabilities.tolist())))
+        except InputError as error:
+            row["error"] = str(error)
+            tqdm.write(f"warning: {row['video_id']}: {error}", file=sys.stderr)
+        rows.append(row)
+    return pd.DataFrame(rows)
 
-    import tensorflow as tf  # after all that can be wrong with the files
 
-    subsets = {subset: name for name, subset in name_signatures(config.modalities).items()}
-    served = tf.saved_model.load(str(settings.model)).signatures[subsets[modalities]]
-    logits = served(**{modality: tf.constant(clip) for modality, clip in clips.items()})["logits"].numpy()
-    return softmax(logits.mean(axis=0)), moments
+def _show_many(settings: PredictSettings) -> None:
+    table = predict_many(settings)
+    if settings.json:
+        print(table.to_json(orient="records", force_ascii=False))
+    else:
+        shown = [name for name in ("video_id", "label", "prediction", "probability", "modalities") if name in table]
+        text = table[shown].assign(probability=100 * table["probability"]).rename(columns={"probability": "%"})
+        print(text.to_string(index=False, formatters={"%": "{:.2f}".format}))
+    if settings.videos and settings.videos.parent == SAMPLES:
+        return  # a look, which leaves nothing behind
+    settings.output.mkdir(parents=True, exist_ok=True)
+    with atomic_path(settings.output / "predictions.csv") as partial:
+        table.to_csv(partial, index=False, float_format="%.6g")
+    failed = int((table["error"] != "").sum())
+    note = f"; {failed} of {len(table)} could not be predicted, see the column error" if failed else ""
+    print(f"{settings.output / 'predictions.csv'}{note}", file=sys.stderr)
 
 
-def video_settings(exported: Exported, modalities: tuple[str, ...], given: Sequence[str] = ()) -> VideoSettings:
-    """How the frames of some modalities are prepared: as the records that the model was trained on.
+def _show_timeline(settings: PredictSettings) -> None:
+    from workflow import timeline
 
-    Args:
-        exported: the model.
-        modalities: to predict from.
-        given: those of which there are files; flow that is not among them is computed.
-    """
-    flow = computed_flow(exported) if FLOW in modalities and FLOW not in given else None
-    depth: dict[str, Any] = dict(exported.depth or {})
-    distances = tuple(depth.pop("modalities", ()))
-    return VideoSettings(
-        modalities, exported.config.frame_size, depth=DepthSettings(**depth), depth_modalities=distances, flow=flow
+    assert settings.window is not None
+    video, names = settings.open_video(), settings.exported.class_names
+    serve = Predictor(settings.model, settings.exported).serve(settings.modalities)
+    rate, frames = _rate(settings, video), settings.exported.config.clip_frames
+    windows = timeline.read_windows(
+        video, settings.preparation, serve, rate=rate, window=settings.window, stride=settings.stride, frames=frames
     )
+    settings.output.mkdir(parents=True, exist_ok=True)
+    timeline.write_table(settings.output / "timeline.csv", windows, names)
+    timeline.draw_strip(settings.output / "timeline.png", windows, names)
+    if settings.annotate:
+        centres = np.array([(window.begin + window.end) / 2 for window in windows])
+        _annotate(settings, lambda time: windows[int(np.abs(centres - time).argmin())].probabilities)
+    table = timeline.table(windows, names)
+    if settings.json:
+        print(table.to_json(orient="records", force_ascii=False))
+        return
+    print(f"{_given(settings)}: {len(windows)} windows; by {'+'.join(settings.modalities)}")
+    table["%"] = 100 * table["probability"]
+    print(table[["begin", "end", "class", "%"]].to_string(index=False, float_format="{:.2f}".format))
+    print(f"{settings.output / 'timeline.csv'}, {settings.output / 'timeline.png'}")
+
+
+def _annotate(settings: PredictSettings, probabilities_at) -> None:
+    from workflow import timeline
+
+    assert settings.annotate is not None
+    video = settings.open_video()
+    source = next(iter(video.sources.values()))
+    timeline.annotate(
+        settings.annotate, source, _rate(settings, video), settings.exported.class_names, probabilities_at
+    )
+
+
+def _rate(settings: PredictSettings, video: RawVideo) -> float:
+    """Frames per second.
+
+    Raises:
+        InputError: nothing says it.
+    """
+    rates = [source.frame_rate() for source in video.sources.values() if isinstance(source, VideoFile)]
+    rate = settings.rate or next((rate for rate in rates if rate), None)
+    if not rate:
+        raise InputError(
+            f"{_given(settings)}: the files do not say their frames per second; give --fps=30 or what it is"
+        )
+    return rate
 
 
 def flag_groups(arguments: Sequence[str]) -> tuple[Group, ...]:
@@ -237,9 +299,11 @@ def flag_groups(arguments: Sequence[str]) -> tuple[Group, ...]:
         rest = named(["predict", *arguments], known_only=True)[1:]
     except flags.Error as error:
         raise InputError(" ".join(str(error).split())) from None
-    if not named["model"].value:
+    model = named["model"].value
+    if not model and (rest or named["videos"].value):
         raise InputError("--model is missing: expected an exported model, exported/<data set>/<method>/<run>")
-    modalities = find_model(Path(command_line.user_path(named["model"].value)))[1].config.modalities
+    folder = Path(command_line.user_path(model)) if model else SAMPLES / "model"
+    modalities = find_model(folder)[1].config.modalities
     for argument in rest:
         name = argument.lstrip("-").partition("=")[0]
         if argument.startswith("-") and name not in (*modalities, "help", "h"):
@@ -254,53 +318,62 @@ def flag_groups(arguments: Sequence[str]) -> tuple[Group, ...]:
 
 
 def _own_flags(values: flags.FlagValues) -> None:
-    text = "exported model, exported/<data set>/<method>/<run>"
+    text = "exported model, exported/<data set>/<method>/<run>; without it and a video: the one of the samples"
     flags.DEFINE_string("model", None, text, flag_values=values)
+    text = "CSV file of many videos: columns video_id and modalities, paths relative to it"
+    flags.DEFINE_string("videos", None, text, flag_values=values)
     flags.DEFINE_integer("clips", 10, "clips to average over", 1, flag_values=values)
     text = "modalities to predict from, such as rgb or rgb+flow; default: all that are given or can be computed"
     flags.DEFINE_string("with", None, text, flag_values=values)
     flags.DEFINE_boolean("json", False, "print the result as JSON, with all classes", flag_values=values)
+    flags.DEFINE_string("output", "predictions", "folder for tables and pictures", flag_values=values)
+    text = "seconds of each part of a long video that is predicted; default: the video as a whole"
+    flags.DEFINE_float("window", None, text, 0.05, flag_values=values)
+    flags.DEFINE_float("stride", 0.5, "seconds from one window to the next", 0.01, flag_values=values)
+    flags.DEFINE_float("fps", None, "frames per second; default: as the video file says", 0.1, flag_values=values)
+    text = "video to write, out.mp4 or out.avi, with the likeliest classes below its frames"
+    flags.DEFINE_string("annotate", None, text, flag_values=values)
 
 
 def settings_from_flags(values: flags.FlagValues) -> PredictSettings:
     """The settings of a prediction.
 
     Raises:
-        InputError: no video is given.
+        InputError: no video is given, or flags that do not go together.
     """
-    model, exported = find_model(Path(values["model"].value))
+    model, exported = find_model(Path(values["model"].value or SAMPLES / "model"))
     modalities = exported.config.modalities
     paths = {m: Path(command_line.user_path(values[m].value)) for m in modalities if values[m].value}
-    if not paths:
-        raise InputError(f"no video: give one or more of {', '.join(f'--{modality}' for modality in modalities)}")
-    chosen = tuple(values["with"].value.split("+")) if values["with"].value else ()
-    settings = PredictSettings(model, exported, paths, values["clips"].value, chosen, values["json"].value)
-    assert settings.modalities, "some are given, and what is chosen is among them"
-    return settings
-
-
-def predict(settings: PredictSettings) -> None:
-    """Prints the likeliest classes of a video."""
-    probabilities, moments = predict_video(settings)
-    order = np.argsort(-probabilities, kind="stable")
-    if settings.json:
-        names = settings.exported.class_names
-        result = {
-            "files": {modality: str(path) for modality, path in settings.paths.items()},
-            "modalities": settings.modalities,
-            "frames": moments,
-            "clips": settings.clips,
-            "classes": [{"class": names[label], "probability": float(probabilities[label])} for label in order],
-        }
-        print(msgspec.json.encode(result).decode())
-        return
-    order = order[:_TOP]
-    table = pd.DataFrame({"class": np.array(settings.exported.class_names)[order], "%": 100 * probabilities[order]})
-    given = ", ".join(f"{modality} of {path}" for modality, path in settings.paths.items())
-    print(f"{given}: {moments} frames, {settings.clips} clips; by {'+'.join(settings.modalities)}")
-    print(table.to_string(index=False, formatters={"%": "{:.2f}".format}))
+    videos = values["videos"].value or (None if values["model"].value else SAMPLES / "videos.csv")
+    if not paths and not videos:
+        raise InputError(
+            f"no video: give one or more of {', '.join(f'--{modality}' for modality in modalities)}, or --videos"
+        )
+    if videos:
+        for name in (*modalities, "window", "annotate"):
+            if values[name].value:
+                raise InputError(f"--{name} is of one video, and --videos lists many: leave one of the two out")
+    return PredictSettings(
+        model,
+        exported,
+        paths,
+        values["clips"].value,
+        tuple(values["with"].value.split("+")) if values["with"].value else (),
+        values["json"].value,
+        Path(videos) if videos else None,
+        Path(values["output"].value),
+        values["window"].value,
+        values["stride"].value,
+        values["fps"].value,
+        Path(values["annotate"].value) if values["annotate"].value else None,
+    )
 
 
 def main(values: flags.FlagValues) -> None:
-    """Predicts the class of the video that the flags name."""
-    predict(settings_from_flags(values))
+    """Predicts the class of the video, or videos, that the flags name."""
+    settings = settings_from_flags(values)
+    if settings.videos:
+        _show_many(settings)
+    else:
+        assert settings.modalities, "some are given, and what is chosen is among them"
+        _show_timeline(settings) if settings.window else predict(settings)

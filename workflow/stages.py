@@ -22,7 +22,7 @@ from workflow.processes import call
 
 
 def _export(settings: export.ExportSettings) -> None:
-    print(f"SavedModel: {export.export(settings)}")
+    print(f"exported: {export.export(settings)}")
 
 
 STAGES: dict[str, Callable] = {

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from data_prep.raw.base import Listing, RawVideo, Reader, Skipped
 from data_prep.video.sources import ImageSequence
-from dmcl_tf.datasets.nwucla import ACTIONS, VIEWS
+from dmcl_tf.datasets.nwucla import ACTIONS, DEMO_ACTIONS, VIEWS
 from dmcl_tf.errors import InputError
 
 HOW_TO_GET = (
@@ -109,5 +109,8 @@ def _render_demo(data_dir: Path, *, workers: int) -> None:
 
 READER = Reader(list_videos=list_videos, how_to_get=HOW_TO_GET, class_names=tuple(ACTIONS.values()))
 DEMO = dataclasses.replace(
-    READER, how_to_get="it is rendered: run python data_prep/make_tfrecords.py", generate=_render_demo
+    READER,
+    class_names=tuple(ACTIONS[action] for action in DEMO_ACTIONS),
+    how_to_get="it is rendered: run python data_prep/make_tfrecords.py",
+    generate=_render_demo,
 )

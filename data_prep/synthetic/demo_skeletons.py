@@ -1,4 +1,4 @@
-"""The demo data set: the ten actions of NW-UCLA, animated, seen by three cameras.
+"""The demo data set: six of the ten actions of NW-UCLA, which all are animated, seen by three cameras.
 
 Clips have NW-UCLA's names and skeletons have its format, so everything that reads the real data reads these.
 """
@@ -12,6 +12,7 @@ import numpy as np
 from data_prep.synthetic.animation.actions import ACTIONS
 from data_prep.synthetic.animation.perform import draw_subject, perform
 from data_prep.synthetic.clip_id import ClipId, generator, parse_clip_id
+from dmcl_tf.datasets.nwucla import DEMO_ACTIONS
 from dmcl_tf.errors import InputError
 
 # View → azimuth around the person (degrees, positive: the camera stands at the person's right hand), height (metres)
@@ -21,7 +22,7 @@ _AIM = 0.95  # metres over the floor
 
 
 def demo_clip_ids(*, subjects: int = 8, episodes: int = 1) -> list[str]:
-    """The clip ids `aAA_sSS_eEE_vVV` of 10 actions × `subjects` × `episodes` × 3 views.
+    """The clip ids `aAA_sSS_eEE_vVV` of 6 actions × `subjects` × `episodes` × 3 views.
 
     Raises:
         InputError: not 1 … 99 subjects and 1 … 100 episodes.
@@ -30,7 +31,7 @@ def demo_clip_ids(*, subjects: int = 8, episodes: int = 1) -> list[str]:
         raise InputError(f"{subjects} subjects, {episodes} episodes: expected 1 … 99 subjects and 1 … 100 episodes")
     return [
         str(ClipId(action, subject, episode, view))
-        for action in ACTIONS
+        for action in DEMO_ACTIONS
         for subject in range(1, subjects + 1)
         for episode in range(episodes)
         for view in _VIEWS

@@ -67,6 +67,16 @@ class VideoFile:
             count = int(capture.get(cv2.CAP_PROP_FRAME_COUNT))
         return count if count > 0 else None
 
+    def frame_rate(self) -> float | None:
+        """Frames per second by the container; None where it does not say so.
+
+        Raises:
+            InputError: the file cannot be opened.
+        """
+        with self._open() as capture:
+            rate = capture.get(cv2.CAP_PROP_FPS)
+        return rate if 0 < rate < 1000 else None
+
     def lacking(self, found: int) -> int:
         """Frames that the file has and that were not decoded, or that lie between where it breaks off and its end.
 

@@ -19,6 +19,7 @@ ACTIONS = {
     12: "carry",
 }
 VIEWS = (1, 2, 3)
+DEMO_ACTIONS = (2, 4, 5, 6, 8, 11)  # what a few minutes of training can tell apart
 
 
 def side(video: Video, protocol: Protocol) -> str:
@@ -60,12 +61,12 @@ DATASET = Dataset(
 DEMO = Dataset(
     name="demo",
     title="demo data set (procedurally animated, rendered)",
-    class_names=tuple(ACTIONS.values()),
+    class_names=tuple(ACTIONS[action] for action in DEMO_ACTIONS),
     side=side,
     settings=DATASET.settings,
     check=check,
     apart=by_view,
-    expected={"videos": 240},
+    expected={"videos": 144},
     licence="Apache License 2.0, as this project, which renders it",
     # small, and made to be over in a few minutes: clips of 56² pixels in few colours; batches of 8 make of 150 videos
     # the 800 or so steps that RGB needs

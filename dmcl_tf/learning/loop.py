@@ -249,7 +249,7 @@ class EpochRecorder:
             self._checkpoints.save_best(epoch)
         self._rows.append(row)
         if self._writes:
-            self._folder.write_history(pd.DataFrame(self._rows, columns=_history_columns(self._config)))
+            self._folder.write_history(pd.DataFrame(self._rows, columns=history_columns(self._config)))
         self._checkpoints.save_last(epoch)
         self._checkpoints.remove_step()
         if self._writer:
@@ -266,7 +266,8 @@ class EpochRecorder:
             self._writer.close()
 
 
-def _history_columns(config: Config) -> list[str]:
+def history_columns(config: Config) -> list[str]:
+    """The columns of a run's history."""
     kinds = ("loss", "cross_entropy", "accuracy", "wins")
     training = ["epoch", "learning_rate", "loss", *(f"{m}_{kind}" for kind in kinds for m in config.modalities)]
     return training + [f"validation_{name}" for name in reported_accuracies(config.modalities)]

@@ -176,6 +176,23 @@ def _stack(outputs: Sequence[Mapping[str, tf.Tensor]]) -> Outputs:
     return Outputs(*(tf.stack([output[name] for output in outputs]) for name in Outputs._fields))
 
 
+def make_networks(config: Config, num_classes: int, modalities: Sequence[str] = ()) -> dict[str, keras.Model]:
+    """Freshly initialised networks by modality, in the precision of the configuration; without names: all."""
+    policy = config.precision if config.precision == "float32" else f"mixed_{config.precision}"
+    keras.mixed_precision.set_global_policy(policy)
+    momentum = config.batch_norm_momentum
+    networks = {
+        modality: NETWORKS[config.variant](num_classes, config.width, batch_norm_momentum=momentum, name=modality)
+        for modality in modalities or config.modalities
+    }
+    if config.sync_batch_norm:
+        for network in networks.values():
+            for layer in network.layers:
+                if isinstance(layer, keras.layers.BatchNormalization):
+                    layer.synchronized = True
+    return networks
+
+
 def make_ensemble(
     config: Config, num_classes: int, teacher: Callable[[Mapping[str, tf.Tensor]], tf.Tensor] | None = None
 ) -> ModalityEnsemble:
@@ -188,20 +205,8 @@ def make_ensemble(
         num_classes: C.
         teacher: as of `ModalityEnsemble`.
     """
-    policy = config.precision if config.precision == "float32" else f"mixed_{config.precision}"
-    keras.mixed_precision.set_global_policy(policy)
-    momentum = config.batch_norm_momentum
-    networks = {
-        modality: NETWORKS[config.variant](num_classes, config.width, batch_norm_momentum=momentum, name=modality)
-        for modality in config.modalities
-    }
-    if config.sync_batch_norm:
-        for network in networks.values():
-            for layer in network.layers:
-                if isinstance(layer, keras.layers.BatchNormalization):
-                    layer.synchronized = True
     return ModalityEnsemble(
-        networks,
+        make_networks(config, num_classes),
         partial(LOSSES[config.method], **config.loss_weights()),
         weight_decay=0.0 if decays_itself(config) else config.weight_decay,
         seed=config.seed,

@@ -23,20 +23,25 @@ def load_runs(directory: Path) -> RunCollection:
         InputError: where there are none with results, one cannot be read, one is there twice, or two are not of the
             same data set, protocol, videos and scale.
     """
+    return load_folders([path.parent for path in sorted(directory.glob("**/config.json"))], where=directory)
+
+
+def load_folders(directories: Sequence[Path], *, where: object) -> RunCollection:
+    """Reads the runs of some folders; errors as of `load_runs`, and `where` is what messages call the folders."""
     finished, unfinished, settings = [], {}, []
-    for path in sorted(directory.glob("**/config.json")):
-        folder = RunFolder(path.parent)
+    for directory in directories:
+        folder = RunFolder(directory)
         run = folder.load()
-        settings.append((path.parent, run))
+        settings.append((directory, run))
         results = _results_or_reason(folder, run)
         if isinstance(results, Results):
-            correct = _read_correct(path.parent, results)
-            finished.append(FinishedRun(path.parent, run, results, folder.read_history(), correct))
+            correct = _read_correct(directory, results)
+            finished.append(FinishedRun(directory, run, results, folder.read_history(), correct))
         else:
-            unfinished[path.parent] = results
+            unfinished[directory] = results
     if not finished:
         listed = "".join(f"; {path}: {reason}" for path, reason in unfinished.items())
-        raise InputError(f"{directory}: no run with results{listed}; expected folders as below checkpoints/<data set>")
+        raise InputError(f"{where}: no run with results{listed}; expected folders as below checkpoints/<data set>")
     _check_comparable(settings, finished)
     return RunCollection(tuple(finished), tuple(group_runs(finished)), unfinished)
 

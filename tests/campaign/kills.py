@@ -17,7 +17,8 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -138,21 +139,28 @@ def _finish(arguments: Sequence[str], place: Path, when: str) -> list[str]:
     return [f"{arguments[2]}, {when}: {(place / 'log').read_text()[-300:]}"] if status else []
 
 
-def main(arguments: list[str]) -> None:
-    """Kills one stage, or all of them."""
+def try_stages(stage: str | None, disturb: Callable[[str, Path, Path], list[str]], well: str) -> None:
+    """Disturbs one stage, or all of them, prints what is wrong or that all is `well`, and ends the process."""
     from . import originals
 
-    root, values = Path(tempfile.mkdtemp(prefix="kills-")), flags.FLAGS
+    root = Path(tempfile.mkdtemp(prefix="campaign-"))
     try:
         originals.make(root)
         broken = []
-        for stage in [values.stage] if values.stage else STAGES:
-            faults = run(stage, root / "sound", root, values.kills, values.seed)
-            print(f"{stage}: {values.kills} kills: {'; '.join(faults) or 'the same end as undisturbed'}", flush=True)
+        for each in [stage] if stage else STAGES:
+            faults = disturb(each, root / "sound", root)
+            print(f"{each}: " + ("\n".join(faults) or well), flush=True)
             broken += faults
     finally:
         shutil.rmtree(root, ignore_errors=True)
     sys.exit(1 if broken else 0)
+
+
+def main(arguments: list[str]) -> None:
+    """Kills one stage, or all of them."""
+    values = flags.FLAGS
+    disturb = partial(run, kills=values.kills, seed=values.seed)
+    try_stages(values.stage, disturb, f"{values.kills} kills, and the same end as undisturbed")
 
 
 if __name__ == "__main__":

@@ -9,16 +9,13 @@ from __future__ import annotations
 import contextlib
 import os
 import resource
-import shutil
 import subprocess
-import sys
-import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from absl import app, flags
 
-from .kills import ROOT, STAGES, command, contents
+from .kills import ROOT, STAGES, command, contents, try_stages
 
 SHARES = (0.02, 0.2, 0.4, 0.6, 0.8, 0.95)  # of what a stage writes, for which there is space
 GIBIBYTES = (1, 1.5, 2, 2.5, 3, 4, 6)  # of address space
@@ -130,19 +127,7 @@ def _end(line: Sequence[str], gibibytes: float | None = None) -> tuple[int, str]
 
 def main(arguments: list[str]) -> None:
     """Disturbs one stage, or all of them."""
-    from . import originals
-
-    root, values = Path(tempfile.mkdtemp(prefix="limits-")), flags.FLAGS
-    try:
-        originals.make(root)
-        broken = []
-        for stage in [values.stage] if values.stage else STAGES:
-            faults = run(stage, root / "sound", root)
-            print("\n".join(faults) or f"{stage}: one line each, and the same end as undisturbed", flush=True)
-            broken += faults
-    finally:
-        shutil.rmtree(root, ignore_errors=True)
-    sys.exit(1 if broken else 0)
+    try_stages(flags.FLAGS.stage, run, "one line each, and the same end as undisturbed")
 
 
 if __name__ == "__main__":

@@ -85,14 +85,14 @@ def _write_run(sound: Path) -> None:
     import pandas as pd
     import tiny_run
 
-    from dmcl_tf.config import reported_accuracies
     from dmcl_tf.evaluate import EvaluateSettings, evaluate
     from dmcl_tf.export import ExportSettings, export
+    from dmcl_tf.learning.loop import history_columns
 
     records = tiny_run.write_noisy_records(sound / "records", modalities=MODALITIES, lengths=(9, 12))
     config = tiny_run.make_config(modalities=MODALITIES, epochs=EPOCHS, batch_size=4)
     folder = tiny_run.make_run(sound / "runs" / "run", records, config)
-    scores = {f"validation_{name}": 50.0 for name in reported_accuracies(MODALITIES)}
-    folder.write_history(pd.DataFrame({"epoch": range(EPOCHS), "loss": 1.0, **scores}))
+    values = {name: 50.0 if name.startswith("validation_") else 1.0 for name in history_columns(config)}
+    folder.write_history(pd.DataFrame({**values, "epoch": range(EPOCHS)}))
     evaluate(EvaluateSettings(folder.directory))
     export(ExportSettings(folder.directory, sound / "exported"))
