@@ -106,7 +106,9 @@ def explain(error: BaseException) -> tuple[str, int] | None:
     if isinstance(error, OSError) and is_wrong_place(error):
         return f"error: {printable(str(error.filename))}: {error.strerror}; give another place, or make way", 2
     if is_disk_full(error):  # before memory: TensorFlow calls both an exhausted resource
-        where = printable(str(getattr(error, "filename", None) or str(error).split(";")[0]))
+        # TensorFlow says it as "{{function_node …}} path; No space left on device"
+        said = re.sub(r"^\{\{.*?\}\} ", "", str(error).split(";")[0])
+        where = printable(str(getattr(error, "filename", None) or said))
         return f"error: {where}: the disk is full; free some space and run the same command again, it continues", 2
     if is_out_of_memory(error):
         return "error: there is not enough memory; use a smaller --batch_size, fewer --workers or --recompute", 2

@@ -25,7 +25,7 @@ from dmcl_tf import model_card
 from dmcl_tf.config import Config, subset_names
 from dmcl_tf.data.table import Records
 from dmcl_tf.errors import InputError, run_script
-from dmcl_tf.files import atomic_path, lock, open_regular, read_json, remove_stale, write_json, write_text
+from dmcl_tf.files import atomic_path, lock, open_regular, read_json, write_json, write_text
 from dmcl_tf.flag_groups import define, run_flags
 from dmcl_tf.formats import FORMATS, check_installed
 from dmcl_tf.runs.folder import RunFolder, Weights
@@ -127,7 +127,6 @@ def export(settings: ExportSettings) -> Path:
     )
     directory = settings.export_dir or default_directory(run.dataset, run.config.method, settings.run_dir)
     with lock(directory):
-        remove_stale(directory, below=False)
         versions = find_versions(directory)
         if versions and _is_of(versions[-1], exported):
             return versions[-1]

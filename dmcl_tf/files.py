@@ -34,6 +34,7 @@ _KINDS = (
     (stat.S_ISBLK, "a device"),
 )
 LONGEST_NAME = 200  # bytes; file systems allow 255, of which temporary names need some
+_written_to: set[Path] = set()  # folders, by this process
 
 
 @contextmanager
@@ -41,10 +42,13 @@ def atomic_path(final: Path) -> Iterator[Path]:
     """Yields a temporary sibling of `final`, a file or folder to be made, and renames it when the block succeeds.
 
     The temporary name holds host and process, so that two writers of one file do not meet: the later one replaces what
-    the earlier one made.
+    the earlier one made. The first time that a process writes into a folder, it removes what killed ones left there.
     """
     final = Path(final)
     final.parent.mkdir(parents=True, exist_ok=True)
+    if final.parent not in _written_to:
+        _written_to.add(final.parent)
+        remove_stale(final.parent, below=False)
     partial = final.with_name(f"{final.name}.{_HOST}-{os.getpid()}.partial")
     try:
         yield partial
@@ -61,7 +65,8 @@ def remove_stale(folder: Path, *, below: bool = True) -> None:
     for path in list(folder.rglob("*.partial") if below else folder.glob("*.partial")):
         match = _PARTIAL.fullmatch(path.name)
         if match and match["host"] == _HOST and not _is_running(int(match["process"])):
-            remove(path)
+            with suppress(PermissionError):  # of another user
+                remove(path)
 
 
 def _is_running(process: int) -> bool:

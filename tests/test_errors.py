@@ -63,8 +63,10 @@ class ResourceExhaustedError(Exception):
         (RuntimeError("std::bad_alloc"), "not enough memory"),
         (ResourceExhaustedError("OOM when allocating tensor with shape[9]"), "not enough memory"),
         (
-            ResourceExhaustedError("run/last/ckpt-1.index; No space left on device"),
-            "run/last/ckpt-1.index: the disk is full",
+            ResourceExhaustedError(
+                "{{function_node __wrapped__SaveV2}} run/last/ckpt-1.index; No space left on device"
+            ),
+            "error: run/last/ckpt-1.index: the disk is full",
         ),
     ],
 )

@@ -80,3 +80,18 @@ def test_sizes_of_our_files_are_limited(tmp_path, monkeypatch):
         read_bytes(tmp_path / "a.json")
     with open_regular(tmp_path / "a.json") as file:  # where parts are read
         assert file.read(1) == b"\0"
+
+
+def test_what_a_killed_process_left_half_written_goes_when_another_writes_there(tmp_path):
+    with subprocess.Popen(["true"]) as ended:
+        ended.wait()
+    with files.atomic_path(tmp_path / "elsewhere" / "a.csv") as partial:
+        partial.touch()
+    mine = partial.name.removeprefix("a.csv")
+    left = [f"{name}{mine.replace(str(os.getpid()), str(ended.pid))}" for name in ("a.csv", "b.png")]
+    for name in (*left, f"c{mine}", f"d.00000000-{ended.pid}.partial", "e.partial"):
+        (tmp_path / name).mkdir()
+    files.write_text(tmp_path / "a.csv", "whole")
+    # those of this process, of another host, and of others' making stay
+    kept = {"elsewhere", "a.csv", f"c{mine}", f"d.00000000-{ended.pid}.partial", "e.partial"}
+    assert {path.name for path in tmp_path.iterdir()} == kept

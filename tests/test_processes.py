@@ -27,6 +27,7 @@ MEMORY = "there is not enough memory; use a smaller --batch_size, fewer --worker
         ("fault", Failure("ValueError: odd", 1), "ValueError: odd\n"),
         ("memory", Failure(MEMORY, 2), f"error: {MEMORY}\n"),
         ("exit", Failure("exit status 3", 3), ""),
+        ("not loaded", Failure("ended by status 127, perhaps for lack of memory", 127), "error: ended by status 127"),
         ("killed", Failure("ended by SIGKILL, perhaps for lack of memory", 137), "error: ended by SIGKILL"),
     ],
 )

@@ -13,7 +13,7 @@ from tiny_run import describe_run
 from dmcl_tf.config import resolve
 from dmcl_tf.errors import InputError
 from dmcl_tf.files import write_text
-from dmcl_tf.runs.folder import Run, RunFolder, Weights, run_path
+from dmcl_tf.runs.folder import Run, RunFolder, Weights, run_path, training_columns
 from dmcl_tf.runs.progress import best_score, done_epochs, identify_checkpoint
 
 
@@ -165,11 +165,15 @@ def test_a_history_that_is_none(folder, content):
 CONFIG = make_config(epochs=4, select_by="sum")
 
 
+def make_rows(epochs, scores):
+    trained = dict.fromkeys(training_columns(CONFIG), 1.0)
+    return pd.DataFrame({**trained, "epoch": epochs, "validation_sum": np.array(scores, float)})
+
+
 def write_files(folder, *, rows=0, last=None, best=None, scores=()):
     """A run's files with a history of some epochs, and checkpoints of others as TensorFlow calls them."""
-    history = pd.DataFrame({"epoch": range(rows), "validation_sum": [*scores, *[None] * (rows - len(scores))]})
     if rows:
-        folder.write_history(history.astype({"validation_sum": float}))
+        folder.write_history(make_rows(range(rows), [*scores, *[None] * (rows - len(scores))]))
     for name, epoch in (("last", last), ("best", best)):
         if epoch is not None:
             (folder.directory / name).mkdir(parents=True)
@@ -231,8 +235,15 @@ def test_a_run_of_one_epoch_that_lost_its_last_checkpoint_is_refused(folder):
 
 def test_a_history_with_gaps_is_refused(folder):
     write_files(folder, last=2, best=0)
-    folder.write_history(pd.DataFrame({"epoch": [0, 2, 1], "validation_sum": [1.0, 1.0, 1.0]}))
+    folder.write_history(make_rows([0, 2, 1], [1, 1, 1]))
     with pytest.raises(InputError, match=r"history\.csv has others than the epochs 1, 2, 3"):
+        done_epochs(folder, CONFIG)
+
+
+def test_a_history_that_lost_a_column_is_refused(folder):
+    write_files(folder, last=1, best=0)
+    folder.write_history(make_rows([0, 1], [1, 1]).drop(columns=["rgb_wins", "flow_loss"]))
+    with pytest.raises(InputError, match=r"history\.csv is no history of a run \(no column flow_loss, rgb_wins\): res"):
         done_epochs(folder, CONFIG)
 
 

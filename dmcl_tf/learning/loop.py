@@ -29,7 +29,7 @@ from dmcl_tf.learning.workers import Workers
 from dmcl_tf.networks.ensemble import NOT_FINITE, ModalityEnsemble, make_ensemble
 from dmcl_tf.registry import HALLUCINATION, METHODS
 from dmcl_tf.runs.checkpoints import Checkpoints
-from dmcl_tf.runs.folder import Run, RunFolder
+from dmcl_tf.runs.folder import Run, RunFolder, training_columns
 from dmcl_tf.runs.progress import best_score, done_epochs, done_steps
 from dmcl_tf.runs.sources import find_sources, load_sources
 from dmcl_tf.runs.teacher import Teacher
@@ -297,9 +297,7 @@ class EpochRecorder:
 
 def history_columns(config: Config) -> list[str]:
     """The columns of a run's history."""
-    kinds = ("loss", "cross_entropy", "accuracy", "wins")
-    training = ["epoch", "learning_rate", "loss", *(f"{m}_{kind}" for kind in kinds for m in config.modalities)]
-    return training + [f"validation_{name}" for name in reported_accuracies(config.modalities)]
+    return training_columns(config) + [f"validation_{name}" for name in reported_accuracies(config.modalities)]
 
 
 def _summary(row: dict, config: Config) -> str:

@@ -11,7 +11,7 @@ import pandas as pd
 
 from dmcl_tf.errors import InputError
 from dmcl_tf.reporting.collection import FinishedRun, RunCollection, group_runs
-from dmcl_tf.runs.folder import Run, RunFolder
+from dmcl_tf.runs.folder import Run, RunFolder, training_columns
 from dmcl_tf.scoring import accuracy
 from dmcl_tf.scoring.results import Results, paths, read_predictions, read_results
 
@@ -36,7 +36,8 @@ def load_folders(directories: Sequence[Path], *, where: object) -> RunCollection
         results = _results_or_reason(folder, run)
         if isinstance(results, Results):
             correct = _read_correct(directory, results)
-            finished.append(FinishedRun(directory, run, results, folder.read_history(), correct))
+            history = folder.read_history(training_columns(run.config))
+            finished.append(FinishedRun(directory, run, results, history, correct))
         else:
             unfinished[directory] = results
     if not finished:

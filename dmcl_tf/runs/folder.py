@@ -14,6 +14,7 @@ import dataclasses
 import io
 import platform
 import subprocess
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from importlib import metadata
 from pathlib import Path
@@ -190,11 +191,14 @@ class RunFolder:
             )
         return splits
 
-    def read_history(self) -> pd.DataFrame:
+    def read_history(self, columns: Sequence[str] = ("epoch",)) -> pd.DataFrame:
         """The epochs so far, empty for a new run.
 
+        Args:
+            columns: that it must have, such as `training_columns`.
+
         Raises:
-            InputError: the file is no history.
+            InputError: the file is no history, or not one of these columns.
         """
         if not self.history_path.exists():
             return pd.DataFrame()
@@ -202,8 +206,11 @@ class RunFolder:
             content = io.BytesIO(read_bytes(self.history_path))
             history = pd.read_csv(content, float_precision="round_trip")  # every digit, to be written again
             history.astype(float)  # nothing but numbers
+            lacking = [name for name in columns if name not in history]
+            if lacking:
+                raise ValueError(f"no column {', '.join(lacking)}")
             history["epoch"] = history["epoch"].astype(int)
-        except (OSError, ValueError, KeyError) as error:
+        except (OSError, ValueError) as error:
             raise InputError(
                 f"{self.history_path} is no history of a run ({error}): restore it, or remove {self.directory} to "
                 "start afresh"
@@ -213,6 +220,12 @@ class RunFolder:
     def write_history(self, history: pd.DataFrame) -> None:
         """Writes all epochs, atomically."""
         write_text(self.history_path, history.to_csv(index=False))
+
+
+def training_columns(config: Config) -> list[str]:
+    """The columns of a history that every epoch fills; those of validations are beside them."""
+    kinds = ("loss", "cross_entropy", "accuracy", "wins")
+    return ["epoch", "learning_rate", "loss", *(f"{m}_{kind}" for kind in kinds for m in config.modalities)]
 
 
 def _flat(run: Run) -> dict[str, object]:

@@ -11,7 +11,7 @@ import pandas as pd
 from dmcl_tf.config import Config
 from dmcl_tf.errors import InputError
 from dmcl_tf.files import read_bytes
-from dmcl_tf.runs.folder import RunFolder, Weights
+from dmcl_tf.runs.folder import RunFolder, Weights, training_columns
 
 # What TensorFlow writes in the file `checkpoint`; a path that leaves the folder is none of ours
 _LINE = re.compile(
@@ -82,7 +82,7 @@ def done_epochs(folder: RunFolder, config: Config) -> int:
     Raises:
         InputError: the files do not belong together; the message says what is there.
     """
-    history = folder.read_history()
+    history = folder.read_history(training_columns(config))
     last, best = (find_checkpoint(folder.directory / name) for name in ("last", "best"))
     done = 0 if last is None else checkpoint_epoch(last) + 1
     best_epoch = None if best is None else checkpoint_epoch(best)

@@ -40,8 +40,9 @@ def command(stage: str, sound: Path, place: Path) -> list[str]:
         arguments = ["data_prep.make_tfrecords", "--dataset=custom", *own, "--workers=2", f"--records={place}/records"]
     elif stage == "experiments":
         matrix = ["--methods=dmcl,independent", "--seeds=0", "--train_fractions=1", f"--results={place}/results"]
-        own = [f"--videos={sound}/own/videos.csv", f"--records={sound}/records", f"--checkpoints={place}/checkpoints"]
+        own = [f"--videos={sound}/own/videos.csv", f"--records={sound}/prepared", f"--checkpoints={place}/checkpoints"]
         arguments = ["workflow", "experiments", "--dataset=custom", "--modalities=rgb,depth", *matrix, *own, *_TINY]
+        arguments += ["--batch_size=2"]  # there are but three videos to train on
     elif stage.startswith("train"):
         arguments = training
     else:
