@@ -8,10 +8,13 @@ import logging
 import time
 from collections.abc import Callable
 
+from starlette.requests import ClientDisconnect
+
 from server.limits import Refused, ServerLimits
 from server.metrics import Metrics
 
 _LOG = logging.getLogger("server")
+_CLIENT_LEFT = 499  # the status under which servers log that there was nobody to answer to
 _GRACE = 2.0  # seconds by which what is slow may say so itself
 
 
@@ -50,6 +53,8 @@ class Guard:
         except Refused as error:
             if not status:
                 await _refuse(noting_send, error)
+        except ClientDisconnect:
+            status = status or _CLIENT_LEFT
         finally:
             self._running -= 1
             self._metrics.running.dec()

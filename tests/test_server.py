@@ -15,6 +15,7 @@ import tempfile
 import time
 from pathlib import Path
 
+import campaign.server
 import numpy as np
 import pytest
 from server_process import Server
@@ -276,6 +277,13 @@ def test_slow_videos_are_given_up_and_a_stop_is_graceful(tmp_path):
     wait_for(lambda: "dmcl_decoders_lost_total 1.0" in server.request("GET", "/metrics")[1])
     assert server.left_over() == []
     assert server.stop() == 0
+
+
+def test_sound_and_hostile_requests_among_each_other():
+    faults, sent = campaign.server.run(requests=80, clients=8, seed=5)
+    assert not faults
+    assert sum(sent.values()) == 80
+    assert len(sent) == len(campaign.server.SOUND) + len(campaign.server.HOSTILE)
 
 
 def test_one_line_where_it_cannot_start(tmp_path):

@@ -141,6 +141,11 @@ def _state(root: Path) -> dict[str, tuple[int, int]]:
     return {str(path.relative_to(root)): (path.lstat().st_size, path.lstat().st_mtime_ns) for path in paths}
 
 
+def resident_memory(process: int) -> int:
+    """Bytes of memory of a process; 0 where it has ended."""
+    return _memory("VmRSS", process)
+
+
 def _memory(name: str, process: int | str = "self") -> int:
     """Bytes of memory of a process, now (`VmRSS`) or at most (`VmHWM`); 0 where it has ended."""
     try:
