@@ -44,6 +44,19 @@ tests run a part of it (`tests/test_campaign.py`).
   is noticed.
 - Checkpoints and exported models hold checksums of their own, and every accuracy in `results.json` must follow from
   `predictions.csv`.
+
+## Kills, limits and the server
+
+Three more commands disturb what runs, and compare what comes of it with an undisturbed run:
+
+- `python -m tests.campaign.kills` ends the whole process group of each stage, of two workers and of the experiments at
+  50 random moments each. The same command must come to the same bytes or history, with no process and no half-written
+  file left.
+- `python -m tests.campaign.limits` runs each on disks that become full at several moments or are protected, and in
+  little memory: one line must say so, and the same command must end well once there is enough. It needs the right to
+  mount.
+- `python -m tests.campaign.server` sends sound and hostile requests to a server from many clients at once. Sound ones
+  must be answered as if they were alone, hostile ones in one line.
 """
 
 
