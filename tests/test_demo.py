@@ -65,24 +65,17 @@ def settings(tmp_path):
 def test_the_demo_trains_rgb_alone_and_taught_on_the_same_records():
     steps = demo.make_steps(["--seed=3", "--epochs=2"])
     titles = [step.title for step in steps]
-    assert titles == [
-        "prepare",
-        "train RGB alone",
-        "train RGB with depth and flow",
-        "evaluate RGB alone",
-        "evaluate RGB with depth and flow",
-        "export",
-        "what came of it",
-    ]
-    prepare, alone, taught, evaluate_alone, evaluate_taught, export, page = (step.settings for step in steps)
+    assert titles == ["prepare", "RGB alone", "RGB with depth and flow", "export", "what came of it"]
+    prepare, of_alone, of_taught, export, page = (step.settings for step in steps)
+    alone, taught = of_alone.train, of_taught.train
     assert prepare.modalities == taught.config.modalities == ("rgb", "depth", "flow")
     assert (alone.config.modalities, alone.config.method, taught.config.method) == (("rgb",), "independent", "dmcl")
     assert alone.records == taught.records == page.records == prepare.records
     for name in ("seed", "epochs", "batch_size", "learning_rate", "width"):
         assert getattr(alone.config, name) == getattr(taught.config, name)
     assert (alone.config.seed, alone.config.epochs) == (3, 2)
-    assert alone.directory == evaluate_alone.run_dir == page.alone
-    assert taught.directory == evaluate_taught.run_dir == export.run_dir == page.taught
+    assert alone.directory == of_alone.evaluate.run_dir == page.alone
+    assert taught.directory == of_taught.evaluate.run_dir == export.run_dir == page.taught
     assert alone.directory != taught.directory
     assert page.output == Path("checkpoints/demo")
     assert page.model == Path("exported/demo/dmcl/authors-compact-seed3")
@@ -99,12 +92,12 @@ def test_the_command_runs_all_parts_and_stops_at_the_first_failure(monkeypatch, 
 
     def call(function, given):
         ran.append(given)
-        return Failure("why", 3) if len(ran) == 5 else None
+        return Failure("why", 3) if len(ran) == 3 else None
 
     monkeypatch.setattr(demo, "call", call)
     assert workflow.main(["demo", "--epochs=2"]) == 3
-    assert ran == [step.settings for step in demo.make_steps(["--epochs=2"])[:5]]
-    assert "== demo: train RGB alone ==" in capsys.readouterr().out
+    assert ran == [step.settings for step in demo.make_steps(["--epochs=2"])[:3]]
+    assert "== demo: RGB alone ==" in capsys.readouterr().out
     monkeypatch.setattr(stages, "call", call)
     del ran[:]
     assert workflow.main(["demo", "prepare"]) == 0

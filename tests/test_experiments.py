@@ -18,7 +18,7 @@ from dmcl_tf import report
 from dmcl_tf.errors import InputError
 from dmcl_tf.files import write_json
 from dmcl_tf.runs.folder import Record, RunFolder
-from workflow import experiments
+from workflow import experiments, stages
 from workflow.processes import Failure
 from workflow.states import SLIM_FILES, find_states, slim_path
 
@@ -187,7 +187,7 @@ def test_a_run_that_fails_is_listed_and_the_others_go_on(tmp_path, root, ran, mo
     failures["seed=0"] = Failure("the disk is full", 2)
     folders = [f"--checkpoints={tmp_path}/checkpoints", f"--results={tmp_path}/results"]
     assert experiments.main(arguments(root, "--seeds=0,1", *folders)) == 1
-    assert calls[1:] == [experiments.train_and_evaluate] * 2 + [report.report]
+    assert calls[1:] == [stages.train_and_evaluate] * 2 + [report.report]
     errors = capsys.readouterr().err.splitlines()
     assert errors[-2] == "failed: independent seed 0: the disk is full"
     assert errors[-1].startswith("failed: independent seed 1: ")  # it said that it worked, and nothing is there

@@ -59,10 +59,8 @@ def make_steps(arguments: Sequence[str]) -> list[Step]:
     teachers = " and ".join(modality for modality in modalities if modality != STUDENT)
     return [
         Step("prepare", stages.STAGES["prepare"], taught.prepare),
-        Step("train RGB alone", stages.STAGES["train"], alone.train),
-        Step(f"train RGB with {teachers}", stages.STAGES["train"], taught.train),
-        Step("evaluate RGB alone", stages.STAGES["evaluate"], alone.evaluate),
-        Step(f"evaluate RGB with {teachers}", stages.STAGES["evaluate"], taught.evaluate),
+        Step("RGB alone", stages.train_and_evaluate, alone),
+        Step(f"RGB with {teachers}", stages.train_and_evaluate, taught),
         Step("export", stages.STAGES["export"], taught.export),
         Step("what came of it", demo_page.show, page),
     ]

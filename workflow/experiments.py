@@ -19,7 +19,7 @@ from absl import flags
 from tqdm import tqdm
 
 from data_prep import make_tfrecords
-from dmcl_tf import evaluate, report, train
+from dmcl_tf import report
 from dmcl_tf.datasets import find_dataset
 from dmcl_tf.errors import InputError
 from dmcl_tf.flag_groups import define, given_config
@@ -128,7 +128,7 @@ def run_all(experiments: Sequence[Experiment], runs: Path) -> dict[str, str]:
 
 def run_one(experiment: Experiment, runs: Path) -> str | None:
     """Trains and evaluates a run and copies what it found; returns the reason where it failed."""
-    failure = call(train_and_evaluate, experiment)
+    failure = call(stages.train_and_evaluate, experiment)
     if failure:
         return failure.reason
     state = find_state(experiment, slim_path(experiment, runs), load_records(experiment.train.records))
@@ -136,12 +136,6 @@ def run_one(experiment: Experiment, runs: Path) -> str | None:
         return f"{experiment.train.directory}: {state.text} after training and evaluation"
     publish(experiment.folder, slim_path(experiment, runs))
     return None
-
-
-def train_and_evaluate(experiment: Experiment) -> None:
-    """What the process of a run does: TensorFlow is imported once for both."""
-    train.train(experiment.train)
-    evaluate.show(experiment.evaluate)
 
 
 def check_scales(experiments: Sequence[Experiment], runs: Path) -> None:

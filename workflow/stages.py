@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
+from typing import Protocol
 
 from absl import flags
 
@@ -15,8 +16,10 @@ from dmcl_tf import evaluate, export, train
 from dmcl_tf.datasets import find_dataset
 from dmcl_tf.datasets.base import in_words
 from dmcl_tf.errors import InputError
+from dmcl_tf.evaluate import EvaluateSettings
 from dmcl_tf.flag_groups import define
 from dmcl_tf.runs.folder import RunFolder
+from dmcl_tf.train import TrainSettings
 from workflow import command_line
 from workflow.processes import call
 
@@ -44,9 +47,27 @@ class Pipeline:
     """The settings of every stage of one run."""
 
     prepare: make_tfrecords.RecordSettings
-    train: train.TrainSettings
-    evaluate: evaluate.EvaluateSettings
+    train: TrainSettings
+    evaluate: EvaluateSettings
     export: export.ExportSettings
+
+
+class Trained(Protocol):
+    """The settings of a run that is trained and evaluated."""
+
+    @property
+    def train(self) -> TrainSettings:
+        """Of its training."""
+
+    @property
+    def evaluate(self) -> EvaluateSettings:
+        """Of its evaluation."""
+
+
+def train_and_evaluate(run: Trained) -> None:
+    """Both in one process, which imports TensorFlow once."""
+    STAGES["train"](run.train)
+    STAGES["evaluate"](run.evaluate)
 
 
 def parse(dataset: str, arguments: Sequence[str]) -> flags.FlagValues:
