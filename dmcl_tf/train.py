@@ -174,6 +174,7 @@ def _describe(settings: TrainSettings, records: Records, splits: Splits) -> Run:
         config=settings.config,
         depth=records.description.depth,
         flow=records.description.flow,
+        crop=records.description.crop,
         teacher=teacher.identity() if teacher else None,
     )
 

@@ -61,6 +61,7 @@ class Run:
         config: every setting of the training.
         depth: how distances became 8 bits in the records; None without depth.
         flow: how flow was computed; None without flow.
+        crop: how frames were cut to the person in the records; None where they are whole.
         teacher: the weights of its teacher; None without a teacher.
     """
 
@@ -74,6 +75,7 @@ class Run:
     config: Config
     depth: Optional[dict[str, object]] = None
     flow: Optional[dict[str, object]] = None
+    crop: Optional[dict[str, object]] = None
     teacher: Optional[Weights] = None
 
     def __post_init__(self):
