@@ -43,8 +43,7 @@ from dmcl_tf.errors import InputError
 SKELETON = "skeleton"  # the modality
 _SIZE = 256  # pixels of a side
 _SHARE = 0.8  # of the picture that the motion fills: the centre, which evaluation sees at compact scale
-_REACH = 0.8  # from the centre, in heights: hands over the head; more where somebody walks farther
-_CENTRE = (0.0, 0.1, 0.0)  # over the hip, in heights: arms reach higher over it than feet below
+_REACH = 0.75  # from the hip, in heights: feet below and hands over the head; more where somebody walks farther
 _MOTION = 99  # percent of the joints' places that the picture holds; beyond are tracking errors
 _LIMB, _JOINT = 170, 255  # grey levels
 _THICKNESS, _RADIUS = 7, 6  # pixels
@@ -128,7 +127,7 @@ def own_frame(joints: np.ndarray) -> np.ndarray:
     across = across / length if length > 1e-3 * height else np.array([1.0, 0.0, 0.0])  # it turned round and round
     up = np.array([0.0, 1.0, 0.0])
     axes = np.stack([across, up, np.cross(across, up)])
-    own = (joints - np.median(seen[:, HIP_CENTRE], axis=0)) @ axes.T / height - np.array(_CENTRE)
+    own = (joints - np.median(seen[:, HIP_CENTRE], axis=0)) @ axes.T / height
     reach = np.percentile(np.abs(own[np.isfinite(own)]), _MOTION)
     return own / max(_REACH, reach)
 
