@@ -118,7 +118,7 @@ def _without_specks(readings: np.ndarray) -> np.ndarray:
 
 
 def cut(image: np.ndarray, box: Box, margin: float) -> np.ndarray:
-    """The square around a box with a margin, moved into the image where it can be; black where it is larger.
+    """The square around a box with a margin, the person in its middle; black, in depth no reading, beyond the image.
 
     Args:
         image: (H, W) or (H, W, 3).
@@ -128,14 +128,9 @@ def cut(image: np.ndarray, box: Box, margin: float) -> np.ndarray:
     height, width = image.shape[:2]
     left, right, top, bottom = box.left * width, box.right * width, box.top * height, box.bottom * height
     side = max(2, round((1 + 2 * margin) * max(right - left, bottom - top)))
-    x, y = (_begin((low + high) / 2, side, size) for low, high, size in ((left, right, width), (top, bottom, height)))
-    inside = image[max(y, 0) : y + side, max(x, 0) : x + side]
+    x, y = round((left + right - side) / 2), round((top + bottom - side) / 2)
+    inside = image[max(y, 0) : max(y + side, 0), max(x, 0) : max(x + side, 0)]
     square = np.zeros((side, side, *image.shape[2:]), image.dtype)
-    first_row, first_column = max(-y, 0), max(-x, 0)
-    square[first_row : first_row + inside.shape[0], first_column : first_column + inside.shape[1]] = inside
+    row, column = max(-y, 0), max(-x, 0)
+    square[row : row + inside.shape[0], column : column + inside.shape[1]] = inside
     return square
-
-
-def _begin(centre: float, side: int, size: int) -> int:
-    begin = round(centre - side / 2)
-    return min(max(begin, 0), size - side) if side <= size else (size - side) // 2
