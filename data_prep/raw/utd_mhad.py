@@ -13,7 +13,7 @@ from pathlib import Path
 from data_prep.raw.base import Listing, RawVideo, Reader, Skipped
 from data_prep.video.depth import DepthSettings
 from data_prep.video.skeletons import SKELETON
-from data_prep.video.sources import MatVolume, SkeletonFile
+from data_prep.video.sources import MatVolume, SkeletonFile, Source
 from dmcl_tf.datasets.utd_mhad import ACTIONS
 from dmcl_tf.errors import InputError
 
@@ -64,7 +64,10 @@ def list_videos(data_dir: Path) -> Listing:
             skipped.append(Skipped(video_id, f"{there}: there is no {lacking}; unpack it again"))
             continue
         action, subject, _ = (int(part[1:]) for part in video_id.split("_"))
-        sources = {"depth": MatVolume(paths["depth"], _VOLUME), SKELETON: SkeletonFile(paths[SKELETON])}
+        sources: dict[str, Source] = {
+            "depth": MatVolume(paths["depth"], _VOLUME),
+            SKELETON: SkeletonFile(paths[SKELETON]),
+        }
         videos.append(RawVideo(video_id, ACTIONS[action - 1], sources, {"subject": str(subject)}))
     return Listing(tuple(videos), tuple(skipped))
 
