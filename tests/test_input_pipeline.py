@@ -245,7 +245,7 @@ def test_of_a_mirrored_skeleton_the_side_stays(tmp_path):
             mirrored.append(read_marks(depth)[3])
             columns = depth[..., 0]
             for channel, expected in enumerate((columns, columns[:, :, ::-1] if mirrored[-1] else columns, columns)):
-                np.testing.assert_allclose(skeleton[..., channel], expected, atol=3)  # but for the JPEG
+                np.testing.assert_allclose(skeleton[..., channel], expected, atol=6)  # of the JPEG
     assert set(mirrored) == {True, False}
 
 
