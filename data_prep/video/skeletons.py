@@ -3,8 +3,8 @@
 They are drawn in the person's own frame of reference, so that they depend neither on where the camera stands nor on how
 large the person is: the origin is the hip's median place in the clip, the axis across leads from the left to the right
 shoulder and hip as they lie in the mean, the second one upwards, and the unit is the person's height from head to
-ankle. It is the frame of the whole clip: who walks, turns or sits down does so in the picture. Upwards is upwards in the
-camera's frame, as no file says how the camera is tilted: before a tilted one people lean in the view from the side.
+ankle. It is the frame of the whole clip: who walks, turns or sits down does so in the picture. Upwards is so for
+the camera, as no file says how the camera is tilted: before a tilted one people lean in the view from the side.
 
     channel   across  up
     red       x       y    from the front
