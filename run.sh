@@ -13,6 +13,7 @@ bash run.sh test [flags]           ruff, mypy, then pytest with the flags, on up
 bash run.sh nwucla [flags]         the paper's experiment on NW-UCLA, in data/nwucla
 bash run.sh uwa3dii [flags]        the same on UWA3D Multiview Activity II, in data/uwa3dii
 bash run.sh ntu60 [flags]          the same on NTU RGB+D 60, in data/ntu; likewise ntu120 and ntu120mini
+bash run.sh utd_mhad [flags]       depth, flow and skeletons of UTD-MHAD, in data/utd_mhad
 bash run.sh custom --videos=CSV    the same on your own videos, which the CSV file lists
 bash run.sh DATASET STAGE [flags]  one stage of it: prepare, train, evaluate or export
 bash run.sh predict [flags]        the class of the samples; of own videos with --model=… --rgb=clip.mp4
@@ -36,6 +37,7 @@ interrupted. Some flags:
   --protocol=cross_subject         of NTU RGB+D; or cross_view (60), cross_setup (120)
   --depth_mode=as_is|clip_mm|…     how depth becomes 8 bits
   --flow_algorithm=tvl1|dis|…      how optical flow is computed
+  --crop=person                    cuts frames to the person, of UTD-MHAD, NTU RGB+D and own depth
   --part=3/100                     prepares a fixed hundredth of the videos, for schedulers
   --runner=beam --beam_options=…   prepares the records as an Apache Beam pipeline
 

@@ -25,7 +25,7 @@ from data_prep.summary import shared_subjects
 from data_prep.video.alignment import AlignedReader, allowed_difference
 from data_prep.video.given_flow import accept_given_flow
 from data_prep.video.opening import shown
-from data_prep.video.record import FrameEncoder, VideoSettings, peculiarities, reason_of
+from data_prep.video.record import VideoSettings, make_encoders, peculiarities, reason_of
 from data_prep.video.sources import natural_order
 from dmcl_tf.datasets import find_dataset
 from dmcl_tf.errors import run_script
@@ -57,7 +57,7 @@ def check_frames(video: RawVideo, *, settings: VideoSettings) -> list[Skipped]:
     try:
         sources = accept_given_flow(settings.sources(video))
         reader = AlignedReader(sources, settings.length_tolerance, settings.limits)
-        encoders = {modality: FrameEncoder(modality, source, settings) for modality, source in sources.items()}
+        encoders = make_encoders(sources, settings)
         for moment in reader:
             for modality, frame in moment.items():
                 encoders[modality](frame)

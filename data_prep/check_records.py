@@ -59,7 +59,10 @@ def write_sheets(records: Records, checked: Mapping[str, CheckedRecord], folder:
     for label, name in enumerate(description.class_names):
         if name not in chosen:
             continue
-        strips = {f"{side}: {video.video_id}": checked[video.video_id].strip for side, video in chosen[name].items()}
+        strips = {
+            f"{side}: {video.video_id}" if side else video.video_id: checked[video.video_id].strip
+            for side, video in chosen[name].items()
+        }
         image = sheet(f"{description.title}: {name}", description.modalities, strips)
         with atomic_path(folder / file_name(label, name)) as unfinished:
             unfinished.write_bytes(cv2.imencode(".png", image)[1].tobytes())

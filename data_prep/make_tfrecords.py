@@ -211,7 +211,8 @@ def _kind(dataset: Dataset, video: RawVideo) -> tuple[str, ...]:
     protocols = dataset.settings["protocol"].choices if "protocol" in dataset.settings else ()
     row = Video(video.video_id, video.label, 0, 0, 0, "", "", attributes=video.attributes)
     sides = [dataset.side(row, {"protocol": protocol}) for protocol in protocols]
-    return (video.label, *(sides or [video.attributes.get("split", ""), video.attributes.get("view", "")]))
+    sides = sides or [video.attributes[name] for name in ("split", "view") if name in video.attributes]
+    return (video.label, *(sides or [dataset.side(row, dataset.protocol())]))
 
 
 def make_all(settings: RecordSettings, videos: Sequence[RawVideo]) -> tuple[list[Video], list[Skipped]]:

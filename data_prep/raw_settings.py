@@ -14,15 +14,19 @@ from data_prep.flow_flags import FLOW_FLAGS, flow_settings_from_flags
 from data_prep.raw import READERS
 from data_prep.raw.base import Listing, Reader
 from data_prep.running.processes import default_workers
+from data_prep.video.crop import Crop
 from data_prep.video.depth import MODES, DepthSettings
 from data_prep.video.opening import Limits
 from data_prep.video.record import FLOW, VideoSettings
+from data_prep.video.skeletons import SKELETON
 from dmcl_tf.config import SCALES, Config, check_frame_size
 from dmcl_tf.datasets import DATASETS, find_dataset
 from dmcl_tf.datasets.base import Dataset, in_words
 from dmcl_tf.errors import InputError
 from dmcl_tf.flag_groups import define_settings_of, given_settings
 from dmcl_tf.registry import HALLUCINATION
+
+WHOLE, PERSON = "none", "person"  # of --crop
 
 
 def raw_flags(values: flags.FlagValues) -> None:
@@ -43,11 +47,12 @@ def video_flags(values: flags.FlagValues) -> None:
         list(MODES),
         "how depth becomes 8 bits: as it is; millimetres from --depth_near to --depth_far, clipped (clip_mm); from the "
         "nearest to the farthest reading of each clip (per_clip); or clip_mm in colours (jet). Readings become 16 … "
-        "255, and 0 stays no reading; default: clip_mm for NTU RGB+D, else as_is",
+        "255, and 0 stays no reading; default: clip_mm for NTU RGB+D and UTD-MHAD, else as_is",
         flag_values=values,
     )
     for name, text in (("near", "nearest"), ("far", "farthest")):
-        help_text = f"clip_mm and jet: {text} distance in millimetres; default: {getattr(DepthSettings, name):g}"
+        default, of_utd = (getattr(settings, name) for settings in (DepthSettings, READERS["utd_mhad"].depth))
+        help_text = f"clip_mm and jet: {text} distance in millimetres; default: {default:g}, of UTD-MHAD {of_utd:g}"
         flags.DEFINE_float(f"depth_{name}", None, help_text, 0.0, flag_values=values)
     flags.DEFINE_list(
         "depth_modalities",
@@ -67,7 +72,17 @@ def video_flags(values: flags.FlagValues) -> None:
         "max_pixels", Limits.pixels, "most pixels that an image may have, read from its header", 1, flag_values=values
     )
     flags.DEFINE_integer("max_frames", Limits.frames, "most frames that a video may have", 1, flag_values=values)
-    flags.DEFINE_string("flow_from", None, "modality that flow is computed from; default: rgb", flag_values=values)
+    text = "modality that flow is computed from; default: rgb, of UTD-MHAD depth"
+    flags.DEFINE_string("flow_from", None, text, flag_values=values)
+    flags.DEFINE_enum(
+        "crop",
+        WHOLE,
+        [WHOLE, PERSON],
+        "what frames are cut to before they are resized: nothing, or a square around the person that holds all of the "
+        "clip's motion (person), who is found in depth without its background (UTD-MHAD, own videos) or in skeletons "
+        "that say where their joints are in the pictures (NTU RGB+D)",
+        flag_values=values,
+    )
 
 
 @dataclass(frozen=True)
@@ -138,7 +153,7 @@ def raw_settings_from_flags(
     if values.modalities is not None:  # the hallucination network sees another modality, and has no frames of its own
         names = (name.strip().lower() for name in values.modalities)
         given = tuple(name for name in names if name != HALLUCINATION)
-    source = values.flow_from or "rgb"
+    source = values.flow_from or READERS[dataset.folder].flow_from
     reader = make_reader(dataset, options, [*given, source] if given and FLOW in given else given)
     scale = values.scale or str(dataset.defaults.get("scale", Config.scale))
     if scale not in SCALES:
@@ -152,7 +167,7 @@ def raw_settings_from_flags(
     modalities = default if given is None else given
     if not modalities or "" in modalities or len(set(modalities)) < len(modalities):
         raise InputError(f"--modalities={','.join(modalities)}: expected different names, separated by commas")
-    available = {*reader.recorded, *([FLOW] if with_flow else [])}
+    available = {*reader.recorded, *reader.optional, *([FLOW] if with_flow else [])}
     for modality in modalities:
         if modality not in available:
             raise InputError(
@@ -160,17 +175,22 @@ def raw_settings_from_flags(
                 f"{', '.join(sorted(available))}"
             )
     data_dir = Path(values.data_dir or data_root / dataset.folder)
+    preset = "fast" if scale == "compact" else "default"
+    crop = _crop_from_flags(dataset, reader, values)
+    seen = tuple(dict.fromkeys([*modalities, source, *([crop.found_in] if crop else [])]))
     videos = VideoSettings(
         modalities=modalities,
         size=size,
         jpeg_quality=values.jpeg_quality,
         depth=_depth_from_flags(reader, values),
-        depth_modalities=_depth_modalities(values, tuple(dict.fromkeys([*modalities, source]))),
+        depth_modalities=_depth_modalities(values, seen),
         length_tolerance=values.length_tolerance,
         limits=Limits(values.max_pixels, values.max_frames),
         root=Path(str(options["videos"])).expanduser().parent if "videos" in options else data_dir,
-        flow=_flow_from_flags(dataset, reader, values, modalities, "fast" if scale == "compact" else "default"),
+        flow=_flow_from_flags(dataset, reader, values, modalities, source, preset),
+        crop=crop,
     )
+    _check_crop(dataset, videos)
     return RawSettings(dataset.name, data_dir, videos, options, values.workers or default_workers())
 
 
@@ -215,8 +235,31 @@ def _depth_modalities(values: flags.FlagValues, modalities: Sequence[str]) -> tu
     return tuple(values.depth_modalities)
 
 
+def _crop_from_flags(dataset: Dataset, reader: Reader, values: flags.FlagValues) -> Crop | None:
+    if values.crop == WHOLE:
+        return None
+    if reader.person_in not in (*reader.recorded, *reader.optional):
+        there = f"{reader.person_in}, which {dataset.title} do not have" if reader.person_in else ""
+        reason = there or f"what shows nothing else, and the depth of {dataset.title} shows the room as well"
+        raise InputError(f"--crop={PERSON}: the person is found in {reason}; leave it out")
+    return Crop(reader.person_in)
+
+
+def _check_crop(dataset: Dataset, videos: VideoSettings) -> None:
+    """Raises `InputError` where frames shall be cut to the person, and there is a modality that cannot be."""
+    if not videos.crop or videos.crop.found_in == SKELETON:
+        return
+    for modality in videos.recorded:
+        if modality not in (videos.crop.found_in, SKELETON):
+            raise InputError(
+                f"--crop={PERSON}: the person is found in {videos.crop.found_in}, and {modality} of {dataset.title} is "
+                f"not known to show the same part of the room: leave {modality} out with --modalities"
+                + (", and compute flow of depth with --flow_from=depth" if FLOW in videos.modalities else "")
+            )
+
+
 def _flow_from_flags(
-    dataset: Dataset, reader: Reader, values: flags.FlagValues, modalities: tuple[str, ...], preset: str
+    dataset: Dataset, reader: Reader, values: flags.FlagValues, modalities: tuple[str, ...], source: str, preset: str
 ) -> FlowSettings | GivenFlowSettings | None:
     given = [name for name in ("flow_from", *FLOW_FLAGS) if name in values and values[name].present]
     if FLOW not in modalities:
@@ -230,7 +273,6 @@ def _flow_from_flags(
             shown = f"--{others[0]}={in_words(values[others[0]].value)}"
             raise InputError(f"{shown}: {dataset.title} bring their flow; leave one of them out")
         return GivenFlowSettings(values.flow_encoding if given else None)
-    source = values.flow_from or "rgb"
     if source not in reader.recorded:
         raise InputError(
             f"flow cannot be computed from {source!r}, which {dataset.title} do not have: give --flow_from="

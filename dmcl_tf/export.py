@@ -71,6 +71,7 @@ class Exported:
         config: of the run.
         depth: how distances became 8 bits in the records; None without depth.
         flow: how flow was computed; None without flow.
+        crop: how frames were cut to the person in the records; None where they are whole.
         formats: that it is there in.
         subsets: that have a model of their own, in the other formats.
         files: bytes and checksum (CRC-32) of each file of the version, by its path there.
@@ -84,6 +85,7 @@ class Exported:
     config: Config
     depth: Optional[dict[str, object]] = None
     flow: Optional[dict[str, object]] = None
+    crop: Optional[dict[str, object]] = None
     formats: tuple[str, ...] = ("savedmodel",)
     subsets: tuple[str, ...] = ()
     files: dict[str, tuple[int, str]] = field(default_factory=dict)
@@ -122,6 +124,7 @@ def export(settings: ExportSettings) -> Path:
         config=run.config,
         depth=run.depth,
         flow=run.flow,
+        crop=run.crop,
         formats=formats,
         subsets=subsets,
     )

@@ -101,9 +101,10 @@ def _input(exported: Exported) -> str:
         f"{config.frame_size} × {config.frame_size}, cropped to the central {config.crop_size} × {config.crop_size} "
         "and scaled inside the model. The frames of a clip were spread over the whole video in training: one from each "
         f"of {config.clip_frames} equal parts.",
-        "Channels are red, green, blue. Depth repeats one grey level in all three; flow has those of its images.",
+        "Channels are red, green, blue. Depth repeats one grey level in all three; flow has those of its images; a "
+        "skeleton is seen from the front in red, from the side in green and from above in blue.",
     ]
-    for name, settings in (("Depth", exported.depth), ("Flow", exported.flow)):
+    for name, settings in (("Depth", exported.depth), ("Flow", exported.flow), ("The cut", exported.crop)):
         if settings:
             lines.append(f"{name} was made with these settings: {describe(settings)}.")
     lines.append(f"Outputs are `logits` and `probabilities`, `(N, {len(exported.class_names)})`.")

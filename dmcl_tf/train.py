@@ -208,6 +208,7 @@ def _describe(settings: TrainSettings, records: Records, splits: Splits) -> Run:
         config=settings.config,
         depth=records.description.depth,
         flow=records.description.flow,
+        crop=records.description.crop,
         teacher=teacher.identity() if teacher else None,
         sources={modality: source.describe() for modality, source in sources.items()} or None,
         learned_from=tuple(dict.fromkeys(modality for source in sources.values() for modality in source.saw())),

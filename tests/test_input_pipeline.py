@@ -231,6 +231,24 @@ def test_mirrored_flow_is_negated_only_on_demand(records):
     assert set(mirrored) == {True, False}
 
 
+def test_of_a_mirrored_skeleton_the_side_stays(tmp_path):
+    """In training; the picture of the other modalities is mirrored whole. Here every channel says its columns."""
+
+    def frame(modality, video, index):
+        marked = marked_frame(index)
+        return marked if modality == "depth" else np.repeat(marked[..., :1], 3, axis=2)
+
+    info = write_records(tmp_path, {"train": 6}, modalities=("depth", "skeleton"), frame=frame)
+    mirrored = []
+    for batch in batches(info, make_config(modalities=("depth", "skeleton"), select_by="depth"), 12):
+        for depth, skeleton in zip(batch["clips"]["depth"], batch["clips"]["skeleton"]):
+            mirrored.append(read_marks(depth)[3])
+            columns = depth[..., 0]
+            for channel, expected in enumerate((columns, columns[:, :, ::-1] if mirrored[-1] else columns, columns)):
+                np.testing.assert_allclose(skeleton[..., channel], expected, atol=6)  # of the JPEG
+    assert set(mirrored) == {True, False}
+
+
 @pytest.mark.parametrize(("flow", "fits"), [({"encoding": "uv"}, True), ({"encoding": "hsv"}, False), ({}, True)])
 def test_only_flow_with_a_channel_u_can_be_negated(records, flow, fits):
     description = dataclasses.replace(records.description, flow=flow or None)

@@ -48,6 +48,13 @@ def test_the_default_matrix_has_every_method_once_and_the_published_ones_with_ev
     assert runs[0].config.method == "independent"
 
 
+def test_modalities_and_settings_are_those_that_the_data_set_brings():
+    runs = make("--methods=dmcl,mutual", "--seeds=5", "--train_fractions=1", dataset="utd_mhad")
+    assert [run.config.modalities for run in runs] == [("depth", "flow", "skeleton")] * 2
+    assert {run.config.flip_probability for run in runs} == {0}
+    assert runs[0].folder.directory == Path("checkpoints/utd_mhad/dmcl/authors-compact-seed5")
+
+
 def test_some_methods_run_with_every_seed():
     runs = make("--methods=independent,dmcl", "--all_seeds=dmcl", "--seeds=5,6", "--train_fractions=1")
     assert [run.label for run in runs] == ["independent seed 5", "dmcl seed 5", "dmcl seed 6"]

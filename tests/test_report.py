@@ -19,6 +19,7 @@ from synthetic_runs import right_in, write_run
 from test_report_claims import random_features
 
 from dmcl_tf import report
+from dmcl_tf.datasets import DATASETS
 from dmcl_tf.errors import InputError
 from dmcl_tf.files import read_json
 from dmcl_tf.flag_groups import define
@@ -233,6 +234,20 @@ def test_random_features_that_do_not_belong_there(written, tmp_path, change, mes
     change(random_features({"inference": 24, "batch statistics": 11})).to_csv(path, index=False)
     with pytest.raises(InputError, match=message):
         report.report(ReportSettings(written / "runs", tmp_path, path))
+
+
+def test_every_modality_of_utd_mhad_has_its_column(tmp_path):
+    rights = {"depth": right_in((0, 30)), "flow": right_in((0, 15)), "skeleton": right_in((0, 45))}
+    protocol = DATASETS["utd_mhad"].protocol()
+    write_run(tmp_path / "runs/0", rights, dataset="utd_mhad", protocol=protocol, method="dmcl")
+    report.report(report.ReportSettings(tmp_path / "runs", tmp_path / "output"))
+    lines = (tmp_path / "output/tables.md").read_text().splitlines()
+    rows = lines[lines.index("## All methods") :]
+    header, values = (
+        next(row.split(" | ") for row in rows if row.startswith(start)) for start in ("| Method", "| DMCL")
+    )
+    found = dict(zip(header, values))
+    assert (found["Depth"], found["Flow"], found["Skeleton"]) == ("50.00", "25.00", "75.00")
 
 
 def test_runs_on_fewer_videos_alone(tmp_path):

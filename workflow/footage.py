@@ -15,9 +15,10 @@ from data_prep.flow.settings import FlowSettings
 from data_prep.raw.base import RawVideo
 from data_prep.video.alignment import AlignedReader
 from data_prep.video.base import Frame, Source
+from data_prep.video.crop import Crop
 from data_prep.video.depth import DepthSettings
 from data_prep.video.given_flow import accept_given_flow
-from data_prep.video.record import FLOW, FrameEncoder, VideoSettings
+from data_prep.video.record import FLOW, VideoSettings, make_encoders
 from dmcl_tf.data.records import MINIMUM_FRAMES, draw_clips
 from dmcl_tf.errors import InputError
 from dmcl_tf.export import Exported
@@ -62,13 +63,41 @@ def video_settings(exported: Exported, modalities: tuple[str, ...], given: Seque
         exported: the model.
         modalities: to predict from.
         given: those of which there are files; flow that is not among them is computed.
+
+    Raises:
+        InputError: frames shall be cut to the person as in the records, and cannot.
     """
     flow = computed_flow(exported) if FLOW in modalities and FLOW not in given else None
     depth: dict[str, Any] = dict(exported.depth or {})
     distances = tuple(depth.pop("modalities", ()))
-    return VideoSettings(
-        modalities, exported.config.frame_size, depth=DepthSettings(**depth), depth_modalities=distances, flow=flow
+    settings = VideoSettings(
+        modalities,
+        exported.config.frame_size,
+        depth=DepthSettings(**depth),
+        depth_modalities=distances,
+        flow=flow,
+        crop=_crop(exported),
     )
+    if settings.crop and settings.crop.found_in not in (*given, *modalities):
+        for modality in settings.recorded:
+            if modality == settings.crop.found_in:
+                raise InputError(
+                    f"the model knows frames that are cut to the person, who is found in {modality}: give --{modality} "
+                    "as well"
+                )
+    if settings.crop and FLOW in settings.recorded:
+        raise InputError(
+            "the model knows flow of frames that are cut to the person, which images of flow cannot be cut to: give "
+            f"{exported.flow['source'] if exported.flow else 'its source'} instead, of which it is computed"
+        )
+    return settings
+
+
+def _crop(exported: Exported) -> Crop | None:
+    try:
+        return msgspec.convert(exported.crop, Crop) if exported.crop else None
+    except msgspec.ValidationError as error:
+        raise InputError(f"the model's cut of frames is not of this version ({error}): export again") from None
 
 
 def read_clips(video: RawVideo, settings: VideoSettings, *, clips: int, frames: int) -> tuple[Images, int]:
@@ -117,7 +146,7 @@ def read_moments(
         InputError: a source cannot be read.
     """
     sources, computed = _sources(video, settings), settings.computed_flow
-    encoders = {modality: FrameEncoder(modality, source, settings) for modality, source in sources.items()}
+    encoders = make_encoders(sources, settings)
 
     def encode(moment: Mapping[str, Frame]) -> Images:
         return {modality: encoders[modality](frame) for modality, frame in moment.items()}

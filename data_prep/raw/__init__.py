@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from data_prep.raw import custom, ntu, nwucla, uwa3dii
+from data_prep.raw import custom, ntu, nwucla, utd_mhad, uwa3dii
 from data_prep.raw.base import Reader
 
 READERS: dict[str, Reader] = {
@@ -10,5 +10,6 @@ READERS: dict[str, Reader] = {
     "nwucla": nwucla.READER,
     "uwa3dii": uwa3dii.READER,
     "ntu": ntu.READER,
+    "utd_mhad": utd_mhad.READER,
     "custom": custom.READER,
 }

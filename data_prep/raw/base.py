@@ -54,7 +54,10 @@ class Reader:
         list_videos: `list_videos(data_dir)` → `Listing`; raises `InputError` where the layout is not there.
         how_to_get: what to download, from where, how to unpack it, and where to put it.
         recorded: the modalities of its videos.
+        optional: further modalities that its videos may have; records hold them where `--modalities` names them.
         modalities: what records hold unless `--modalities` says otherwise; flow that is not recorded is computed.
+        flow_from: the modality that flow is computed from unless `--flow_from` says otherwise.
+        person_in: the modality that says where in the frames the person is, for `--crop=person`; "" where none does.
         class_names: by label, of all data sets of the family; empty before `configure` where that says them.
         depth: how depth becomes 8 bits unless flags say otherwise.
         options: the settings that say what the raw data are; `configure(**options, modalities=…)` returns the reader so
@@ -67,7 +70,10 @@ class Reader:
     list_videos: Callable[[Path], Listing]
     how_to_get: str
     recorded: tuple[str, ...] = ("rgb", "depth")
+    optional: tuple[str, ...] = ()
     modalities: tuple[str, ...] = ("rgb", "depth", "flow")
+    flow_from: str = "rgb"
+    person_in: str = "depth"
     class_names: tuple[str, ...] = ()
     depth: DepthSettings = field(default_factory=DepthSettings)
     options: Mapping[str, Setting] = field(default_factory=dict)

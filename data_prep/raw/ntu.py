@@ -4,6 +4,10 @@ Layout: `nturgb+d_rgb/SsssCcccPpppRrrrAaaa_rgb.avi` (1920×1080), and depth in `
 %08d.png` or `nturgb+d_depth/<name>/Depth-%08d.png` (512×424, millimetres in 16 bits). The masked one is taken where
 both are there. S is the setup, C the camera, P the subject, R the repetition, A the action.
 
+The modality `skeleton` is offered where the folder `nturgb+d_skeletons` is there, with the files
+`SsssCccc….skeleton`; these say where in the pictures of colour and depth every joint is, so that `--crop=person` can
+cut frames by them.
+
 Samples whose skeletons are missing are used all the same, as by the authors: RGB and depth do not need them. Depth was
 masked by the skeletons, though, so that such a sample may be blank: extraction warns of each, and keeps it, so that
 the test split is the published one.
@@ -13,16 +17,19 @@ from __future__ import annotations
 
 import os
 import re
+from dataclasses import replace
 from pathlib import Path
 
 from data_prep.raw.base import Listing, RawVideo, Reader, Skipped
 from data_prep.video.depth import DepthSettings
-from data_prep.video.sources import ImageFolder, Source, VideoFile
+from data_prep.video.skeletons import SKELETON
+from data_prep.video.sources import ImageFolder, SkeletonFile, Source, VideoFile
 from dmcl_tf.datasets.ntu_actions import ACTIONS
 from dmcl_tf.errors import InputError
 
 RGB_FOLDER = "nturgb+d_rgb"
 DEPTH_FOLDERS = {"nturgb+d_depth_masked": "MDepth-*.png", "nturgb+d_depth": "Depth-*.png"}  # the preferred first
+SKELETON_FOLDER = "nturgb+d_skeletons"
 
 HOW_TO_GET = (
     "ask for the data set at https://rose1.ntu.edu.sg/dataset/actionRecognition/, download the RGB videos and the "
@@ -48,7 +55,17 @@ def list_videos(data_dir: Path) -> Listing:
         raise InputError(f"{data_dir}: expected the folder {missing} there; {HOW_TO_GET}")
     depth = data_dir / present[0]
     with_rgb = {name[: -len(_RGB_ENDING)] for name in os.listdir(rgb) if name.endswith(_RGB_ENDING)}
-    return match_names(rgb, with_rgb, depth, set(os.listdir(depth)))
+    skeletons = data_dir / SKELETON_FOLDER
+    with_skeleton = set(os.listdir(skeletons)) if skeletons.is_dir() else set()
+    listing = match_names(rgb, with_rgb, depth, set(os.listdir(depth)))
+    return replace(listing, videos=tuple(_add_skeleton(video, skeletons, with_skeleton) for video in listing.videos))
+
+
+def _add_skeleton(video: RawVideo, folder: Path, names: set[str]) -> RawVideo:
+    name = f"{video.video_id}.skeleton"
+    if name not in names:
+        return video
+    return replace(video, sources={**video.sources, SKELETON: SkeletonFile(folder / name)})
 
 
 def match_names(rgb: Path, with_rgb: set[str], depth: Path, with_depth: set[str]) -> Listing:
@@ -84,4 +101,11 @@ def match_names(rgb: Path, with_rgb: set[str], depth: Path, with_depth: set[str]
     return Listing(tuple(videos), tuple(skipped))
 
 
-READER = Reader(list_videos=list_videos, how_to_get=HOW_TO_GET, class_names=ACTIONS, depth=DepthSettings("clip_mm"))
+READER = Reader(
+    list_videos=list_videos,
+    how_to_get=HOW_TO_GET,
+    optional=(SKELETON,),
+    class_names=ACTIONS,
+    depth=DepthSettings("clip_mm"),
+    person_in=SKELETON,
+)

@@ -3,6 +3,9 @@
 Layout: `multiview_action/view_{1,2,3}/aAA_sSS_eEE/frame_{N}_tc_{T}_rgb.jpg` and `…_depth_vis.jpg`. Colour and depth of
 one moment share the frame number N but not the time stamp T, and N is not zero-padded: frames are joined and sorted by
 the number N. Deviation: the authors sort file names as text, which scrambles videos that cross 99→100 or 999→1000.
+
+The modality `skeleton` is offered where the folder `skeletons` lies beside `multiview_action`, with a JSON file
+`aAA_sSS_eEE_vVV.json` for each video, which is the form that the skeletons are passed on in.
 """
 
 from __future__ import annotations
@@ -13,7 +16,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from data_prep.raw.base import Listing, RawVideo, Reader, Skipped
-from data_prep.video.sources import ImageSequence
+from data_prep.video.skeletons import SKELETON
+from data_prep.video.sources import ImageSequence, SkeletonFile, Source
 from dmcl_tf.datasets.nwucla import ACTIONS, DEMO_ACTIONS, VIEWS
 from dmcl_tf.errors import InputError
 
@@ -42,13 +46,14 @@ def list_videos(data_dir: Path) -> Listing:
     views = [view for view in VIEWS if (root / f"view_{view}").is_dir()]
     if not views:
         raise InputError(f"{data_dir}: expected multiview_action/view_1 … view_3 there; {HOW_TO_GET}")
+    skeletons = root.parent / "skeletons" if root.name == "multiview_action" else root / "skeletons"
     videos: list[RawVideo] = []
     skipped: list[Skipped] = []
     warnings: list[Skipped] = []
     for view in views:
         for folder in sorted(path for path in (root / f"view_{view}").iterdir() if path.is_dir()):
             try:
-                video: RawVideo | Skipped = _read_folder(folder, view, warnings)
+                video: RawVideo | Skipped = _read_folder(folder, view, skeletons, warnings)
             except OSError as error:
                 video = Skipped(f"{folder.name}_v{view:02d}", f"{folder}: {error.strerror}")
             if isinstance(video, RawVideo):
@@ -58,7 +63,7 @@ def list_videos(data_dir: Path) -> Listing:
     return Listing(tuple(videos), tuple(skipped), tuple(warnings))
 
 
-def _read_folder(folder: Path, view: int, warnings: list[Skipped]) -> RawVideo | Skipped:
+def _read_folder(folder: Path, view: int, skeletons: Path, warnings: list[Skipped]) -> RawVideo | Skipped:
     """Returns the video in `folder`, or why there is none; appends to `warnings`."""
     video_id = f"{folder.name}_v{view:02d}"
     name = _VIDEO.fullmatch(folder.name)
@@ -89,9 +94,11 @@ def _read_folder(folder: Path, view: int, warnings: list[Skipped]) -> RawVideo |
     if doubled:
         reason = f"{len(doubled)} files repeat a frame number and are left out: {_first(doubled)}"
         warnings.append(Skipped(video_id, f"{folder}: {reason}"))
-    sources = {
+    sources: dict[str, Source] = {
         modality: ImageSequence(tuple(images[number] for number in numbers)) for modality, images in frames.items()
     }
+    if (skeletons / f"{video_id}.json").is_file():
+        sources[SKELETON] = SkeletonFile(skeletons / f"{video_id}.json")
     attributes = {"subject": str(subject), "view": str(view)}
     return RawVideo(video_id, ACTIONS[action], sources, attributes)
 
@@ -107,7 +114,13 @@ def _render_demo(data_dir: Path, *, workers: int) -> None:
     render_demo(data_dir, workers=workers)
 
 
-READER = Reader(list_videos=list_videos, how_to_get=HOW_TO_GET, class_names=tuple(ACTIONS.values()))
+READER = Reader(
+    list_videos=list_videos,
+    how_to_get=HOW_TO_GET,
+    optional=(SKELETON,),
+    class_names=tuple(ACTIONS.values()),
+    person_in="",  # depth shows the room, and skeletons do not say where in the pictures they are
+)
 DEMO = dataclasses.replace(
     READER,
     class_names=tuple(ACTIONS[action] for action in DEMO_ACTIONS),

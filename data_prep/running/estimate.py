@@ -13,7 +13,7 @@ from data_prep.raw.base import RawVideo
 from data_prep.running.disk import readable
 from data_prep.video.alignment import AlignedReader
 from data_prep.video.given_flow import accept_given_flow
-from data_prep.video.record import FLOW, FrameEncoder, VideoSettings, record_video
+from data_prep.video.record import FLOW, VideoSettings, make_encoders, record_video
 from dmcl_tf.errors import InputError
 
 SAMPLE = 20  # videos
@@ -97,7 +97,7 @@ def measure(videos: Sequence[RawVideo], settings: VideoSettings) -> Costs:
 def _pass(video: RawVideo, settings: VideoSettings, *, resized: bool) -> int:
     """Reads all frames of a video, and perhaps brings them to their size; returns how many there are."""
     sources, count = accept_given_flow(settings.sources(video)), 0
-    encoders = {modality: FrameEncoder(modality, source, settings) for modality, source in sources.items()}
+    encoders = make_encoders(sources, settings)
     for moment in AlignedReader(sources, settings.length_tolerance, settings.limits):
         count += 1
         if resized:

@@ -106,6 +106,11 @@ def reading_range(images: Iterable[np.ndarray]) -> tuple[float, float]:
     return (near, far) if far else (0.0, 0.0)
 
 
+def find_readings(image: np.ndarray) -> np.ndarray:
+    """Where an image `(H, W)` has readings, bool; in 8 bits the lowest levels are the noise of decoding."""
+    return _readings(image) > (NEAREST // 2 if image.dtype == np.uint8 else _NO_READING)
+
+
 def _readings(image: np.ndarray) -> np.ndarray:
     """The image with 0 for everything that is no reading."""
     if np.issubdtype(image.dtype, np.floating):

@@ -17,11 +17,13 @@ from data_prep.flow.settings import FlowSettings, GivenFlowSettings
 from data_prep.raw.base import RawVideo, Skipped
 from data_prep.video.alignment import AlignedReader
 from data_prep.video.base import Frame, Source
+from data_prep.video.crop import Box, Crop, cut, find_boxes
 from data_prep.video.depth import DepthSettings, encode_depth, reading_range
 from data_prep.video.fingerprint import fingerprint
 from data_prep.video.frames import encode_jpeg, resize
 from data_prep.video.given_flow import accept_given_flow
 from data_prep.video.opening import Limits, shown
+from data_prep.video.skeletons import DRAWN, SKELETON
 from data_prep.video.videos import TO_GREY
 from dmcl_tf.data.records import (
     MINIMUM_FRAMES,
@@ -50,6 +52,7 @@ class VideoSettings:
         depth_modalities: the modalities that hold distances.
         length_tolerance: by how much the modalities may differ in length, see `alignment.allowed_difference`.
         flow: how flow is computed, or that it is given; None without flow.
+        crop: how frames are cut to the person; None leaves them whole.
         limits: what one raw file may ask for.
         root: the folder of the raw files, which warnings leave out, so that a record does not depend on where it is.
     """
@@ -61,6 +64,7 @@ class VideoSettings:
     depth_modalities: tuple[str, ...] = ("depth",)
     length_tolerance: float = 0.1
     flow: Optional[Union[FlowSettings, GivenFlowSettings]] = None
+    crop: Optional[Crop] = None
     limits: Limits = field(default_factory=Limits)
     root: Optional[Path] = None
 
@@ -72,10 +76,10 @@ class VideoSettings:
     @property
     def recorded(self) -> tuple[str, ...]:
         """The modalities whose raw files are read."""
-        if not self.computed_flow:
-            return self.modalities
-        recorded = [modality for modality in self.modalities if modality != FLOW]
-        return tuple(dict.fromkeys([*recorded, self.computed_flow.source]))
+        recorded = [modality for modality in self.modalities if not (modality == FLOW and self.computed_flow)]
+        recorded += [self.computed_flow.source] if self.computed_flow else []
+        recorded += [self.crop.found_in] if self.crop and set(recorded) - {SKELETON} else []
+        return tuple(dict.fromkeys(recorded))
 
     def sources(self, video: RawVideo) -> dict[str, Source]:
         """The sources of a video that its record is made from.
@@ -85,7 +89,10 @@ class VideoSettings:
         """
         missing = [modality for modality in self.recorded if modality not in video.sources]
         if missing:
-            raise InputError(f"{video.video_id}: it has no {missing[0]}, only {', '.join(video.sources)}")
+            raise InputError(
+                f"{video.video_id}: it has no {missing[0]}, only {', '.join(video.sources)}; complete the raw files, "
+                f"or leave {missing[0]} out with --modalities"
+            )
         return {modality: video.sources[modality] for modality in self.recorded}
 
     def relative(self, text: str) -> str:
@@ -105,7 +112,12 @@ class VideoSettings:
             "jpeg_quality": self.jpeg_quality,
             "depth": {"modalities": distances, **self.depth.to_json()} if distances else None,
             "flow": flow,
-            "settings": {"interpolation": "area", "length_tolerance": self.length_tolerance},
+            "crop": asdict(self.crop) if self.crop else None,
+            "settings": {
+                "interpolation": "area",
+                "length_tolerance": self.length_tolerance,
+                **({SKELETON: DRAWN} if SKELETON in self.recorded else {}),
+            },
         }
 
 
@@ -193,7 +205,7 @@ def make_frames(video: RawVideo, settings: VideoSettings) -> tuple[dict[str, lis
     """
     sources = accept_given_flow(settings.sources(video))
     reader = AlignedReader(sources, settings.length_tolerance, settings.limits)
-    encoders = {modality: FrameEncoder(modality, source, settings) for modality, source in sources.items()}
+    encoders = make_encoders(sources, settings)
     frames: dict[str, list[bytes]] = {modality: [] for modality in settings.modalities}
 
     def images() -> Iterator[dict[str, np.ndarray]]:
@@ -201,8 +213,9 @@ def make_frames(video: RawVideo, settings: VideoSettings) -> tuple[dict[str, lis
             resized = {modality: encoders[modality](frame) for modality, frame in moment.items()}
             for modality, image in resized.items():
                 if modality in frames:
-                    # halved chroma would blur u and v, which are independent channels
-                    frames[modality].append(encode_jpeg(image, settings.jpeg_quality, full_chroma=modality == FLOW))
+                    # halved chroma would blur channels that are independent: u and v, or views of a skeleton
+                    full = modality in (FLOW, SKELETON)
+                    frames[modality].append(encode_jpeg(image, settings.jpeg_quality, full_chroma=full))
             yield resized
 
     computed, count = settings.computed_flow, 0
@@ -230,16 +243,26 @@ def flow_images(images: Iterable[np.ndarray], settings: FlowSettings) -> Iterato
         yield encode_jpeg(blue_green_red, settings.quality, full_chroma=True)
 
 
+def make_encoders(sources: Mapping[str, Source], settings: VideoSettings) -> dict[str, FrameEncoder]:
+    """The encoder of each modality of one video.
+
+    Raises:
+        InputError: its frames shall be cut to the person, who is not found.
+    """
+    boxes = find_boxes(sources, settings.crop, settings.limits) if settings.crop else {}
+    return {name: FrameEncoder(name, source, settings, boxes.get(name)) for name, source in sources.items()}
+
+
 class FrameEncoder:
-    """Brings the frames of one modality of one video to 8 bits and to their size.
+    """Brings the frames of one modality of one video to 8 bits and to their size, cut to a box where there is one.
 
     Attributes:
         is_blank: whether every frame so far was of one grey level.
         is_grey: whether every frame so far had one channel.
     """
 
-    def __init__(self, modality: str, source: Source, settings: VideoSettings):
-        self._settings = settings
+    def __init__(self, modality: str, source: Source, settings: VideoSettings, box: Box | None = None):
+        self._settings, self._box = settings, box
         self._is_depth = modality in settings.depth_modalities
         self.is_blank = self.is_grey = True
         self._clip_range: tuple[float, float] | None = None
@@ -253,7 +276,8 @@ class FrameEncoder:
         Raises:
             InputError: it is no 8-bit image, and no depth image that the mode takes.
         """
-        size = self._settings.size
+        size, whole = self._settings.size, frame.image
+        pixels = cut(whole, self._box, self._settings.crop.margin) if self._box and self._settings.crop else whole
         try:
             if self._is_depth and frame.bits:
                 raise InputError(
@@ -261,9 +285,9 @@ class FrameEncoder:
                     f"convert it with {TO_GREY}"
                 )
             if self._is_depth:
-                image = encode_depth(frame.image, size, self._settings.depth, self._clip_range)
-            elif frame.image.dtype == np.uint8:
-                image = resize(frame.image, size)
+                image = encode_depth(pixels, size, self._settings.depth, self._clip_range)
+            elif pixels.dtype == np.uint8:
+                image = resize(pixels, size)
             else:
                 raise InputError(
                     "more than 8 bits per pixel; where these are distances, name the modality in --depth_modalities"

@@ -11,6 +11,7 @@ from data_prep.video.frames import NUMPY
 from data_prep.video.images import IMAGE_SUFFIXES, ImageFolder, ImageSequence
 from data_prep.video.opening import naming
 from data_prep.video.series import frame_numbers, natural_order, pair_numbers
+from data_prep.video.skeletons import SKELETON, SkeletonFile
 from data_prep.video.videos import VideoFile
 from data_prep.video.volumes import MatVolume, NumpyVolume
 from dmcl_tf.errors import InputError
@@ -22,6 +23,7 @@ __all__ = [
     "ImageSequence",
     "MatVolume",
     "NumpyVolume",
+    "SkeletonFile",
     "Source",
     "VideoFile",
     "natural_order",
@@ -34,6 +36,8 @@ _EXPECTED = "expected a video file or a folder of frames"
 
 def open_source(path: Path, modality: str = "", *, mat_variable: str | None = None, root: Path | None = None) -> Source:
     """The source that fits a path: a folder of frames, a volume (`.mat`, `.npy`), or else a video file.
+
+    Of the modality skeleton it is a file of joints.
 
     Args:
         path: of the file or folder.
@@ -50,6 +54,8 @@ def open_source(path: Path, modality: str = "", *, mat_variable: str | None = No
             return ImageFolder(path, modality=modality, root=root)
         if not stat.S_ISREG(kind):
             raise InputError(f"neither a file nor a folder; {_EXPECTED}")
+        if modality == SKELETON:
+            return SkeletonFile(path)
         ending = path.suffix.lower()
         if ending == NUMPY:
             return NumpyVolume(path)

@@ -93,6 +93,20 @@ def mirror(clips: tf.Tensor, flip: tf.Tensor) -> tf.Tensor:
     return tf.where(_by_clip(flip), tf.reverse(clips, [3]), clips)
 
 
+def mirror_skeleton(clips: tf.Tensor, flip: tf.Tensor) -> tf.Tensor:
+    """Mirrors pictures of skeletons as the people that they show would look in a mirror.
+
+    Seen from the front (red) and from above (blue) left and right change places; from the side (green) a mirrored
+    person looks the same, while a mirrored picture would have them face the other way. Limbs of both sides are drawn
+    alike, so that the right arm of the one is a left arm of the other without more.
+
+    Args:
+        clips: (B, T, H, W, 3).
+        flip: (B,).
+    """
+    return tf.concat([mirror(clips[..., :1], flip), clips[..., 1:2], mirror(clips[..., 2:], flip)], axis=-1)
+
+
 def negate_horizontal(flow: tf.Tensor, where: tf.Tensor) -> tf.Tensor:
     """Turns the sign of u, the first of the channels, whose zero is 128, in the clips for which `where` (B,) says so.
 

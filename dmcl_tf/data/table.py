@@ -75,6 +75,7 @@ class Description:
         depth: the modalities that hold distances, and how these became 8 bits; None without depth.
         flow: algorithm, preset, parameters, bound and encoding of the optical flow; for flow that came with the data
             set the algorithm "given" and its encoding where it is known; None without flow.
+        crop: how frames were cut to the person; None where they are whole.
         settings: all else that shapes the records.
         versions: of the packages that made them.
     """
@@ -88,6 +89,7 @@ class Description:
     jpeg_quality: int
     depth: Optional[dict[str, object]] = None
     flow: Optional[dict[str, object]] = None
+    crop: Optional[dict[str, object]] = None
     settings: dict[str, object] = field(default_factory=dict)
     versions: dict[str, str] = field(default_factory=dict)
 
@@ -99,7 +101,7 @@ class Description:
 
     def made_with(self) -> dict[str, object]:
         """What must be equal for records of two preparations to be the same."""
-        names = ("modalities", "frame_size", "jpeg_quality", "depth", "flow", "settings")
+        names = ("modalities", "frame_size", "jpeg_quality", "depth", "flow", "crop", "settings")
         return msgspec.to_builtins({name: getattr(self, name) for name in names})
 
 

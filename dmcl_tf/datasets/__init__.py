@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import difflib
 
-from dmcl_tf.datasets import custom, ntu, nwucla, uwa3dii
+from dmcl_tf.datasets import custom, ntu, nwucla, utd_mhad, uwa3dii
 from dmcl_tf.datasets.base import Dataset
 from dmcl_tf.errors import InputError
 
 DATASETS: dict[str, Dataset] = {
-    dataset.name: dataset for dataset in (nwucla.DEMO, nwucla.DATASET, uwa3dii.DATASET, *ntu.DATASETS, custom.DATASET)
+    dataset.name: dataset
+    for dataset in (
+        *(nwucla.DEMO, nwucla.DATASET, uwa3dii.DATASET, *ntu.DATASETS, utd_mhad.DATASET),
+        custom.DATASET,
+    )
 }
 
 

@@ -21,6 +21,7 @@ _NAME = re.compile(r"[a-z][a-z0-9_]*")
 # what results, histories and exported models call something else, and the flags beside those of modalities
 _TAKEN = {
     *("sum", "sum_probabilities", "oracle", "loss", "accuracy", "validation", "epoch", "subsets", "serving_default"),
+    "skeleton",  # drawn from files of joints, and mirrored accordingly; see dmcl_tf.data.augmentation
     *("model", "clips", "json", "videos", "window", "stride", "annotate", "with"),
     *("help", "helpfull", "helpshort", "helpxml", "flagfile", "undefok", "v", "verbosity", "logger_levels", "log_dir"),
     *("logtostderr", "alsologtostderr", "stderrthreshold", "showprefixforinfo", "run_with_pdb", "pdb", "profile_file"),

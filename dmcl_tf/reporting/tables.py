@@ -13,7 +13,7 @@ from dmcl_tf.datasets import paper
 from dmcl_tf.registry import HALLUCINATION
 from dmcl_tf.reporting.collection import METHOD_NAMES, RunCollection, RunGroup
 
-COLUMN_NAMES = {"rgb": "RGB", "depth": "Depth", "flow": "Flow", "sum": "Σ", "oracle": "Φ"}
+COLUMN_NAMES = {"rgb": "RGB", "depth": "Depth", "flow": "Flow", "skeleton": "Skeleton", "sum": "Σ", "oracle": "Φ"}
 _MCL = ("independent", "smcl", "cmcl", "cmcl_stochastic", "dmcl")
 _TEACHERS = ("independent", "random_teacher", "dmcl")
 _COMPARED = ("independent", "dmcl", "generalized_distillation", "mars")

@@ -62,6 +62,7 @@ class Run:
         config: every setting of the training.
         depth: how distances became 8 bits in the records; None without depth.
         flow: how flow was computed; None without flow.
+        crop: how frames were cut to the person in the records; None where they are whole.
         teacher: the weights of its teacher; None without a teacher.
         sources: what its networks started from, in words, by modality; None where all started afresh.
         learned_from: the modalities that the runs which they started from had seen, or been taught by.
@@ -77,6 +78,7 @@ class Run:
     config: Config
     depth: Optional[dict[str, object]] = None
     flow: Optional[dict[str, object]] = None
+    crop: Optional[dict[str, object]] = None
     teacher: Optional[Weights] = None
     sources: Optional[dict[str, str]] = None
     learned_from: tuple[str, ...] = ()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -15,7 +14,7 @@ from data_prep.running.processes import run_parallel
 from data_prep.synthetic.clip_id import parse_clip_id
 from data_prep.synthetic.demo_skeletons import demo_clip_ids, demo_skeletons
 from data_prep.synthetic.rendering.clip import write_clip
-from data_prep.video.opening import read_file
+from data_prep.video.skeleton_files import load_skeletons
 from dmcl_tf.errors import InputError
 from dmcl_tf.files import read_json, remove_stale, write_json
 
@@ -38,21 +37,6 @@ class RenderSummary:
     present: int
     frames: int
     skipped: dict[str, str]
-
-
-def load_skeletons(path: Path) -> np.ndarray:
-    """Reads the (L, 20, 3) skeletons of a JSON file; raises `InputError` naming the file."""
-    text = read_file(path)
-    try:
-        content = json.loads(text)
-    except (ValueError, RecursionError) as error:
-        raise InputError(f"{path}: not a readable JSON file ({error}); copy it again") from None
-    if not isinstance(content, dict) or "skeletons" not in content:
-        raise InputError(f"{path}: has no key 'skeletons'; expected a skeleton file of NW-UCLA")
-    try:
-        return np.asarray(content["skeletons"], dtype=np.float64)
-    except (TypeError, ValueError):
-        raise InputError(f"{path}: 'skeletons' are not numbers of shape (frames, 20, 3)") from None
 
 
 def render_folder(skeletons: Path, output: Path, *, size: int, workers: int, limit: int | None = None) -> RenderSummary:
