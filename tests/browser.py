@@ -26,7 +26,7 @@ class Browser:
         )
         self._url = f"http://127.0.0.1:{port}"
         flags = ["headless=new", "no-sandbox", "disable-gpu", "disable-dev-shm-usage", f"user-data-dir={folder}"]
-        flags += ["use-fake-device-for-media-stream", "use-fake-ui-for-media-stream"]
+        flags += ["use-fake-device-for-media-stream=fps=10", "use-fake-ui-for-media-stream"]
         options = {"binary": CHROMIUM, "args": [f"--{flag}" for flag in flags]}
         wanted = {"capabilities": {"alwaysMatch": {"browserName": "chrome", "goog:chromeOptions": options}}}
         self._wait(lambda: self._call("GET", "/status")["ready"])

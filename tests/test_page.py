@@ -100,14 +100,10 @@ def test_what_is_wrong_is_said(page, tmp_path):
 
 def test_the_webcam(page):
     page = page(height=1900)
-    for _ in range(3):  # a machine with other work may record too few frames for a window
-        page.click("#record")
-        page.wait("document.querySelector('#status').textContent.includes('seconds left')")
-        page.wait("!document.querySelector('#record').disabled && document.querySelector('#status').textContent === ''")
-        page.wait("!document.querySelector('#result').hidden || !document.querySelector('#error').hidden")
-        assert page.run("document.querySelector('#error').textContent") == ""
-        assert "webcam" in page.run("document.querySelector('#name-rgb').textContent")
-        if page.run("!document.querySelector('#timeline').hidden"):
-            break
+    page.click("#record")
+    page.wait("document.querySelector('#status').textContent.includes('seconds left')")
+    page.wait("!document.querySelector('#result').hidden || !document.querySelector('#error').hidden")
+    assert page.run("document.querySelector('#error').textContent") == ""
+    assert "webcam" in page.run("document.querySelector('#name-rgb').textContent")
     assert page.run("!document.querySelector('#timeline').hidden")
     assert "from 0.0 s" in page.run("document.querySelector('canvas').getAttribute('aria-label')")
