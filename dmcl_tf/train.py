@@ -38,6 +38,7 @@ from dmcl_tf.errors import run_script
 from dmcl_tf.files import lock, remove_stale
 from dmcl_tf.runs import stages
 from dmcl_tf.runs.folder import Run, RunFolder, run_path
+from dmcl_tf.runs.progress import remove_others
 
 if TYPE_CHECKING:
     from dmcl_tf.learning.workers import Workers  # with TensorFlow
@@ -184,6 +185,8 @@ def _train(settings: TrainSettings, records: Records, splits: Splits, workers: W
 def _begin(folder: RunFolder, run: Run, settings: TrainSettings, splits: Splits) -> None:
     remove_stale(folder.directory)
     folder.create_or_match(run)
+    for name in ("last", "best", "step"):
+        remove_others(folder.directory / name)
     print(f"run: {folder.directory}")
     counts = ", ".join(f"{count} {split}" for split, count in run.videos.items())
     print(f"videos: {counts} ({describe(settings.protocol) or 'no protocol'})")

@@ -12,6 +12,7 @@ from dmcl_tf.errors import InputError
 from dmcl_tf.learning.optimizers import make_optimizer
 from dmcl_tf.networks.ensemble import ModalityEnsemble
 from dmcl_tf.runs.checkpoints import Checkpoints
+from dmcl_tf.runs.progress import remove_others
 
 
 def make_ensemble(optimizer="sgd", classes=3, compiled=True, modalities=("rgb", "depth")):
@@ -74,6 +75,29 @@ def test_a_half_written_checkpoint_is_never_found(tmp_path):
     (tmp_path / "last" / "ckpt-1.data-00000-of-00001").write_bytes(b"half")
     (tmp_path / "last" / "ckpt-1.index").write_bytes(b"")
     assert Checkpoints(tmp_path, make_ensemble()).restore("last") == 0
+
+
+def test_the_same_weights_are_the_same_bytes_however_often_they_were_saved(tmp_path):
+    ensemble = make_ensemble()
+    for name, times in (("once", 1), ("again", 3)):
+        for _ in range(times):  # as a run that was killed, and repeats an epoch
+            Checkpoints(tmp_path / name, ensemble).save_best(5)
+        checkpoints = Checkpoints(tmp_path / name, ensemble)
+        checkpoints.restore("best")
+        checkpoints.save_last(5)
+    for file in ("best/ckpt-5.index", "last/ckpt-5.index", "last/ckpt-5.data-00000-of-00001"):
+        assert (tmp_path / "once" / file).read_bytes() == (tmp_path / "again" / file).read_bytes(), file
+
+
+def test_what_is_not_of_the_newest_checkpoint_is_removed(tmp_path):
+    Checkpoints(tmp_path, make_ensemble()).save_last(1)
+    whole = sorted((tmp_path / "last").iterdir())
+    (tmp_path / "last" / "ckpt-2_temp").mkdir()
+    for name in ("ckpt-2.data-00000-of-00001", "ckpt-12.index", "ckpt-10.index"):
+        (tmp_path / "last" / name).touch()
+    remove_others(tmp_path / "last")
+    assert sorted((tmp_path / "last").iterdir()) == whole
+    remove_others(tmp_path / "best")  # none is there
 
 
 @pytest.mark.parametrize("first", [True, False])

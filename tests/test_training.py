@@ -167,9 +167,12 @@ def test_a_run_continues_inside_an_epoch(records, tmp_path, monkeypatch, fails):
         with pytest.raises(Killed):
             run(records, tmp_path / "run", save_every_steps=1, **settings)
     assert find_checkpoint(tmp_path / "run/step").name == ("ckpt-5" if taken else "ckpt-1")
+    left = tmp_path / "run/best/ckpt-9_temp"
+    left.mkdir()
     folder = run(records, tmp_path / "run", **settings)
     assert folder.history_path.read_bytes() == expected.history_path.read_bytes()
     assert not (folder.directory / "step").exists()
+    assert not left.exists()
     for name, value in variables_of(expected.directory / "last").items():
         np.testing.assert_array_equal(variables_of(folder.directory / "last")[name], value, err_msg=name)
 

@@ -10,10 +10,10 @@ import tensorflow as tf
 from tensorflow.core.protobuf import trackable_object_graph_pb2
 
 from dmcl_tf.errors import InputError
-from dmcl_tf.files import atomic_path, remove, remove_at_once
+from dmcl_tf.files import atomic_path, remove_at_once
 from dmcl_tf.networks.ensemble import ModalityEnsemble, make_ensemble
 from dmcl_tf.runs.folder import RunFolder
-from dmcl_tf.runs.progress import checkpoint_epoch, find_checkpoint, identify_checkpoint
+from dmcl_tf.runs.progress import checkpoint_epoch, find_checkpoint, identify_checkpoint, remove_others
 
 # What TensorFlow raises for files that are cut off or hold other variables
 _UNREADABLE = (tf.errors.OpError, ValueError, LookupError, AssertionError)
@@ -68,6 +68,8 @@ class Checkpoints:
             return
 
         def save(directory: Path) -> None:
+            # so that the same weights are the same bytes, however often they were saved before
+            self._checkpoints[name].save_counter.assign(0)
             manager = tf.train.CheckpointManager(self._checkpoints[name], str(directory), max_to_keep=1)
             manager.save(checkpoint_number=epoch)
 
@@ -79,10 +81,7 @@ class Checkpoints:
         try:
             save(folder)
         except BaseException:
-            newest = find_checkpoint(folder)
-            if newest and checkpoint_epoch(newest) != epoch:  # the former one is still the newest
-                for left in folder.glob(f"ckpt-{epoch}[._]*"):
-                    remove(left)
+            remove_others(folder)  # the former one may still be the newest
             raise
 
     def restore(self, name: str) -> int | None:

@@ -10,7 +10,7 @@ import pandas as pd
 
 from dmcl_tf.config import Config
 from dmcl_tf.errors import InputError
-from dmcl_tf.files import read_bytes
+from dmcl_tf.files import read_bytes, remove
 from dmcl_tf.runs.folder import RunFolder, Weights, training_columns
 
 # What TensorFlow writes in the file `checkpoint`; a path that leaves the folder is none of ours
@@ -46,6 +46,18 @@ def find_checkpoint(directory: Path) -> Path | None:
         if not any(file.is_file() for file in directory.glob(pattern)):
             raise _damaged(state, f"it names {path.name}, but there is no {pattern}")
     return path
+
+
+def remove_others(directory: Path) -> None:
+    """Removes from the folder of a checkpoint what is not of it: older ones, and what TensorFlow left half-written.
+
+    Raises:
+        InputError: as `find_checkpoint`.
+    """
+    newest = find_checkpoint(directory)
+    for path in directory.glob("ckpt-*") if newest else ():
+        if not path.name.startswith(f"{newest.name}."):
+            remove(path)
 
 
 def _damaged(state: Path, reason: str) -> InputError:
