@@ -74,12 +74,21 @@ def is_disk_full(error: BaseException) -> bool:
     return "No space left on device" in str(error)
 
 
+_OUT_OF_MEMORY = (
+    "OOM when alloc",
+    "bad_alloc",
+    "could not create a primitive",  # oneDNN
+    "failed to map segment",  # of a shared library
+    "error return without exception set",  # Python, where there was no memory for the exception
+)
+
+
 def is_out_of_memory(error: BaseException) -> bool:
     """Whether an exception says that memory ran out, be it Python's, OpenCV's or TensorFlow's."""
     if isinstance(error, MemoryError) or getattr(error, "errno", None) == errno.ENOMEM:
         return True
     names = {kind.__name__ for kind in type(error).__mro__}
-    return "ResourceExhaustedError" in names or any(text in str(error) for text in ("OOM when alloc", "bad_alloc"))
+    return "ResourceExhaustedError" in names or any(text in str(error) for text in _OUT_OF_MEMORY)
 
 
 def is_wrong_place(error: BaseException) -> bool:

@@ -61,6 +61,12 @@ class ResourceExhaustedError(Exception):
     [
         (MemoryError(), "not enough memory"),
         (RuntimeError("std::bad_alloc"), "not enough memory"),
+        (ImportError("libtensorflow_cc.so.2: failed to map segment from shared object"), "not enough memory"),
+        (
+            RuntimeError("Status: 1, message: could not create a primitive, in file mkl_conv_ops.cc"),
+            "not enough memory",
+        ),
+        (SystemError("error return without exception set"), "not enough memory"),
         (ResourceExhaustedError("OOM when allocating tensor with shape[9]"), "not enough memory"),
         (
             ResourceExhaustedError(

@@ -17,7 +17,6 @@ from dmcl_tf.errors import Stopped, explain, held_back, raise_on_termination
 Argument = TypeVar("Argument")
 
 _PATIENCE = 30  # seconds that a process gets to stop by itself
-_LOADER = 127  # exit status of a process whose shared libraries cannot be loaded, for example into too little memory
 
 
 class Failure(NamedTuple):
@@ -62,12 +61,10 @@ def call(function: Callable[[Argument], object], argument: Argument) -> Failure 
         return _hear(receiver)
     except EOFError:  # it was ended before it could say anything
         status = process.exitcode or 1
-    if status < 0 or status == _LOADER:
-        how = signal.Signals(-status).name if status < 0 else f"status {status}"
-        failure = Failure(f"ended by {how}, perhaps for lack of memory", abs(status) + (128 if status < 0 else 0))
-        print(f"error: {failure.reason}; the same command continues", file=sys.stderr)
-        return failure
-    return Failure(f"exit status {status}", status)
+    how = signal.Signals(-status).name if status < 0 else f"status {status}"
+    failure = Failure(f"ended by {how}, perhaps for lack of memory", 128 - status if status < 0 else status)
+    print(f"error: {failure.reason}; the same command continues", file=sys.stderr)
+    return failure
 
 
 def _hear(receiver) -> Failure | None:
