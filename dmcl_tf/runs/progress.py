@@ -55,7 +55,9 @@ def remove_others(directory: Path) -> None:
         InputError: as `find_checkpoint`.
     """
     newest = find_checkpoint(directory)
-    for path in directory.glob("ckpt-*") if newest else ():
+    if newest is None:
+        return
+    for path in directory.glob("ckpt-*"):
         if not path.name.startswith(f"{newest.name}."):
             remove(path)
 
