@@ -58,5 +58,5 @@ def test_defaults():
     values = define(script.FLAG_GROUPS, flags.FlagValues())
     values(["extract_frames"])
     raw, frames_dir = script.settings_from_flags(values)
-    assert (raw.dataset, raw.videos.modalities, str(frames_dir)) == ("demo", ("rgb", "depth"), "data/demo/frames/64")
+    assert (raw.dataset, raw.videos.modalities, str(frames_dir)) == ("demo", ("rgb", "depth"), "data/demo/frames/56")
     assert raw.videos.flow is None

@@ -336,7 +336,7 @@ def test_a_killed_worker_is_named_with_its_video():
 
 def test_defaults_are_the_demo_at_its_size():
     chosen = settings()
-    assert (chosen.dataset, chosen.raw.videos.size, chosen.raw.videos.flow.preset) == ("demo", 64, "fast")
+    assert (chosen.dataset, chosen.raw.videos.size, chosen.raw.videos.flow.preset) == ("demo", 56, "fast")
     assert (chosen.raw.data_dir, chosen.records) == (Path("data/demo"), Path("data/demo/records/56"))
     chosen = settings("--dataset=nwucla")
     assert (chosen.raw.videos.size, chosen.raw.videos.flow.preset, chosen.limit) == (256, "default", 0)

@@ -212,9 +212,12 @@ def test_health_and_metrics(server):
     assert server.request("GET", "/healthz")[1]["status"] == "ok"
     text = server.request("GET", "/metrics")[1]
     assert re.search(r'dmcl_requests_total\{method="GET",route="healthz",status="200"\} [1-9]', text)
-    lines = server.log.read_text().splitlines()  # those of TensorFlow are no JSON
-    last = [json.loads(line) for line in lines if line.startswith("{")][-1]
-    assert (last["event"], last["path"], last["status"]) == ("request", "/metrics", 200)
+
+    def logged():  # lines of TensorFlow are no JSON
+        lines = [json.loads(line) for line in server.log.read_text().splitlines() if line.startswith("{")]
+        return [(line["event"], line.get("path"), line.get("status")) for line in lines]
+
+    wait_for(lambda: logged()[-1] == ("request", "/metrics", 200))  # a request is logged after its answer
 
 
 def wait_for(condition):

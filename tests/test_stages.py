@@ -127,9 +127,9 @@ def test_a_run_that_is_named_is_evaluated_on_its_own_records():
 
 def test_the_demo_is_short_and_its_settings_can_be_overridden():
     config = pipeline("demo").train.config
-    assert (config.scale, config.frame_size) == ("compact", 64)
+    assert (config.scale, config.frame_size) == ("compact", 56)
     assert config.epochs * 150 / config.batch_size < 1000  # steps, of its 150 training videos
-    assert pipeline("demo").prepare.raw.videos.size == 64
+    assert pipeline("demo").prepare.raw.videos.size == 56
     overridden = pipeline("demo", "--epochs=2", "--scale=full", "--frame_size=256")
     config = overridden.train.config
     assert (config.scale, config.frame_size, config.epochs) == ("full", 256, 2)
