@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import os
 import shutil
 import signal
 import subprocess
@@ -57,9 +58,16 @@ def command(root):
     return [sys.executable, "-m", "workflow", "experiments", *arguments(root)]
 
 
+def environment():
+    """Without the size of a terminal, which libraries of C may have set behind Python's back: bars are cut to it."""
+    return {name: value for name, value in os.environ.items() if name not in ("COLUMNS", "LINES")}
+
+
 def stop_after_the_first_epoch(root):
     """Starts the command and stops it when an epoch is complete; returns its exit status and what it said."""
-    process = subprocess.Popen(command(root), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    process = subprocess.Popen(
+        command(root), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment()
+    )
     limit = time.monotonic() + 240
     while not list(root.glob("checkpoints/nwucla/*/*/last/checkpoint")) and process.poll() is None:
         assert time.monotonic() < limit
@@ -77,7 +85,8 @@ def done(root):
         before = states(root)
         stopped = stop_after_the_first_epoch(root)
         between = states(root)
-        yield before, stopped, between, subprocess.run(command(root), capture_output=True, text=True, check=False)
+        continued = subprocess.run(command(root), capture_output=True, text=True, check=False, env=environment())
+        yield before, stopped, between, continued
 
 
 def test_it_can_be_stopped_and_leaves_nothing_running(done, root):
