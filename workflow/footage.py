@@ -78,13 +78,11 @@ def video_settings(exported: Exported, modalities: tuple[str, ...], given: Seque
         flow=flow,
         crop=_crop(exported),
     )
-    if settings.crop and settings.crop.found_in not in (*given, *modalities):
-        for modality in settings.recorded:
-            if modality == settings.crop.found_in:
-                raise InputError(
-                    f"the model knows frames that are cut to the person, who is found in {modality}: give --{modality} "
-                    "as well"
-                )
+    found_in = settings.crop.found_in if settings.crop else None
+    if found_in in settings.recorded and found_in not in (*given, *modalities):
+        raise InputError(
+            f"the model knows frames that are cut to the person, who is found in {found_in}: give --{found_in} as well"
+        )
     if settings.crop and FLOW in settings.recorded:
         raise InputError(
             "the model knows flow of frames that are cut to the person, which images of flow cannot be cut to: give "

@@ -55,3 +55,33 @@ class Source(Protocol):
 
     def problems(self) -> Iterator[str]:
         """Yields a line for each file that is unusable by its size and first bytes alone; decodes nothing."""
+
+
+class SingleFile:
+    """What sources have in common whose one file is read whole or not at all: they say their length, and lack nothing.
+
+    Attributes:
+        path: of the file.
+    """
+
+    path: Path
+
+    def declared_length(self) -> int:
+        """The number of frames, by the header."""
+        raise NotImplementedError
+
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """The file."""
+        return (self.path,)
+
+    def lacking(self, found: int) -> int:
+        """Nothing."""
+        return 0
+
+    def problems(self) -> Iterator[str]:
+        """Reads the header."""
+        try:
+            self.declared_length()
+        except InputError as error:
+            yield str(error)

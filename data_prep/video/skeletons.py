@@ -24,7 +24,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from data_prep.video.base import Frame
+from data_prep.video.base import Frame, SingleFile
 from data_prep.video.opening import DEFAULT_LIMITS, Limits, naming, shown
 from data_prep.video.skeleton_files import (
     HEAD,
@@ -63,7 +63,7 @@ DRAWN = {"views": ["front", "side", "above"], "reach": _REACH, "share": _SHARE}
 
 
 @dataclass(frozen=True)
-class SkeletonFile:
+class SkeletonFile(SingleFile):
     """The pictures of the skeletons in a file, as a `Source`.
 
     Attributes:
@@ -71,11 +71,6 @@ class SkeletonFile:
     """
 
     path: Path
-
-    @property
-    def files(self) -> tuple[Path, ...]:
-        """The file."""
-        return (self.path,)
 
     def frames(self, limits: Limits = DEFAULT_LIMITS) -> Iterator[Frame]:
         """Yields a picture (256, 256, 3) uint8 for each frame; black where nobody is seen."""
@@ -88,17 +83,6 @@ class SkeletonFile:
     def declared_length(self) -> int:
         """The number of frames."""
         return skeletons_length(self.path)
-
-    def lacking(self, found: int) -> int:
-        """Nothing: a file is read whole or not at all."""
-        return 0
-
-    def problems(self) -> Iterator[str]:
-        """Reads the header, or a text."""
-        try:
-            self.declared_length()
-        except InputError as error:
-            yield str(error)
 
 
 def own_frame(joints: np.ndarray) -> np.ndarray:

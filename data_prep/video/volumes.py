@@ -8,41 +8,15 @@ from pathlib import Path
 
 import numpy as np
 
-from data_prep.video.base import Frame
+from data_prep.video.base import Frame, SingleFile
 from data_prep.video.frames import array_image, open_array
 from data_prep.video.matlab import volume_frames, volume_length
 from data_prep.video.opening import DEFAULT_LIMITS, Limits, naming, shown
 from dmcl_tf.errors import InputError
 
 
-class _Volume:
-    """What volumes have in common: they say their length, and lack nothing."""
-
-    path: Path
-
-    def declared_length(self) -> int:
-        """T, by the header."""
-        raise NotImplementedError
-
-    @property
-    def files(self) -> tuple[Path, ...]:
-        """The file."""
-        return (self.path,)
-
-    def lacking(self, found: int) -> int:
-        """Nothing: a volume is read whole or not at all."""
-        return 0
-
-    def problems(self) -> Iterator[str]:
-        """Reads the header."""
-        try:
-            self.declared_length()
-        except InputError as error:
-            yield str(error)
-
-
 @dataclass(frozen=True)
-class MatVolume(_Volume):
+class MatVolume(SingleFile):
     """A MATLAB file with a volume H × W × T, T grey frames.
 
     Attributes:
@@ -64,7 +38,7 @@ class MatVolume(_Volume):
 
 
 @dataclass(frozen=True)
-class NumpyVolume(_Volume):
+class NumpyVolume(SingleFile):
     """A NumPy file with an array T × H × W, or T × H × W × 3 in the order red, green, blue."""
 
     path: Path
