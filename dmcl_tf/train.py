@@ -155,6 +155,10 @@ def train(settings: TrainSettings) -> RunFolder:
             record cannot be used, the loss is not finite, or there are no workers to train with.
         Stopped: SIGTERM came; what was done is saved.
     """
+    # Operations side by side keep cores busier than threads within each (benchmarks/environment.py), and on few cores
+    # accuracies do not depend on how many there are. TensorFlow reads the number at its first operation.
+    threads = (os.cpu_count() or 1) // (2 * len(settings.config.modalities))
+    os.environ.setdefault("TF_NUM_INTRAOP_THREADS", str(max(1, threads)))
     # here, so that settings and --help are there at once
     from dmcl_tf.learning.workers import working_together
 

@@ -12,7 +12,7 @@ import pytest
 import scipy.io
 from absl import flags
 
-from benchmarks import input_pipeline, memory, onednn, preparation, runner
+from benchmarks import environment, input_pipeline, memory, preparation, runner
 from benchmarks.train_step import forward_flops
 from data_prep.flow.algorithms import ALGORITHMS
 from data_prep.flow.encoding import ENCODINGS
@@ -104,7 +104,7 @@ def taken(monkeypatch):
         steps.append(kind)
         return sum(range(10**5))
 
-    for module in (memory, onednn):
+    for module in (memory, environment):
         monkeypatch.setattr(module, "own_process", lambda **_: concurrent.futures.ThreadPoolExecutor(1))
     monkeypatch.setattr(memory, "_step", lambda kind: lambda: step(kind))
     return steps
@@ -119,11 +119,12 @@ def test_memory(run, taken):
     assert re.fullmatch(r"recomputed / kept: [\d.]+ × the memory, [\d.]+ × the time", lines[-1])
 
 
-def test_onednn(run, taken):
-    lines = run("onednn", "--rounds=3", "--steps=1", "--batch=5")
-    assert [config.batch_size for config in taken] == 6 * [5]
+def test_environment(run, taken):
+    lines = run("environment", "--rounds=3", "--steps=1", "--batch=5")
+    assert [config.batch_size for config in taken] == 12 * [5]
     assert [line.split()[:2] for line in lines[1:3]] == [["oneDNN", "off"], ["oneDNN", "on"]]
-    assert re.fullmatch(r"on / off: [\d.]+ × the speed", lines[3])
+    assert re.fullmatch(r"oneDNN on / oneDNN off: [\d.]+ × the speed", lines[5])
+    assert re.fullmatch(r"operations side by side / threads within operations: [\d.]+ × the speed", lines[6])
 
 
 def test_train_step(run):
