@@ -11,8 +11,6 @@ STOPPED = "stopped: the same command continues"
 # TensorFlow leaves oneDNN off on x86 processors without AVX512-VNNI, where its convolutions make a training step two to
 # three times as fast (benchmarks/environment.py). It reads the variable once, when it is loaded.
 os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
-# Where memory is limited, OpenBLAS asks without end for what its threads are denied. It has next to no work here.
-os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 
 def end_at_once(number, frame):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import re
+import resource
 import signal
 import sys
 from collections.abc import Callable, Iterator
@@ -89,6 +90,25 @@ def is_out_of_memory(error: BaseException) -> bool:
         return True
     names = {kind.__name__ for kind in type(error).__mro__}
     return "ResourceExhaustedError" in names or any(text in str(error) for text in _OUT_OF_MEMORY)
+
+
+_TENSORFLOW = 2 * 2**30  # bytes of addresses that TensorFlow with its libraries and first threads wants
+
+
+def check_address_space() -> None:
+    """Checks, before TensorFlow is loaded, that the limit on this process leaves room for it.
+
+    With less, its libraries end in ways of their own, and OpenBLAS never: it asks again for what it is denied.
+
+    Raises:
+        InputError: it does not.
+    """
+    limit = resource.getrlimit(resource.RLIMIT_AS)[0]
+    if limit != resource.RLIM_INFINITY and limit < _TENSORFLOW:
+        raise InputError(
+            f"memory is limited to {limit / 2**30:.1f} GiB, but TensorFlow takes {_TENSORFLOW / 2**30:.0f} GiB of "
+            "addresses before any work: raise the limit (ulimit -v, or the scheduler's)"
+        )
 
 
 def is_wrong_place(error: BaseException) -> bool:

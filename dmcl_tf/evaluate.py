@@ -17,7 +17,7 @@ from absl import flags
 from dmcl_tf.data.table import Records, Video
 from dmcl_tf.datasets import find_dataset
 from dmcl_tf.datasets.splits import Splits
-from dmcl_tf.errors import InputError, run_script
+from dmcl_tf.errors import InputError, check_address_space, run_script
 from dmcl_tf.files import lock
 from dmcl_tf.flag_groups import define, records_flags, run_flags, strategy_flags
 from dmcl_tf.learning.cluster import is_chief
@@ -104,6 +104,7 @@ def _plan(settings: EvaluateSettings) -> _Task:
 
 
 def _evaluate(settings: EvaluateSettings, task: _Task) -> Results:
+    check_address_space()
     from dmcl_tf.learning.workers import working_together
 
     with working_together(settings.strategy) as workers:

@@ -24,7 +24,7 @@ from absl import flags
 from dmcl_tf import model_card
 from dmcl_tf.config import Config, subset_names
 from dmcl_tf.data.table import Records
-from dmcl_tf.errors import InputError, run_script
+from dmcl_tf.errors import InputError, check_address_space, run_script
 from dmcl_tf.files import atomic_path, lock, open_regular, read_json, write_json, write_text
 from dmcl_tf.flag_groups import define, run_flags
 from dmcl_tf.formats import FORMATS, check_installed
@@ -100,6 +100,7 @@ def export(settings: ExportSettings) -> Path:
             subset, a folder in use.
     """
     check_installed(settings.formats)
+    check_address_space()
     folder = RunFolder(settings.run_dir)
     run = folder.load()
     default = settings.default_modalities or run.config.modalities

@@ -34,7 +34,7 @@ from dmcl_tf.data.table import Records, read_description
 from dmcl_tf.datasets import dataset_of, find_dataset
 from dmcl_tf.datasets.base import Dataset, describe
 from dmcl_tf.datasets.splits import Splits, make_splits
-from dmcl_tf.errors import run_script
+from dmcl_tf.errors import check_address_space, run_script
 from dmcl_tf.files import lock, remove_stale
 from dmcl_tf.runs import stages
 from dmcl_tf.runs.folder import Run, RunFolder, run_path
@@ -159,6 +159,7 @@ def train(settings: TrainSettings) -> RunFolder:
     # accuracies do not depend on how many there are. TensorFlow reads the number at its first operation.
     threads = (os.cpu_count() or 1) // (2 * len(settings.config.modalities))
     os.environ.setdefault("TF_NUM_INTRAOP_THREADS", str(max(1, threads)))
+    check_address_space()
     # here, so that settings and --help are there at once
     from dmcl_tf.learning.workers import working_together
 

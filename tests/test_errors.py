@@ -1,13 +1,14 @@
 """A command line that cannot be used ends in one line, whatever the script."""
 
 import pickle
+import resource
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-from dmcl_tf.errors import InputError, explain
+from dmcl_tf.errors import InputError, check_address_space, explain
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -80,3 +81,13 @@ def test_what_is_exhausted_is_named(error, words):
     line, status = explain(error)
     assert status == 2
     assert words in line
+
+
+def test_less_memory_than_tensorflow_loads_in_is_said_before_it_is_loaded(monkeypatch):
+    for gibibytes, fits in ((resource.RLIM_INFINITY, True), (2 * 2**30, True), (1.5 * 2**30, False)):
+        monkeypatch.setattr(resource, "getrlimit", lambda _, limit=gibibytes: (limit, limit))
+        if fits:
+            check_address_space()
+        else:
+            with pytest.raises(InputError, match=r"^memory is limited to 1\.5 GiB, but TensorFlow takes 2 GiB .*ulimit -v"):
+                check_address_space()

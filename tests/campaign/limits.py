@@ -22,6 +22,7 @@ GIBIBYTES = (1, 1.5, 2, 2.5, 3, 4, 6)  # of address space
 ALONE = ("train_workers", "report")  # which no process of ours starts, that could tell of their end
 FULL, PROTECTED = "the disk is full", "Read-only file system"
 _LARGE = "size=1g"
+_PATIENCE = 600  # seconds
 
 
 @contextlib.contextmanager
@@ -69,7 +70,8 @@ def _as_a_stage(stage: str, line: Sequence[str], sound: Path) -> list[str]:
     if stage == "experiments":
         return list(line)
     settings = [setting for setting in line[3:] if not setting.startswith(("--dataset", "--videos"))]
-    return [*line[:2], "workflow", "custom", stage, f"--videos={sound}/own/videos.csv", *settings]
+    small = ["--crop_size=24"] if stage == "prepare" else []  # the frames are
+    return [*line[:2], "workflow", "custom", stage, f"--videos={sound}/own/videos.csv", *settings, *small]
 
 
 def _disturbed(
@@ -111,18 +113,16 @@ def _end(line: Sequence[str], gibibytes: float | None = None) -> tuple[int, str]
         if gibibytes:
             resource.setrlimit(resource.RLIMIT_AS, (int(gibibytes * 2**30),) * 2)
 
-    environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3", "OPENBLAS_NUM_THREADS": "1"}
-    done = subprocess.run(
-        line,
-        cwd=ROOT,
-        env=environment,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        check=False,
-        timeout=600,
-        preexec_fn=limit,
-    )
-    return done.returncode, done.stdout.decode(errors="replace")
+    environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"}
+    with subprocess.Popen(
+        line, cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, preexec_fn=limit
+    ) as process:
+        try:
+            said = process.communicate(timeout=_PATIENCE)[0].decode(errors="replace")
+        except subprocess.TimeoutExpired:
+            process.kill()
+            said = f"it did not end within {_PATIENCE} seconds"
+    return process.returncode, said
 
 
 def main(arguments: list[str]) -> None:
