@@ -68,8 +68,8 @@ DEMO = Dataset(
     apart=by_view,
     expected={"videos": 144},
     licence="Apache License 2.0, as this project, which renders it",
-    # small, and made to be over in a few minutes: clips of 48² pixels in few colours, batches of 8, and Adam, whose steps
-    # do not grow with the teacher's term, so that RGB fits its 90 training videos in so few steps, taught or alone
+    # small, and made to be over in a few minutes: clips of 48² pixels in few colours, batches of 8, and Adam, whose
+    # steps do not grow with the teacher's term: with it RGB fits its 90 training videos in so few, taught or alone
     defaults={
         "scale": "compact",
         "frame_size": 56,
