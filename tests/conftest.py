@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
+
+# Tests run beside each other, one on each core, and their threads would get in each other's way.
+os.environ.setdefault("TF_NUM_INTRAOP_THREADS", "1")
 
 NWUCLA_ACTIONS = (1, 2, 3, 4, 5, 6, 8, 9, 11, 12)
 
