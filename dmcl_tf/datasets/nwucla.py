@@ -74,7 +74,7 @@ DEMO = Dataset(
         "scale": "compact",
         "frame_size": 56,
         "crop_size": 48,
-        "epochs": 40,
+        "epochs": 30,
         "batch_size": 8,
         "optimizer": "adam",
         "learning_rate": 1e-3,
@@ -82,6 +82,6 @@ DEMO = Dataset(
         "batch_norm_momentum": 0.9,
         "crop_jitter": 0.0,
         "color_probability": 0.0,
-        "validate_every": 8,
+        "validate_every": 10,
     },
 )
