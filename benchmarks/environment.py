@@ -6,8 +6,8 @@
 - Threads: operations side by side on one thread each, against operations that spread over all cores. All cores, seconds
   of a step.
 
-TensorFlow reads both when it is loaded, so that each contestant is a process of its own; they take turns. The step is
-a compact one of `dmcl` in float32: 16 clips of each modality.
+TensorFlow reads these once, when it is loaded or computes first, so that each contestant is a process of its own; they
+take turns. The step is a compact one of `dmcl` in float32: 16 clips of each modality.
 """
 
 from __future__ import annotations

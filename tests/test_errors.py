@@ -84,8 +84,8 @@ def test_what_is_exhausted_is_named(error, words):
 
 
 def test_less_memory_than_tensorflow_loads_in_is_said_before_it_is_loaded(monkeypatch):
-    for gibibytes, fits in ((resource.RLIM_INFINITY, True), (2 * 2**30, True), (1.5 * 2**30, False)):
-        monkeypatch.setattr(resource, "getrlimit", lambda _, limit=gibibytes: (limit, limit))
+    for limit, fits in ((resource.RLIM_INFINITY, True), (2 * 2**30, True), (1.5 * 2**30, False)):
+        monkeypatch.setattr(resource, "getrlimit", lambda _, both=limit: (both, both))
         if fits:
             check_address_space()
         else:
