@@ -86,7 +86,14 @@ def training_dataset(
         return clips.batch(config.batch_size // replicas, drop_remainder=True)
 
     epochs = tf.data.Dataset.range(first_epoch, config.epochs)
-    return epochs.flat_map(epoch_dataset).prefetch(tf.data.AUTOTUNE)
+    return epochs.flat_map(epoch_dataset).prefetch(2).with_options(_options())
+
+
+def _options() -> tf.data.Options:
+    """Every core decodes from the beginning on: nothing is left to tune, and nobody to wait for at the end."""
+    options = tf.data.Options()
+    options.autotune.enabled = False
+    return options
 
 
 def training_videos(splits: Splits, config: Config) -> tuple[Video, ...]:
@@ -199,7 +206,7 @@ def evaluation_dataset(
         return {"clips": clips, **row}
 
     dataset = tf.data.Dataset.from_tensor_slices(rows).map(clips, num_parallel_calls=tf.data.AUTOTUNE)
-    return dataset.batch(batch_size).prefetch(1)
+    return dataset.batch(batch_size).prefetch(1).with_options(_options())
 
 
 def training_input(batch: Mapping, config: Config) -> dict[str, tf.Tensor]:
