@@ -117,6 +117,7 @@ class Config:
     recompute: bool = _setting(
         False, "compute the inside of residual blocks twice instead of keeping it: less memory for more time"
     )
+    save_every: int = _setting(1, "epochs between the checkpoints from which an interrupted run continues")
     # model selection
     validate_every: int = _setting(5, "epochs between validations")
     select_by: str = _setting("oracle", "validation accuracy that selects the best checkpoint: a modality, sum, …")
@@ -132,7 +133,7 @@ class Config:
                     f"--{field.name}={value}: expected one of {', '.join(choices)}{_meant(value, choices)}"
                 )
         positive = ("frame_size", "crop_size", "clip_frames", "width", "temperature", "learning_rate", "epochs")
-        for name in (*positive, "batch_size", "validate_every"):
+        for name in (*positive, "batch_size", "save_every", "validate_every"):
             if not getattr(self, name) > 0:  # not-a-number is none either
                 raise InputError(f"--{name}={getattr(self, name)}: expected a positive number")
         shares = ("crop_jitter_probability", "flip_probability", "color_probability", "batch_norm_momentum", "momentum")

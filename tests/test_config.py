@@ -40,6 +40,7 @@ RECIPES = {
         "decay_epochs": (100, 150, 180, 200),
         "epochs": 220,
         "batch_size": 8,
+        "save_every": 1,
         "validate_every": 5,
         "select_by": "oracle",
     },

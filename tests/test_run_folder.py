@@ -227,6 +227,31 @@ def test_files_that_do_not_belong_together_are_refused(folder, files, message):
         done_epochs(folder, CONFIG)
 
 
+SEVERAL = dataclasses.replace(CONFIG, save_every=2)
+
+
+@pytest.mark.parametrize(
+    ("files", "done"),
+    [
+        ({"best": 1}, 0),  # killed in the second epoch, the first to be saved after
+        ({"best": 1, "rows": 2, "scores": [50, 60]}, 0),
+        ({"best": 3, "rows": 2, "scores": [50, 60], "last": 1}, 2),
+        ({"best": 1, "rows": 3, "scores": [50, 60, 55], "last": 1}, 2),  # saved inside the fourth epoch
+        ({"best": 3, "rows": 4, "scores": [50, 60, 55, 70], "last": 1}, 2),
+    ],
+)
+def test_epochs_that_are_complete_where_several_make_a_save(folder, files, done):
+    write_files(folder, **files)
+    assert done_epochs(folder, SEVERAL) == done
+
+
+@pytest.mark.parametrize("files", [{"best": 2}, {"rows": 3}, {"best": 0, "rows": 4, "scores": [9], "last": 0}])
+def test_files_that_are_further_apart_than_two_saves_are_refused(folder, files):
+    write_files(folder, **files)
+    with pytest.raises(InputError, match="the files of this run do not belong together"):
+        done_epochs(folder, SEVERAL)
+
+
 def test_a_run_of_one_epoch_that_lost_its_last_checkpoint_is_refused(folder):
     write_files(folder, rows=1, best=0, scores=[50])
     with pytest.raises(InputError, match=r"there is no last checkpoint, but history\.csv has 1 epoch; restore"):

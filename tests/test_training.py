@@ -145,10 +145,11 @@ def test_a_run_without_validation_videos(tmp_path):
     assert identify_checkpoint(folder, "best").epoch == 1  # the last one
 
 
+@pytest.mark.parametrize("save_every", [1, 3])
 @pytest.mark.parametrize("fails", ["in the middle of an epoch", "before the checkpoint inside it is removed"])
-def test_a_run_continues_inside_an_epoch(records, tmp_path, monkeypatch, fails):
-    """Two steps an epoch: the sixth is the last of the third epoch."""
-    settings = {"method": "random_teacher", "deterministic": True, "epochs": 4}
+def test_a_run_continues_inside_an_epoch(records, tmp_path, monkeypatch, fails, save_every):
+    """Two steps an epoch: the sixth is the last of the third epoch, after which both save."""
+    settings = {"method": "random_teacher", "deterministic": True, "epochs": 4, "save_every": save_every}
     expected = run(records, tmp_path / "whole", **settings)
     real, taken = loop._Step.__call__, []
 
@@ -166,7 +167,7 @@ def test_a_run_continues_inside_an_epoch(records, tmp_path, monkeypatch, fails):
         patch.setattr(*((loop._Step, "__call__", step) if inside else (Checkpoints, "remove_step", killed)))
         with pytest.raises(Killed):
             run(records, tmp_path / "run", save_every_steps=1, **settings)
-    assert find_checkpoint(tmp_path / "run/step").name == ("ckpt-5" if taken else "ckpt-1")
+    assert find_checkpoint(tmp_path / "run/step").name == ("ckpt-5" if taken else f"ckpt-{2 * save_every - 1}")
     left = tmp_path / "run/best/ckpt-9_temp"
     left.mkdir()
     folder = run(records, tmp_path / "run", **settings)
@@ -193,17 +194,19 @@ MOMENTS = {
 
 @pytest.fixture(scope="module")
 def recorded(records):
-    """`recorded(directory, killed_at)` runs the recorder, without training between, from where the folder stands.
+    """`recorded(directory, save_every, killed_at)` runs the recorder, without training, from where the folder stands.
 
     The networks' only change is that their weights become the number of the epoch; `killed_at` names a moment.
     """
-    config = make_config(epochs=3, validate_every=1, modalities=("rgb",), select_by="rgb")
+    settings = {"epochs": 3, "validate_every": 1, "modalities": ("rgb",), "select_by": "rgb"}
+    config, splits = make_config(**settings), split(records)
     keras.utils.set_random_seed(0)
-    ensemble, splits = make_ensemble(config, 3), split(records)
+    ensemble = make_ensemble(config, 3)
     ensemble.compile(optimizer=make_optimizer(config, 2, ensemble.trainable_variables), jit_compile=False)
     evaluate = Evaluator(ensemble, records, splits, config)
 
-    def record(directory, killed_at=None):
+    def record(directory, save_every, killed_at=None):
+        config = make_config(save_every=save_every, **settings)
         folder, checkpoints = RunFolder(directory), Checkpoints(directory, ensemble)
         first_epoch = done_epochs(folder, config)
         checkpoints.restore("last")
@@ -237,14 +240,15 @@ def recorded(records):
 
 @pytest.fixture(scope="module")
 def uninterrupted(recorded, tmp_path_factory):
-    return recorded(tmp_path_factory.mktemp("uninterrupted"))
+    return recorded(tmp_path_factory.mktemp("uninterrupted"), save_every=1)
 
 
+@pytest.mark.parametrize("save_every", [1, 2])
 @pytest.mark.parametrize("moment", MOMENTS)
-def test_killed_at_any_moment_and_continued_equals_uninterrupted(recorded, uninterrupted, tmp_path, moment):
+def test_killed_at_any_moment_and_continued_equals_uninterrupted(recorded, uninterrupted, tmp_path, moment, save_every):
     with pytest.raises(Killed):
-        recorded(tmp_path, killed_at=moment)
-    history, last, best = recorded(tmp_path)
+        recorded(tmp_path, save_every, killed_at=moment)
+    history, last, best = recorded(tmp_path, save_every)
     assert history == uninterrupted[0]
     for actual, wanted in ((last, uninterrupted[1]), (best, uninterrupted[2])):
         assert set(actual) == set(wanted)

@@ -81,6 +81,7 @@ DEMO = Dataset(
         "batch_norm_momentum": 0.9,
         "crop_jitter": 0.0,
         "color_probability": 0.0,
+        "save_every": 8,  # an epoch takes as long as three checkpoints
         "validate_every": 8,
     },
 )

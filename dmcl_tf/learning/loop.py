@@ -109,7 +109,7 @@ def fit(
         ensemble.compile(optimizer=optimizer, jit_compile=False)
     checkpoints = Checkpoints(folder.directory, ensemble, writes=workers.chief, figures=len(ensemble.means))
     with workers.strategy.scope():
-        checkpoints.restore("step" if done % steps else "last")
+        checkpoints.restore("step" if done > done_epochs(folder, config) * steps else "last")
     evaluate = Evaluator(ensemble, records, splits, config, workers)
     recorder = EpochRecorder(config, folder, checkpoints, evaluate, splits, workers.chief)
     batches = _batches(records, splits, config, _input_modalities(config, teacher), workers, divmod(done, steps))
@@ -125,11 +125,12 @@ def fit(
                     summary = recorder.record(done // steps - 1, dict(zip(ensemble.means, means)))
                     bar.set_postfix_str(summary)
                     checkpoints.figures.assign(np.zeros(len(means)))
-                elif stop or (save_every_steps and done % save_every_steps == 0):
-                    checkpoints.save_step(done)
+                saved = done % (config.save_every * steps) == 0 or done == config.epochs * steps
+                if not saved and (stop or (save_every_steps and done % save_every_steps == 0)):
+                    recorder.save_step(done)
                 if stop and done < config.epochs * steps:
-                    saved = f"step {done} of {config.epochs * steps}"
-                    raise Stopped(f"stopped after {saved}, which is saved; the same command continues")
+                    where = f"step {done} of {config.epochs * steps}"
+                    raise Stopped(f"stopped after {where}, which is saved; the same command continues")
     except tf.errors.OpError as error:
         if NOT_FINITE not in error.message:
             raise explain(records, splits.train, error) from None
@@ -196,7 +197,7 @@ class _Step:
             figures = ensemble.learn(batch)
             return tf.stack([*(figures[name] for name in ensemble.means), stop])
 
-        @tf.function
+        @tf.function(autograph=False)
         def step(batch, stop):
             # shares are equal, so that the mean over them is the mean over the batch
             return strategy.reduce(tf.distribute.ReduceOp.MEAN, strategy.run(of_replica, (batch, stop)), axis=None)
@@ -231,9 +232,9 @@ def _progress(config: Config, steps: int, done: int, shown: bool) -> tqdm:
 class EpochRecorder:
     """After each epoch: validation, best checkpoint, history, last checkpoint, TensorBoard, in that order.
 
-    The history is written before the checkpoint to continue from, and cut back to that checkpoint on continuing: an
-    epoch counts only when its checkpoint is complete, and then its row is there. Where several workers train, all of
-    them record, and one of them writes.
+    The history is written before a checkpoint to continue from, and cut back to that checkpoint on continuing: an epoch
+    counts only when such a checkpoint is complete, and then its row is there. Where several workers train, all of them
+    record, and one of them writes.
     """
 
     def __init__(
@@ -248,7 +249,7 @@ class EpochRecorder:
         self._config, self._folder, self._checkpoints, self._evaluate = config, folder, checkpoints, evaluate
         self._validates, self._writes = bool(splits.validation), writes
         self._steps = pipeline.steps_per_epoch(splits, config)
-        self._rows = folder.read_history().to_dict("records")[: done_epochs(folder, config)]
+        self._rows = folder.read_history().to_dict("records")[: done_steps(folder, config, self._steps) // self._steps]
         self._learning_rate = Schedule(config, self._steps)
         self._writer = tf.summary.create_file_writer(str(folder.directory / "tensorboard")) if writes else None
 
@@ -277,10 +278,10 @@ class EpochRecorder:
         elif last:  # there are no validation videos to choose by
             self._checkpoints.save_best(epoch)
         self._rows.append(row)
-        if self._writes:
-            self._folder.write_history(pd.DataFrame(self._rows, columns=history_columns(self._config)))
-        self._checkpoints.save_last(epoch)
-        self._checkpoints.remove_step()
+        if last or (epoch + 1) % self._config.save_every == 0:
+            self._write_history()
+            self._checkpoints.save_last(epoch)
+            self._checkpoints.remove_step()
         if self._writer:
             with self._writer.as_default(step=epoch):
                 for name, value in row.items():
@@ -288,6 +289,15 @@ class EpochRecorder:
                         tf.summary.scalar(name.replace("validation_", "validation/"), value)
             self._writer.flush()
         return _summary(row, self._config)
+
+    def save_step(self, step: int) -> None:
+        """Saves after so many steps of the run, between its saves after epochs."""
+        self._write_history()
+        self._checkpoints.save_step(step)
+
+    def _write_history(self) -> None:
+        if self._writes:
+            self._folder.write_history(pd.DataFrame(self._rows, columns=history_columns(self._config)))
 
     def close(self) -> None:
         """Ends the log."""

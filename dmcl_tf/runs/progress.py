@@ -88,10 +88,10 @@ def identify_checkpoint(folder: RunFolder, name: str) -> Weights:
 def done_epochs(folder: RunFolder, config: Config) -> int:
     """How many epochs of a run are complete: those up to its last checkpoint.
 
-    After each epoch the best checkpoint, the history and the last checkpoint are written, in that order, so that a
-    process may end with the first two an epoch ahead of the last; that epoch is to be done again. Anything else means
-    that files were lost, and training on would overwrite what is left of a run; as does a history of all epochs without
-    a last checkpoint, although a run of one epoch that was killed at its very end looks alike.
+    The best checkpoint, the history and the last checkpoint are written in that order, the last one after every
+    `save_every` epochs, so that a process may end with the first two as many epochs ahead of it; those are to be done
+    again. Anything else means that files were lost, and training on would overwrite what is left of a run; as does a
+    history of all epochs without a last checkpoint, although a run that was killed just before its first looks alike.
 
     Raises:
         InputError: the files do not belong together; the message says what is there.
@@ -102,9 +102,11 @@ def done_epochs(folder: RunFolder, config: Config) -> int:
     best_epoch = None if best is None else checkpoint_epoch(best)
     rows = history["epoch"].tolist() if len(history) else []
     selected = best_score(history[:done], config) >= 0 or done >= config.epochs  # then there is a best epoch
-    if rows not in (list(range(done)), list(range(done + 1))) or (last is None and len(rows) == config.epochs):
+    until = min(done + config.save_every, config.epochs)  # how far a process may be that has not saved again
+    complete = rows == list(range(len(rows))) and done <= len(rows) <= until
+    if not complete or (last is None and len(rows) == config.epochs):
         fault = f"{folder.history_path.name} has {_epochs(rows)}"
-    elif (best_epoch is None and selected) or (best_epoch is not None and best_epoch > min(done, config.epochs - 1)):
+    elif (best_epoch is None and selected) or (best_epoch is not None and best_epoch >= until):
         fault = (
             "there is no best checkpoint" if best_epoch is None else f"the best checkpoint is of epoch {best_epoch + 1}"
         )
@@ -118,17 +120,17 @@ def done_epochs(folder: RunFolder, config: Config) -> int:
 
 
 def done_steps(folder: RunFolder, config: Config, steps_per_epoch: int) -> int:
-    """How many steps of a run are complete: those of its complete epochs, and of a checkpoint inside the next one.
+    """How many steps of a run are complete: those of its complete epochs, and of a checkpoint of steps after them.
 
-    A checkpoint inside an earlier epoch was left by a process that ended before it could remove it.
+    One of earlier steps was left by a process that ended before it could remove it.
 
     Raises:
         InputError: as `done_epochs`, or the checkpoint is damaged.
     """
-    complete = done_epochs(folder, config) * steps_per_epoch
+    complete, epochs = done_epochs(folder, config) * steps_per_epoch, len(folder.read_history())
     path = find_checkpoint(folder.directory / "step")
     step = 0 if path is None else checkpoint_epoch(path)
-    return step if complete < step < complete + steps_per_epoch else complete
+    return step if complete < step < (epochs + 1) * steps_per_epoch else complete
 
 
 def _epochs(rows: list[int]) -> str:
