@@ -142,7 +142,7 @@ def concrete_signatures(
 
     def function_of(subset):
         asked = {name: traced[name] for name in subset}
-        serve = tf.function(lambda **clips: predict(asked, clips, config, class_names))
+        serve = tf.function(lambda **clips: predict(asked, clips, config, class_names), autograph=False)
         return serve.get_concrete_function(**_specification(subset, config))
 
     return {name: function_of(subset) for name, subset in signatures.items()}
@@ -152,7 +152,7 @@ def _traced(networks: Mapping[str, Callable], config: Config) -> dict[str, Calla
     """Networks as `predict` takes them: each is traced once and called by every signature that needs it."""
     clip = tf.TensorSpec((None, config.clip_frames, None, None, 3), tf.uint8)
     return {
-        name: tf.function(partial(clip_logits, network, config), input_signature=[clip])
+        name: tf.function(partial(clip_logits, network, config), autograph=False, input_signature=[clip])
         for name, network in networks.items()
     }
 
@@ -195,4 +195,4 @@ def _endpoint(networks: Mapping[str, Callable], config: Config, class_names: Seq
     def serve(clips):
         return predict(networks, clips, config, class_names)
 
-    return tf.function(serve)
+    return tf.function(serve, autograph=False)

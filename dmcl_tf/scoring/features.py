@@ -44,7 +44,7 @@ def extract(
     network = next(iter(_networks(config, len(splits.class_names)).values()))  # holds the weights of each in turn
     clip = tf.TensorSpec((None, config.clip_frames, config.crop_size, config.crop_size, 3))
     ways = {
-        way: tf.function(partial(_pooled, network, training), input_signature=[clip])
+        way: tf.function(partial(_pooled, network, training), autograph=False, input_signature=[clip])
         for way, training in BATCH_NORM.items()
     }
     videos = getattr(splits, split)

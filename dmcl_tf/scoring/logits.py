@@ -43,7 +43,7 @@ class Evaluator:
         self._workers = workers or Workers(ensemble.distribute_strategy)
         self._strategy = self._workers.strategy
 
-        @tf.function(reduce_retracing=True)
+        @tf.function(autograph=False, reduce_retracing=True)
         def logits_of_batch(batch):
             return self._strategy.run(self._clip_averaged_logits, (batch["clips"],))
 
