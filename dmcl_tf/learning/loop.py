@@ -184,7 +184,7 @@ def _batches(records, splits, config, modalities, workers: Workers, first: tuple
         )
         return dataset.repeat()  # it has no end, so that workers need not ask each other for it at every step
 
-    return iter(workers.strategy.distribute_datasets_from_function(share))
+    return iter(workers.distribute(share))
 
 
 class _Step:

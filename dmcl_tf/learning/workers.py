@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import traceback
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -42,6 +42,16 @@ class Workers:
     def chief(self) -> bool:
         """Whether this one writes what is kept, and reports."""
         return self.index == 0
+
+    def distribute(self, share: Callable[[tf.distribute.InputContext], tf.data.Dataset]) -> Iterable:
+        """The batches of a data set, of which `share` makes what one worker reads, on the devices that compute.
+
+        One processor alone reads it as it is. A strategy would add a thread that tunes nothing, and for which the end of
+        a run waits, up to half a minute on idle cores.
+        """
+        if self.strategy.num_replicas_in_sync == 1 and not tf.config.list_physical_devices("GPU"):
+            return share(tf.distribute.InputContext())
+        return self.strategy.distribute_datasets_from_function(share)
 
     def sum(self, values: np.ndarray) -> np.ndarray:
         """The sum over all workers of an array of the same shape in each; all must call it."""

@@ -72,7 +72,7 @@ class Evaluator:
         label, hidden = f"evaluate {split}", not self._workers.chief
         with tqdm(total=total, desc=label, unit="video", dynamic_ncols=True, leave=False, disable=hidden) as bar:
             try:
-                for batch in self._strategy.distribute_datasets_from_function(share):
+                for batch in self._workers.distribute(share):
                     replicas = self._strategy.experimental_local_results
                     for part, indices in zip(replicas(self._logits_of_batch(batch)), replicas(batch["index"])):
                         logits[:, indices] = part
