@@ -92,12 +92,19 @@ def test_the_command_runs_all_parts_and_stops_at_the_first_failure(monkeypatch, 
 
     def call(function, given):
         ran.append(given)
-        return Failure("why", 3) if len(ran) == 3 else None
+        return Failure("why", 3) if len(ran) == 2 else None
 
     monkeypatch.setattr(demo, "call", call)
+    steps = demo.make_steps(["--epochs=2"])
     assert workflow.main(["demo", "--epochs=2"]) == 3
-    assert ran == [step.settings for step in demo.make_steps(["--epochs=2"])[:3]]
-    assert "== demo: RGB alone ==" in capsys.readouterr().out
+    assert ran == [steps[:1], steps[1:]]
+    del ran[:]
+    demo._run([demo.Step("one", ran.append, 1), demo.Step("two", ran.append, 2)])
+    assert ran == [1, 2]
+    assert "== demo: one ==\n\n== demo: two ==" in capsys.readouterr().out
+    del ran[:]
+    monkeypatch.setattr(demo, "call", lambda function, given: Failure("why", 4))
+    assert workflow.main(["demo", "--epochs=2"]) == 4
     monkeypatch.setattr(stages, "call", call)
     del ran[:]
     assert workflow.main(["demo", "prepare"]) == 0

@@ -68,9 +68,15 @@ def make_steps(arguments: Sequence[str]) -> list[Step]:
 
 def main(arguments: Sequence[str]) -> int:
     """Runs the demo; returns the exit status of the first part that failed, else 0."""
-    for step in make_steps(arguments):
-        print(f"\n== demo: {step.title} ==", flush=True)
-        failure = call(step.function, step.settings)
+    prepare, *others = make_steps(arguments)
+    for steps in ([prepare], others):  # the others in one process, which imports TensorFlow once
+        failure = call(_run, steps)
         if failure:
             return failure.status
     return 0
+
+
+def _run(steps: Sequence[Step]) -> None:
+    for step in steps:
+        print(f"\n== demo: {step.title} ==", flush=True)
+        step.function(step.settings)

@@ -46,8 +46,8 @@ class Workers:
     def distribute(self, share: Callable[[tf.distribute.InputContext], tf.data.Dataset]) -> Iterable:
         """The batches of a data set, of which `share` makes what one worker reads, on the devices that compute.
 
-        One processor alone reads it as it is. A strategy would add a thread that tunes nothing, and for which the end of
-        a run waits, up to half a minute on idle cores.
+        One processor alone reads it as it is. A strategy would add a thread that tunes nothing, for which the end of a
+        run waits, up to half a minute on idle cores.
         """
         if self.strategy.num_replicas_in_sync == 1 and not tf.config.list_physical_devices("GPU"):
             return share(tf.distribute.InputContext())
