@@ -29,7 +29,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 STAGES = ("prepare", "train", "train_workers", "evaluate", "export", "report", "experiments")
 _TINY = ["--frame_size=40", "--crop_size=32", "--variant=testing", "--batch_size=4", "--warmup_epochs=0"]
-_TINY += ["--epochs=6", "--validate_every=1", "--save_every_steps=1", "--deterministic"]
+_TINY += ["--epochs=6", "--validate_every=1", "--save_every=2", "--save_every_steps=1", "--deterministic"]
 
 
 def command(stage: str, sound: Path, place: Path) -> list[str]:
