@@ -8,6 +8,7 @@ import re
 import resource
 import signal
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from multiprocessing import resource_tracker
 
@@ -49,23 +50,41 @@ def raise_on_termination() -> None:
     """Lets SIGTERM and SIGHUP end this process as Ctrl-C does, so that it can end what it started."""
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, _terminate)
-    if signal.getsignal(signal.SIGINT) == end_at_once:
-        signal.signal(signal.SIGINT, signal.default_int_handler)
+    if signal.getsignal(signal.SIGINT) in (end_at_once, signal.default_int_handler):
+        signal.signal(signal.SIGINT, _terminate)
+
+
+_holding = 0  # `held_back` that the main thread is within
+_late: list[int] = []  # signals that came meanwhile
 
 
 @contextlib.contextmanager
 def held_back(*numbers: signal.Signals) -> Iterator[None]:
-    """Holds back signals in this thread, and in the processes that it starts within, which inherit that."""
+    """Holds back signals in this thread, and in the processes that it starts within, which inherit that.
+
+    The system gives a signal to any thread that does not block it, and Python runs its handler in the main thread all
+    the same: so `_terminate` waits for the end of this as well.
+    """
+    global _holding
     resource_tracker.ensure_running()  # else the first process started within starts it, which lets the signals through
+    main = threading.current_thread() is threading.main_thread()
     before = signal.pthread_sigmask(signal.SIG_BLOCK, numbers)
+    _holding += main
     try:
         yield
     finally:
+        _holding -= main
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        if main and _late and not _holding:
+            _terminate(_late.pop(), None)
 
 
 def _terminate(number, frame):
-    raise Terminated(number)
+    if _holding:
+        _late.append(number)
+    else:
+        _late.clear()
+        raise Terminated(number)
 
 
 def is_disk_full(error: BaseException) -> bool:

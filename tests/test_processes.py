@@ -6,13 +6,14 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
 import pytest
 import stage_functions
 
-from dmcl_tf.errors import Stopped, explain
+from dmcl_tf.errors import Stopped, Terminated, explain, held_back, raise_on_termination
 from workflow.processes import Failure, call
 
 TESTS = Path(__file__).parent
@@ -113,3 +114,32 @@ def test_a_stage_ends_with_the_command_that_started_it(tmp_path, number, status)
         time.sleep(0.02)
     with pytest.raises(ProcessLookupError):
         os.kill(int(pid.read_text()), 0)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_what_is_held_back_comes_at_the_end_although_another_thread_lets_it_through(number):
+    numbers = (signal.SIGTERM, signal.SIGHUP, signal.SIGINT)
+    before = {each: signal.getsignal(each) for each in numbers}
+    over, steps = threading.Event(), []
+
+    def hold():
+        with held_back(number):
+            os.kill(os.getpid(), number)
+            for _ in range(100):
+                time.sleep(0.001)  # Python looks for signals here
+            steps.append("within")
+
+    threading.Thread(target=over.wait, daemon=True).start()  # it blocks nothing
+    try:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        raise_on_termination()
+        with pytest.raises(Terminated) as stopped:
+            hold()
+        assert stopped.value.number == number
+        assert steps == ["within"]
+        with held_back(number):
+            pass  # the signal came once
+    finally:
+        over.set()
+        for each, handler in before.items():
+            signal.signal(each, handler)

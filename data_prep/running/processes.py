@@ -108,7 +108,7 @@ def _run_pool(
                 item = work.pop(connection)
                 outcome: _Outcome | None = None
                 try:
-                    outcome = connection.recv()
+                    outcome = _receive(connection)
                 except (EOFError, ConnectionError):
                     lost.append(item)
                 for following in islice(items, 1):
@@ -123,10 +123,15 @@ def _run_pool(
     return lost
 
 
+def _receive(connection: Connection) -> Any:
+    """The next message; not by `recv()`, from whose middle a signal leaves a view of a buffer that crashes Python."""
+    return pickle.loads(connection.recv_bytes())
+
+
 def _give(connection: Connection, item: object) -> Connection | None:
     """Sends an item to a worker; None if that is gone."""
     try:
-        connection.send(item)
+        connection.send_bytes(pickle.dumps(item))
     except ConnectionError:
         return None
     return connection
@@ -166,14 +171,14 @@ def _serve(function: Callable, connection: Connection) -> None:
     threading.Thread(target=_exit_with, args=(multiprocessing.parent_process(),), daemon=True).start()
     while True:
         try:
-            item = connection.recv()
+            item = _receive(connection)
         except EOFError:
             return
         try:
             outcome = _Outcome(function(item))
         except Exception as error:
             outcome = _Outcome(error=_portable(error), traceback=traceback.format_exc())
-        connection.send(outcome)
+        connection.send_bytes(pickle.dumps(outcome))
 
 
 def _portable(error: Exception) -> Exception:
