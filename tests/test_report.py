@@ -55,7 +55,7 @@ def written(tmp_path_factory):
     (root / "results").mkdir()
     features.to_csv(root / "results/random_features.csv", index=False)
     with (root / "printed.txt").open("w", encoding="utf-8") as printed, contextlib.redirect_stdout(printed):
-        report.report(ReportSettings(root / "runs", root / "results"))
+        report.report(ReportSettings((root / "runs",), root / "results"))
     return root
 
 
@@ -94,7 +94,7 @@ def test_the_page_is_whole_and_refers_only_to_files_that_are_there(written):
             assert (written / "results" / reference).is_file()
     assert "http" not in text
     assert "prefers-color-scheme: dark" in text
-    for words in ("✓ holds", "✗ does not hold", "? undecided", "no results.json", "80.00 ± 1.67", "93.64"):
+    for words in ("✓ holds", "✗ does not hold", "– not tested", "no results.json", "80.00 ± 1.67", "93.64"):
         assert words in page.words
 
 
@@ -123,7 +123,7 @@ def test_the_documents(written):
 
 def test_the_same_runs_give_the_same_report(written, tmp_path):
     shutil.copytree(written / "results/plots", tmp_path / "plots")
-    report.report(ReportSettings(written / "runs", tmp_path, written / "results/random_features.csv"))
+    report.report(ReportSettings((written / "runs",), tmp_path, written / "results/random_features.csv"))
     for path in tmp_path.rglob("*.*"):
         assert path.read_bytes() == (written / "results" / path.relative_to(tmp_path)).read_bytes(), path.name
     with style.figure_style():
@@ -152,7 +152,7 @@ def test_documents_quote_tables(written, tmp_path):
         "# Mine\n<!-- begin: Table 1 -->\nstale\n<!-- end -->\nwords\n<!-- begin: Claims -->\n<!-- end -->\n"
     )
     shutil.copytree(written / "results", tmp_path / "results")
-    settings = ReportSettings(written / "runs", tmp_path / "results", docs=(path,))
+    settings = ReportSettings((written / "runs",), tmp_path / "results", docs=(path,))
     report.report(settings)
     text = path.read_text(encoding="utf-8")
     assert text.startswith("# Mine\n<!-- begin: Table 1 -->\n\n| Method |")
@@ -168,23 +168,61 @@ def test_documents_quote_tables(written, tmp_path):
         report.report(replace(settings, docs=(Path("none.md"),)))
 
 
-COMMITTED = Path("results/nwucla")
+COMMITTED = ReportSettings((Path("results/nwucla/runs"), Path("results/utd_mhad/runs")), Path("results"))
 
 
 def test_the_committed_report_is_that_of_the_committed_runs(monkeypatch):
-    """The tables in docs/results.md, too: python -m dmcl_tf.report with --docs=docs/results.md writes them."""
+    """The tables in docs/results.md, too; that document says which command writes all of it."""
     monkeypatch.chdir(Path(__file__).parents[1])
-    collection, tables, claims = report.find(ReportSettings(COMMITTED / "runs", COMMITTED))
-    assert document.tables_document(collection, tables) == (COMMITTED / "tables.md").read_text(encoding="utf-8")
-    assert document.claims_document(collection, claims) == (COMMITTED / "claims.md").read_text(encoding="utf-8")
-    assert long_form(collection).to_csv(index=False) == (COMMITTED / "tables.csv").read_text(encoding="utf-8")
-    captions = read_json(COMMITTED / "plots/drawn.json", figures.Drawn, "").captions
-    assert all((COMMITTED / path).exists() for path in captions)
-    page = document.page_document(collection, tables, claims, captions)
-    assert to_html(page) == (COMMITTED / "index.html").read_text(encoding="utf-8")
+    parts = report.find(COMMITTED)
+    assert [folder.name for folder in parts] == ["nwucla", "utd_mhad"]
+    for folder, part in parts.items():
+        captions = read_json(folder / "plots/drawn.json", figures.Drawn, "").captions
+        parts[folder] = part = replace(part, captions=captions)
+        assert document.tables_document(part) == (folder / "tables.md").read_text(encoding="utf-8")
+        assert document.claims_document(part) == (folder / "claims.md").read_text(encoding="utf-8")
+        assert long_form(part.collection).to_csv(index=False) == (folder / "tables.csv").read_text(encoding="utf-8")
+        assert all((folder / path).exists() for path in captions)
+        assert to_html(document.page_document(part)) == (folder / "index.html").read_text(encoding="utf-8")
+    joint = document.joint_document(list(parts.values()))
+    assert to_html(joint) == (COMMITTED.output / "index.html").read_text(encoding="utf-8")
     text = Path("docs/results.md").read_text(encoding="utf-8")
-    assert document.quote(text, document.quotable(tables, claims), "docs/results.md") == text
+    assert document.quote(text, document.quotable(list(parts.values())), "docs/results.md") == text
     assert text.count("<!-- begin: ") >= 5
+
+
+def test_several_data_sets_are_on_one_page(written, tmp_path):
+    """The other one has neither RGB nor runs of a part of the videos."""
+    for seed in range(3):
+        for method, depth in (("independent", 40), ("dmcl", 50)):
+            rights = {"depth": right_in((0, depth)), "flow": right_in((10, 50))}
+            write_run(tmp_path / f"utd/{method}/{seed}", rights, method=method, seed=seed, dataset="utd_mhad")
+    path = tmp_path / "mine.md"
+    path.write_text("<!-- begin: Claims -->\n<!-- end -->\n<!-- begin: utd_mhad: All methods -->\n<!-- end -->\n")
+    folders = (written / "runs", tmp_path / "utd")
+    parts = report.report(ReportSettings(folders, tmp_path / "both", docs=(path,)))
+    verdicts = document.joint_verdicts(parts).set_index(["Claim", "Tested on"])
+    assert list(verdicts) == ["NW-UCLA", "UTD-MHAD"]
+    pair = "DMCL, authors' recipe − Independent, authors' recipe"
+    assert [*verdicts.loc[("1. DMCL's RGB network beats the independently trained one.", pair)]] == [
+        "holds",
+        "not tested",
+    ]
+    assert [part.name for part in parts] == ["nwucla", "utd_mhad"]
+    quoted = path.read_text(encoding="utf-8")
+    assert "| Claim | Tested on | NW-UCLA | UTD-MHAD |" in quoted
+    assert "| Method | Runs | Depth | Flow |" in quoted
+    page = Page((tmp_path / "both/index.html").read_text(encoding="utf-8"))
+    assert not page.open
+    pictures = [reference for reference in page.references if not reference.startswith("#")]
+    assert {reference.split("/")[0] for reference in pictures} == {"nwucla", "utd_mhad"}
+    assert all((tmp_path / "both" / picture).exists() for picture in pictures)
+    for name in ("nwucla", "utd_mhad"):
+        assert (tmp_path / "both" / name / "index.html").exists()
+    with pytest.raises(InputError, match=r"runs and one before it are both of nwucla"):
+        report.report(ReportSettings((folders[0], folders[0]), tmp_path / "twice"))
+    with pytest.raises(InputError, match="--random_features is of one data set"):
+        report.report(ReportSettings(folders, tmp_path / "both", tmp_path / "features.csv"))
 
 
 def test_reporting_loads_neither_tensorflow_nor_what_only_figures_and_tests_need():
@@ -197,7 +235,7 @@ def test_settings_from_flags():
     define(report.FLAG_GROUPS, values)
     values(["report", "--runs=a", "--output=b", "--docs=c.md,d.md"])
     assert report.settings_from_flags(values) == ReportSettings(
-        Path("a"), Path("b"), None, (Path("c.md"), Path("d.md"))
+        (Path("a"),), Path("b"), None, (Path("c.md"), Path("d.md"))
     )
     values.output = None
     with pytest.raises(InputError, match="--output is missing"):
@@ -215,7 +253,7 @@ def test_one_run_with_the_least_of_files(tmp_path):
     folder = write_run(tmp_path / "runs/0", {"depth": right_in((0, 30))}, method="independent")
     for name in ("history.csv", "predictions.csv", "confusion.csv"):
         (folder.directory / name).unlink()
-    report.report(ReportSettings(tmp_path / "runs", tmp_path / "results"))
+    report.report(ReportSettings((tmp_path / "runs",), tmp_path / "results"))
     assert not (tmp_path / "results/plots").exists()
     assert "<img" not in (tmp_path / "results/index.html").read_text(encoding="utf-8")
     assert "holds" not in [cell.strip() for cell in (tmp_path / "results/claims.md").read_text().split("|")]
@@ -233,14 +271,14 @@ def test_random_features_that_do_not_belong_there(written, tmp_path, change, mes
     path = tmp_path / "features.csv"
     change(random_features({"inference": 24, "batch statistics": 11})).to_csv(path, index=False)
     with pytest.raises(InputError, match=message):
-        report.report(ReportSettings(written / "runs", tmp_path, path))
+        report.report(ReportSettings((written / "runs",), tmp_path, path))
 
 
 def test_every_modality_of_utd_mhad_has_its_column(tmp_path):
     rights = {"depth": right_in((0, 30)), "flow": right_in((0, 15)), "skeleton": right_in((0, 45))}
     protocol = DATASETS["utd_mhad"].protocol()
     write_run(tmp_path / "runs/0", rights, dataset="utd_mhad", protocol=protocol, method="dmcl")
-    report.report(report.ReportSettings(tmp_path / "runs", tmp_path / "output"))
+    report.report(report.ReportSettings((tmp_path / "runs",), tmp_path / "output"))
     lines = (tmp_path / "output/tables.md").read_text().splitlines()
     rows = lines[lines.index("## All methods") :]
     header, values = (
@@ -252,13 +290,13 @@ def test_every_modality_of_utd_mhad_has_its_column(tmp_path):
 
 def test_runs_on_fewer_videos_alone(tmp_path):
     write_run(tmp_path / "runs/0", {"rgb": right_in((0, 30))}, method="dmcl", train_fraction=0.5)
-    report.report(ReportSettings(tmp_path / "runs", tmp_path / "results"))
+    report.report(ReportSettings((tmp_path / "runs",), tmp_path / "results"))
     assert "50 % of the videos" in (tmp_path / "results/tables.md").read_text(encoding="utf-8")
 
 
 def test_random_features_that_are_asked_for_must_be_there(written, tmp_path):
     with pytest.raises(InputError, match=r"none.csv does not exist: make it with python -m dmcl_tf.random_features"):
-        report.report(ReportSettings(written / "runs", tmp_path, tmp_path / "none.csv"))
+        report.report(ReportSettings((written / "runs",), tmp_path, tmp_path / "none.csv"))
 
 
 def test_markdown_escapes_what_would_be_a_column():

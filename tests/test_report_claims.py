@@ -9,7 +9,7 @@ from synthetic_runs import VIDEOS, right_in, write_run
 
 from dmcl_tf.reporting import claims, tables
 from dmcl_tf.reporting.loading import load_runs
-from dmcl_tf.reporting.verdicts import DOES_NOT_HOLD, HOLDS, UNDECIDED
+from dmcl_tf.reporting.verdicts import DOES_NOT_HOLD, HOLDS, NOT_TESTED, UNDECIDED
 
 EPOCHS = 8
 
@@ -70,7 +70,7 @@ def test_claims_without_runs_say_so(tmp_path):
     write(tmp_path, "dmcl", 0, right(30, 40, 40))
     found = claims.all_claims(load_runs(tmp_path), None)
     assert [claim.number for claim in found] == [1, 2, 3, 4, 5, 6, 7, 8]
-    assert {verdict for claim in found for verdict in verdicts(claim)} == {UNDECIDED}
+    assert {verdict for claim in found for verdict in verdicts(claim)} == {NOT_TESTED}
     assert found[0].cases[0].note == "there is no finished run of independent on all videos"
     assert "python -m dmcl_tf.random_features" in found[3].cases[0].note
 

@@ -184,7 +184,7 @@ def make_plan(values: flags.FlagValues) -> Plan:
     checkpoints = Path(values["checkpoints"].value)
     matrix = Matrix(selection, usual, given, pipeline.train, pipeline.evaluate, checkpoints)
     results = Path(values["results"].value or Path("results") / dataset.name)
-    return Plan(pipeline.prepare, matrix.experiments(), report.ReportSettings(runs=results / "runs", output=results))
+    return Plan(pipeline.prepare, matrix.experiments(), report.ReportSettings((results / "runs",), results))
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -194,7 +194,7 @@ def main(arguments: Sequence[str]) -> int:
         return 0
     values = parse(arguments)
     plan = make_plan(values)
-    experiments, runs = plan.experiments, plan.report.runs
+    experiments, (runs,) = plan.experiments, plan.report.runs
     states = find_states(experiments, runs)
     if values["dry_run"].value:
         print(describe(experiments, states))

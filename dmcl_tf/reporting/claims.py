@@ -19,7 +19,7 @@ from dmcl_tf.reporting.measures import (
     largest_share,
     name_of,
 )
-from dmcl_tf.reporting.verdicts import UNDECIDED, Comparison, Difference, combine, compare
+from dmcl_tf.reporting.verdicts import NOT_TESTED, Comparison, Difference, combine, compare
 
 FAR = 5.0  # percentage points that "far below" means here; the paper's smallest such drop on NW-UCLA is 9
 
@@ -43,7 +43,7 @@ class Case:
     @property
     def verdict(self) -> str:
         """The verdict on all comparisons together."""
-        return UNDECIDED if self.note else combine([comparison.verdict for comparison in self.comparisons])
+        return NOT_TESTED if self.note else combine([comparison.verdict for comparison in self.comparisons])
 
 
 @dataclass(frozen=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import pandas as pd
@@ -12,7 +13,35 @@ from dmcl_tf.errors import InputError
 from dmcl_tf.reporting.claims import Claim
 from dmcl_tf.reporting.collection import RunCollection
 from dmcl_tf.reporting.tables import Table
-from dmcl_tf.reporting.verdicts import RULE, Comparison
+from dmcl_tf.reporting.verdicts import NOT_TESTED, RULE, Comparison
+
+
+@dataclass(frozen=True)
+class Part:
+    """What is reported of one data set.
+
+    Attributes:
+        collection: its runs.
+        tables: of their accuracies.
+        claims: with their verdicts.
+        captions: of its figures, by the path of the picture, relative to its own report.
+    """
+
+    collection: RunCollection
+    tables: Sequence[Table]
+    claims: Sequence[Claim]
+    captions: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def name(self) -> str:
+        """Of the data set, for folders and flags."""
+        return self.collection.runs[0].run.dataset
+
+    @property
+    def title(self) -> str:
+        """Of the data set, for people."""
+        return self.collection.dataset.title
+
 
 _QUOTED = re.compile(r"(<!-- begin: (?P<name>[^>]*?) -->\n).*?(<!-- end -->)", re.DOTALL)
 
@@ -37,32 +66,65 @@ def _words(value: object) -> str:
     return " and ".join(map(str, value)) if isinstance(value, (list, tuple)) else str(value)
 
 
-def tables_document(collection: RunCollection, tables: Sequence[Table]) -> str:
+def tables_document(part: Part) -> str:
     """`tables.md`."""
-    return _join(["# Results", subject(collection), *_tables(tables, "##"), "## Runs", *_runs(collection, "##")])
+    start = ["# Results", subject(part.collection), *_tables(part.tables, "##")]
+    return _join([*start, "## Runs", *_runs(part.collection, "##")])
 
 
-def claims_document(collection: RunCollection, claims: Sequence[Claim]) -> str:
+def claims_document(part: Part) -> str:
     """`claims.md`."""
-    start = ["# Which of the paper's claims hold here", subject(collection), markdown(verdicts_table(claims))]
-    return _join([*start, "## When a claim holds", RULE, *_tests(claims, "##")])
+    start = ["# Which of the paper's claims hold here", subject(part.collection), markdown(verdicts_table(part.claims))]
+    return _join([*start, "## When a claim holds", RULE, *_tests(part.claims, "##")])
 
 
-def page_document(
-    collection: RunCollection, tables: Sequence[Table], claims: Sequence[Claim], captions: Mapping[str, str]
-) -> str:
-    """What `index.html` shows; captions by the path of the picture, relative to the page."""
-    parts = [f"# {collection.dataset.title}: results", subject(collection)]
-    parts += ["## Claims", markdown(verdicts_table(claims))]
-    parts += ["## Tables", *_tables(tables, "###")]
-    parts += ["## Figures", *(f"![{caption}]({path})" for path, caption in captions.items())]
-    parts += ["## Tests behind the verdicts", RULE, *_tests(claims, "###")]
-    return _join([*parts, "## Runs", *_runs(collection, "###")])
+def page_document(part: Part) -> str:
+    """What `index.html` shows."""
+    parts = [f"# {part.title}: results", subject(part.collection), "## Claims", markdown(verdicts_table(part.claims))]
+    parts += ["## Tables", *_tables(part.tables, "###"), "## Figures", *_figures(part.captions)]
+    parts += ["## Tests behind the verdicts", RULE, *_tests(part.claims, "###")]
+    return _join([*parts, "## Runs", *_runs(part.collection, "###")])
 
 
-def quotable(tables: Sequence[Table], claims: Sequence[Claim]) -> dict[str, pd.DataFrame]:
-    """What other documents can quote: tables by the start of their title, such as `Table 1`, and `Claims`."""
-    return {"Claims": verdicts_table(claims), **{table.title.split(":")[0]: table.frame for table in tables}}
+def joint_document(parts: Sequence[Part]) -> str:
+    """What the `index.html` of several data sets shows: their verdicts side by side, and what is behind them."""
+    joint = ["# Results", " · ".join(part.title for part in parts)]
+    joint += ["## Claims", markdown(joint_verdicts(parts)), RULE]
+    for part in parts:
+        joint += [f"## {part.title}", subject(part.collection), *_tables(part.tables, "###")]
+        joint += ["### Figures", *_figures(part.captions, f"{part.name}/")]
+        joint += ["### Tests behind the verdicts", *_tests(part.claims, "####")]
+        joint += ["### Runs", *_runs(part.collection, "####")]
+    return _join(joint)
+
+
+def joint_verdicts(parts: Sequence[Part]) -> pd.DataFrame:
+    """Every case of every claim, with the verdicts of the data sets beside each other."""
+    verdicts: dict[tuple[int, str, str], dict[str, str]] = {}
+    for part in parts:
+        for claim in part.claims:
+            for case in claim.cases:
+                verdicts.setdefault((claim.number, claim.statement, case.label), {})[part.title] = case.verdict
+    rows, shown = [], 0
+    for number, statement, label in sorted(verdicts, key=lambda key: key[0]):
+        found = verdicts[number, statement, label]
+        first = "" if number == shown else f"{number}. {statement}"
+        rows.append((first, label, *(found.get(part.title, NOT_TESTED) for part in parts)))
+        shown = number
+    return pd.DataFrame(rows, columns=["Claim", "Tested on", *(part.title for part in parts)])
+
+
+def quotable(parts: Sequence[Part]) -> dict[str, pd.DataFrame]:
+    """What other documents can quote: `Claims`, and tables by the start of their title, such as `Table 1`.
+
+    Of several data sets, `Claims` are those of all, and each has its own as `utd_mhad: Claims`, `utd_mhad: Table 1`.
+    """
+    frames = {} if len(parts) == 1 else {"Claims": joint_verdicts(parts)}
+    for part in parts:
+        prefix = "" if len(parts) == 1 else f"{part.name}: "
+        frames[f"{prefix}Claims"] = verdicts_table(part.claims)
+        frames |= {prefix + table.title.split(":")[0]: table.frame for table in part.tables}
+    return frames
 
 
 def quote(text: str, tables: Mapping[str, pd.DataFrame], where: object) -> str:
@@ -93,6 +155,10 @@ def markdown(frame: pd.DataFrame) -> str:
 
 def _join(parts: Iterable[str]) -> str:
     return "\n\n".join(parts) + "\n"
+
+
+def _figures(captions: Mapping[str, str], folder: str = "") -> list[str]:
+    return [f"![{caption}]({folder}{path})" for path, caption in captions.items()]
 
 
 def _tables(tables: Sequence[Table], level: str) -> list[str]:

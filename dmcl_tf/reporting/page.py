@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 from html import escape
 
-from dmcl_tf.reporting.verdicts import DOES_NOT_HOLD, HOLDS, UNDECIDED
+from dmcl_tf.reporting.verdicts import DOES_NOT_HOLD, HOLDS, NOT_TESTED, UNDECIDED
 
-_SIGNS = {HOLDS: ("✓", "yes"), DOES_NOT_HOLD: ("✗", "no"), UNDECIDED: ("?", "open")}
+_SIGNS = {HOLDS: ("✓", "yes"), DOES_NOT_HOLD: ("✗", "no"), UNDECIDED: ("?", "open"), NOT_TESTED: ("–", "open")}
 
 _STYLE = """
 :root { color-scheme: light dark; --text: #222; --faint: #666; --page: #fff; --line: #d8d8d4; --row: #f5f5f2;
@@ -18,8 +18,8 @@ _STYLE = """
 body { margin: 0 auto; max-width: 74rem; padding: 1.5rem; background: var(--page); color: var(--text);
        font: 16px/1.5 system-ui, sans-serif; }
 h1 { font-size: 1.6rem; margin: 0 0 .3rem; } h2 { font-size: 1.25rem; margin: 2.4rem 0 .4rem; }
-h3 { font-size: 1rem; margin: 1.4rem 0 .3rem; }
-p, ul { margin: .3rem 0 .7rem; max-width: 60rem; } h1 + p, h3 + p { color: var(--faint); font-size: .92rem; }
+h3 { font-size: 1rem; margin: 1.4rem 0 .3rem; } h4 { font-size: .92rem; margin: 1.2rem 0 .3rem; }
+p, ul { margin: .3rem 0 .7rem; max-width: 60rem; } h1 + p, h3 + p, h4 + p { color: var(--faint); font-size: .92rem; }
 nav a { margin-right: 1rem; } a { color: inherit; }
 .scroll { overflow-x: auto; }
 table { border-collapse: collapse; font-size: .88rem; font-variant-numeric: tabular-nums; }

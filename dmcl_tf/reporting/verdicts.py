@@ -11,7 +11,7 @@ import pandas as pd
 
 from dmcl_tf.reporting.statistics import Interval, bootstrap, sign_flip_test, t_test
 
-HOLDS, DOES_NOT_HOLD, UNDECIDED = "holds", "does not hold", "undecided"
+HOLDS, DOES_NOT_HOLD, UNDECIDED, NOT_TESTED = "holds", "does not hold", "undecided", "not tested"
 FEWEST_SEEDS = 3
 MARGIN = 1.0  # percentage points that would matter
 RULE = f"""A claim says that a difference exceeds a threshold, which is zero unless it says otherwise.
@@ -21,7 +21,8 @@ RULE = f"""A claim says that a difference exceeds a threshold, which is zero unl
   over test videos (bootstrap of the videos, seeds averaged).
 - It *does not hold* where no seed shows it and the bootstrap excludes an excess of {MARGIN:g} point, or where both
   intervals exclude such an excess.
-- It is *undecided* otherwise, and also with fewer seeds or without what a test needs.
+- It is *undecided* otherwise, and also with fewer seeds or without the predictions that a test needs.
+- It is *not tested* where there are no runs of what it compares, or where they lack a modality that it is about.
 
 A claim that says several things holds where all of them hold, and does not hold where one of them does not. Quantities
 without test videos, such as a training loss, are tested over seeds alone; for *does not hold* it is then enough that no
