@@ -4,8 +4,8 @@
     bash run.sh benchmarks --quick    # the same scripts at small settings: does everything run?
     bash run.sh benchmarks --only=reading,optical_flow --write_baseline
 
-Each runs in a process of its own. More is better in every ratio; those of `benchmarks/baseline.json` were measured on
-the machine and at the commit that stand in it.
+Each runs in a process of its own. More is better in every ratio; `benchmarks/baseline.json` says with those of each
+benchmark on what machine and at which commit they were measured.
 """
 
 from __future__ import annotations
@@ -79,13 +79,14 @@ def run(command: str) -> Ratios:
     return ratios
 
 
-def print_ratios(measured: dict[str, Ratios], earlier: dict[str, Ratios]) -> None:
-    """Prints all ratios beside the earlier ones."""
+def print_ratios(measured: dict[str, Ratios], baseline: dict[str, dict]) -> None:
+    """Prints all ratios beside the earlier ones, and where those were measured."""
     print(f"\n{'':78}{'now':>8}{'then':>8}{'now/then':>10}")
     for command, ratios in measured.items():
-        print(command)
+        earlier = baseline.get(command, {"ratios": {}})
+        print(command + (f" (then: {earlier['measured']})" if "measured" in earlier else ""))
         for name, ratio in ratios.items():
-            then = earlier.get(command, {}).get(name)
+            then = earlier["ratios"].get(name)
             print(f"  {name:76}{ratio:8.2f}" + (f"{then:8.2f}{ratio / then:10.2f}" if then else ""))
 
 
@@ -102,7 +103,7 @@ def main(values: flags.FlagValues) -> None:
     for name in values.only:
         if name not in dict(commands):
             raise InputError(f"--only={name}: expected some of {', '.join(dict(commands))}")
-    baseline = json.loads(BASELINE.read_text(encoding="utf-8")) if BASELINE.exists() else {"ratios": {}}
+    baseline = json.loads(BASELINE.read_text(encoding="utf-8")) if BASELINE.exists() else {}
     measured = {}
     for name, command in commands:
         if values.only and name not in values.only:
@@ -113,11 +114,12 @@ def main(values: flags.FlagValues) -> None:
             continue
         with own_process(TF_CPP_MIN_LOG_LEVEL="3") as process:
             measured[command] = process.submit(run, command).result()
-    print_ratios(measured, baseline["ratios"])
+    print_ratios(measured, baseline)
     if values.write_baseline:
-        ratios = {**baseline["ratios"], **measured}
-        rounded = {command: {name: round(ratio, 3) for name, ratio in own.items()} for command, own in ratios.items()}
-        write_json(BASELINE, {"machine": machine(), "ratios": rounded})
+        for command, ratios in measured.items():
+            rounded = {name: round(ratio, 3) for name, ratio in ratios.items()}
+            baseline[command] = {"measured": machine(), "ratios": rounded}
+        write_json(BASELINE, baseline)
 
 
 if __name__ == "__main__":

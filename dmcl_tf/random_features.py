@@ -25,7 +25,7 @@ from dmcl_tf.config import Config
 from dmcl_tf.data.table import Records
 from dmcl_tf.datasets import find_dataset, paper
 from dmcl_tf.datasets.splits import Splits, make_splits
-from dmcl_tf.errors import InputError, run_script
+from dmcl_tf.errors import InputError, check_address_space, run_script
 from dmcl_tf.files import write_text
 from dmcl_tf.train import choose_data
 
@@ -67,6 +67,7 @@ def random_features(settings: RandomFeatureSettings) -> pd.DataFrame:
     Raises:
         InputError: records that do not fit or are damaged, a split without videos, or no usable k.
     """
+    check_address_space()
     from dmcl_tf.data.pipeline import check_lengths
     from dmcl_tf.scoring.features import BATCH_NORM, extract, initial_weights
 

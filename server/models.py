@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from dmcl_tf.errors import InputError
+from dmcl_tf.errors import InputError, check_address_space
 from dmcl_tf.export import Exported, check_files, find_versions, is_exported, name_signatures, read_exported
 from workflow.footage import computed_flow
 from workflow.served import build_networks, check_format
@@ -169,6 +169,7 @@ def load(number: int, path: Path) -> Version:
     check_format(path, exported)
     check_files(path, exported)
     computed_flow(exported)  # or it says why it cannot be computed
+    check_address_space()
 
     import tensorflow as tf  # after all that can be wrong with the files
 

@@ -235,17 +235,24 @@ def test_all_in_turn(monkeypatch, capfd, tmp_path):
     monkeypatch.setattr(runner, "QUICK", (command, "none"))
     run_all("--quick", "--only=preparation", "--write_baseline")
     kept = json.loads(baseline.read_text())
-    ((name, ratio),) = kept["ratios"][command].items()
+    ((name, ratio),) = kept[command]["ratios"].items()
     assert 0 < ratio < 1
+    assert "Python" in kept[command]["measured"]
     monkeypatch.setattr(runner, "BASELINE", baseline)
     capfd.readouterr()
-    kept["ratios"][command][name] = 1000.0
+    kept[command] = {"measured": "elsewhere", "ratios": {name: 1000.0}}
+    kept["other"] = kept[command]
     baseline.write_text(json.dumps(kept))
     run_all("--quick", "--only=preparation")
     lines = capfd.readouterr().out.splitlines()
     assert f"$ python -m benchmarks.{command}" in lines
     (line,) = (line for line in lines if line.startswith(f"  {name}"))
     assert line.split()[-2:] == ["1000.00", "0.00"]
+    assert f"{command} (then: elsewhere)" in lines
+    run_all("--quick", "--only=preparation", "--write_baseline")
+    now = json.loads(baseline.read_text())
+    assert now["other"] == kept["other"]  # what was not measured again says still where it comes from
+    assert now[command]["measured"] != "elsewhere"
     with pytest.raises(InputError, match="--only=tea: expected some of preparation, none"):
         run_all("--quick", "--only=tea")
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from dmcl_tf.errors import InputError
+from dmcl_tf.errors import InputError, check_address_space
 from dmcl_tf.export import Exported, check_files, find_versions, is_exported, name_signatures, read_exported
 
 Serve = Callable[[Mapping[str, np.ndarray]], np.ndarray]
@@ -55,6 +55,7 @@ def load(model: Path, exported: Exported, modalities: tuple[str, ...]) -> Serve:
         InputError: a file is damaged.
     """
     check_files(model, exported)
+    check_address_space()
 
     import tensorflow as tf  # after all that can be wrong with the files
 
