@@ -100,7 +100,7 @@ def strategy_flags(values: flags.FlagValues) -> None:
 
 def run_flags(values: flags.FlagValues) -> None:
     """A finished run and which of its weights."""
-    text = "folder of the run, checkpoints/<data set>/<method>/<run>"
+    text = "folder of the run that is evaluated or exported, checkpoints/<data set>/<method>/<run>"
     flags.DEFINE_string("run_dir", None, text, flag_values=values)
     flags.DEFINE_enum("checkpoint", "best", ["best", "last"], "weights to evaluate or export", flag_values=values)
 

@@ -125,6 +125,12 @@ def test_a_run_that_is_named_is_evaluated_on_its_own_records():
     assert (chosen.run_dir, chosen.records) == (Path("checkpoints/mine"), None)
 
 
+@pytest.mark.parametrize("arguments", [["nwucla"], ["nwucla", "train"], ["demo"]])
+def test_a_run_is_not_named_by_its_folder_where_one_is_trained(arguments):
+    with pytest.raises(InputError, match="--run_dir=checkpoints/mine: it names the run that is evaluated or exported"):
+        workflow.main([*arguments, "--run_dir=checkpoints/mine"])
+
+
 def test_the_demo_is_short_and_its_settings_can_be_overridden():
     config = pipeline("demo").train.config
     assert (config.scale, config.frame_size) == ("compact", 56)

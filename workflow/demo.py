@@ -38,7 +38,9 @@ def make_steps(arguments: Sequence[str]) -> list[Step]:
     Raises:
         InputError: an unknown flag or an impossible value, or modalities without `STUDENT` or without a teacher.
     """
-    taught = stages.make_pipeline(stages.parse("demo", arguments))
+    values = stages.parse("demo", arguments)
+    stages.check_no_run_is_named(values)
+    taught = stages.make_pipeline(values)
     modalities = taught.train.config.modalities
     if STUDENT not in modalities or len(modalities) < 2:
         raise InputError(

@@ -93,6 +93,19 @@ def make_pipeline(values: flags.FlagValues) -> Pipeline:
     return Pipeline(prepare, training, evaluate.settings_from_flags(values), export.settings_from_flags(values))
 
 
+def check_no_run_is_named(values: flags.FlagValues) -> None:
+    """Checks that what is to be trained is not evaluated elsewhere.
+
+    Raises:
+        InputError: `--run_dir` is given.
+    """
+    if values["run_dir"].value is not None:
+        raise InputError(
+            f"--run_dir={values['run_dir'].value}: it names the run that is evaluated or exported; training goes to "
+            "<checkpoints>/<data set>/<method>/<run_name>: give --checkpoints and --run_name"
+        )
+
+
 def check_trained(values: flags.FlagValues, training: train.TrainSettings) -> None:
     """Checks that the run that is there was trained with the settings that are given: no other run is meant silently.
 
@@ -125,6 +138,8 @@ def main(dataset: str, arguments: Sequence[str]) -> int:
         return 0
     values = parse(dataset, rest)
     default_run = values["run_dir"].value is None
+    if "train" in stages:
+        check_no_run_is_named(values)
     pipeline = make_pipeline(values)
     if default_run and stages[0] in ("evaluate", "export"):
         check_trained(values, pipeline.train)
