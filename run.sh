@@ -9,6 +9,7 @@ VENV="${VENV:-.venv}"
 usage() {
   cat <<'HELP'
 bash run.sh demo                   RGB alone, and RGB taught by depth and flow, on rendered clips, with a page of pictures
+bash run.sh install                what every other command does first: installs the packages, once
 bash run.sh test [flags]           ruff, mypy, then pytest with the flags, on up to four cores
 bash run.sh nwucla [flags]         the paper's experiment on NW-UCLA, in data/nwucla
 bash run.sh uwa3dii [flags]        the same on UWA3D Multiview Activity II, in data/uwa3dii
@@ -91,6 +92,9 @@ prepare_environment() {
 case "${1:-help}" in
   help | -h | --help)
     usage
+    ;;
+  install)
+    prepare_environment
     ;;
   test)
     shift

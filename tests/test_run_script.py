@@ -104,6 +104,16 @@ def test_packages_are_installed_once_and_again_when_they_change(checkout, tmp_pa
     assert (checkout / ".venv" / "complete").exists()
 
 
+def test_packages_can_be_installed_and_no_more(checkout, tmp_path):
+    python, log = make_interpreter(tmp_path, stages_status=7)
+    for installed in (True, False):
+        before = len(log())
+        done = run(checkout, "install", PYTHON=python)
+        assert (done.returncode, done.stdout) == (0, "")
+        calls = [line.split()[1] for line in log()[before:] if line.startswith("-m ")]
+        assert calls == (["venv", "pip"] if installed else [])
+
+
 def test_an_installation_that_failed_is_begun_again(checkout, tmp_path):
     python, log = make_interpreter(tmp_path, pip_status=1, stages_status=0)
     for installations in (1, 2):
