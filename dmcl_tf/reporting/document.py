@@ -59,7 +59,7 @@ def subject(collection: RunCollection) -> str:
         f"{of.checkpoint} checkpoint",
         f"{len(collection.runs)} runs",
     ]
-    return " · ".join(part for part in parts if part)
+    return " · ".join(dict.fromkeys(part for part in parts if part))
 
 
 def _words(value: object) -> str:
@@ -99,18 +99,15 @@ def joint_document(parts: Sequence[Part]) -> str:
 
 
 def joint_verdicts(parts: Sequence[Part]) -> pd.DataFrame:
-    """Every case of every claim, with the verdicts of the data sets beside each other."""
-    verdicts: dict[tuple[int, str, str], dict[str, str]] = {}
-    for part in parts:
-        for claim in part.claims:
-            for case in claim.cases:
-                verdicts.setdefault((claim.number, claim.statement, case.label), {})[part.title] = case.verdict
-    rows, shown = [], 0
-    for number, statement, label in sorted(verdicts, key=lambda key: key[0]):
-        found = verdicts[number, statement, label]
-        first = "" if number == shown else f"{number}. {statement}"
-        rows.append((first, label, *(found.get(part.title, NOT_TESTED) for part in parts)))
-        shown = number
+    """Every case of every claim that is tested anywhere, with the verdicts of the data sets beside each other."""
+    rows = []
+    for claims in zip(*(part.claims for part in parts)):  # each report has all of them, in the same order
+        labels = dict.fromkeys(case.label for claim in claims for case in claim.cases)
+        verdicts = [{case.label: case.verdict for case in claim.cases} for claim in claims]
+        found = [(label, *(of_one.get(label, NOT_TESTED) for of_one in verdicts)) for label in labels]
+        tested = [row for row in found if {*row[1:]} != {NOT_TESTED}] or found[:1]
+        names = [f"{claims[0].number}. {claims[0].statement}", *[""] * len(tested)]
+        rows += [(name, *row) for name, row in zip(names, tested)]
     return pd.DataFrame(rows, columns=["Claim", "Tested on", *(part.title for part in parts)])
 
 
