@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import pickle
 import re
 import resource
 import signal
@@ -11,6 +12,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from multiprocessing import resource_tracker
+from multiprocessing.connection import Connection
 
 from absl import app, flags, logging
 
@@ -77,6 +79,15 @@ def held_back(*numbers: signal.Signals) -> Iterator[None]:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
         if main and _late and not _holding:
             _terminate(_late.pop(), None)
+
+
+def send(connection: Connection, value: object) -> None:
+    """Sends an object to another process.
+
+    What a signal raises in the middle of `Connection.send()` keeps a view of that method's buffer, and where both are
+    collected together Python 3.12 crashes at its end.
+    """
+    connection.send_bytes(pickle.dumps(value))
 
 
 def _terminate(number, frame):

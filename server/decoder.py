@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from data_prep.video.record import reason_of
-from dmcl_tf.errors import InputError, held_back
+from dmcl_tf.errors import InputError, held_back, send
 from dmcl_tf.export import Exported
 from server.limits import Refused, RequestLimits, ServerLimits, TooMuch
 
@@ -102,7 +102,7 @@ def work(connection) -> None:
             job = connection.recv()
 
             def serve(part, clips):
-                connection.send(("serve", part, dict(clips)))
+                send(connection, ("serve", part, dict(clips)))
                 return connection.recv()
 
             try:
@@ -114,7 +114,7 @@ def work(connection) -> None:
                 folder = f"{next(iter(job.paths.values())).parent}/"
                 reason = str(error) if isinstance(error, InputError) else reason_of(error)
                 answer = ("refused", status, reason.replace(folder, ""))
-            connection.send(answer)
+            send(connection, answer)
 
 
 def _asks_too_much(error: BaseException | None) -> bool:
@@ -169,13 +169,13 @@ class Decoders:
             raise late from None
         sound = False
         try:
-            process.connection.send(job)
+            send(process.connection, job)
             while True:
                 if not process.connection.poll(max(0.0, deadline - time.monotonic())):
                     raise late
                 kind, *rest = process.connection.recv()
                 if kind == "serve":
-                    process.connection.send(serve(*rest))
+                    send(process.connection, serve(*rest))
                     continue
                 sound = True
                 if kind == "refused":

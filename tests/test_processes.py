@@ -143,3 +143,26 @@ def test_what_is_held_back_comes_at_the_end_although_another_thread_lets_it_thro
         over.set()
         for each, handler in before.items():
             signal.signal(each, handler)
+
+
+SENT = """
+import gc, multiprocessing
+from dmcl_tf.errors import send
+def stop(data):
+    raise KeyboardInterrupt
+connection, _ = multiprocessing.Pipe()
+connection._send = stop  # in the middle of sending, as a signal would
+def begin():
+    try:
+        send(connection, [1, 2])
+    except KeyboardInterrupt as error:
+        error.itself = error  # collected with all that its frames hold
+begin()
+gc.collect()
+print("well")
+"""
+
+
+def test_a_signal_while_something_is_sent_does_not_crash_python():
+    done = subprocess.run([sys.executable, "-c", SENT], capture_output=True, text=True, check=False, cwd=TESTS.parent)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "well\n", "")

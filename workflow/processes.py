@@ -12,7 +12,7 @@ import traceback
 from collections.abc import Callable
 from typing import NamedTuple, TypeVar
 
-from dmcl_tf.errors import Stopped, explain, held_back, raise_on_termination
+from dmcl_tf.errors import Stopped, explain, held_back, raise_on_termination, send
 
 Argument = TypeVar("Argument")
 
@@ -97,7 +97,7 @@ def _work(function: Callable, argument: object, sender) -> None:
             traceback.print_exc()
             failure = Failure(traceback.format_exception_only(type(error), error)[-1].strip(), 1)
     with contextlib.suppress(BrokenPipeError):  # nobody is left to hear it
-        sender.send(failure)
+        send(sender, failure)
     sys.exit(failure.status if failure else 0)
 
 

@@ -17,7 +17,7 @@ from typing import Any, NamedTuple, TypeVar
 import cv2
 from tqdm import tqdm
 
-from dmcl_tf.errors import InputError, held_back
+from dmcl_tf.errors import InputError, held_back, send
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -108,7 +108,7 @@ def _run_pool(
                 item = work.pop(connection)
                 outcome: _Outcome | None = None
                 try:
-                    outcome = _receive(connection)
+                    outcome = connection.recv()
                 except (EOFError, ConnectionError):
                     lost.append(item)
                 for following in islice(items, 1):
@@ -123,15 +123,10 @@ def _run_pool(
     return lost
 
 
-def _receive(connection: Connection) -> Any:
-    """The next message; not by `recv()`, from whose middle a signal leaves a view of a buffer that crashes Python."""
-    return pickle.loads(connection.recv_bytes())
-
-
 def _give(connection: Connection, item: object) -> Connection | None:
     """Sends an item to a worker; None if that is gone."""
     try:
-        connection.send_bytes(pickle.dumps(item))
+        send(connection, item)
     except ConnectionError:
         return None
     return connection
@@ -171,14 +166,14 @@ def _serve(function: Callable, connection: Connection) -> None:
     threading.Thread(target=_exit_with, args=(multiprocessing.parent_process(),), daemon=True).start()
     while True:
         try:
-            item = _receive(connection)
+            item = connection.recv()
         except EOFError:
             return
         try:
             outcome = _Outcome(function(item))
         except Exception as error:
             outcome = _Outcome(error=_portable(error), traceback=traceback.format_exc())
-        connection.send_bytes(pickle.dumps(outcome))
+        send(connection, outcome)
 
 
 def _portable(error: Exception) -> Exception:
