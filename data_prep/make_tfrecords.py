@@ -51,7 +51,7 @@ class RecordSettings:
     Attributes:
         raw: the raw data, and how frames and flow are made of them.
         records: the folder of the records.
-        origin: where the raw frames come from, in words.
+        origin: where the raw frames come from, in words; None: as said before, or the title of the data set.
         limit: videos kept of each class and side of the protocols; 0: all.
         part: (k, n) makes the records of the k-th of n parts, and no table; None makes all.
         ignore_disk_space: whether to go on although the disk seems too small.
@@ -60,7 +60,7 @@ class RecordSettings:
 
     raw: RawSettings
     records: Path
-    origin: str
+    origin: str | None
     limit: int = 0
     part: Optional[tuple[int, int]] = None
     ignore_disk_space: bool = False
@@ -96,6 +96,8 @@ def make_records(settings: RecordSettings) -> Records | None:
     with lock(directory, shared=settings.part is not None, wait=True):
         remove_stale(directory)
         old = read_existing(settings, description)
+        if settings.origin is None and (directory / "dataset.json").exists():  # what was said of the frames stays true
+            description = replace(description, origin=read_json(directory / "dataset.json", Description, "").origin)
         found = found or _list(settings, reader)
         if isinstance(found, InputError):
             return _keep(old, found)
@@ -147,7 +149,7 @@ def describe(settings: RecordSettings, reader: Reader) -> Description:
     return Description(
         dataset=dataset.folder,
         title=commonprefix([member.title for member in _family(dataset)]).strip(),
-        origin=settings.origin,
+        origin=settings.origin or dataset.title,
         class_names=reader.class_names,
         versions={"python": platform.python_version(), "numpy": np.__version__, "opencv": cv2.__version__},
         **settings.raw.videos.description,
@@ -295,8 +297,8 @@ def preparation_flags(values: flags.FlagValues) -> None:
     flags.DEFINE_string(
         "origin",
         None,
-        'where the raw frames come from, in words for the result tables, e.g. "rendered from skeletons"; default: the '
-        "title of the data set",
+        'where the raw frames come from, in words for the result tables, e.g. "rendered from skeletons"; default: what '
+        "was said of these records before, else the title of the data set",
         flag_values=values,
     )
     flags.DEFINE_integer(
@@ -347,7 +349,7 @@ def settings_from_flags(values: flags.FlagValues, *, data_root: Path = Path("dat
     return RecordSettings(
         raw=raw,
         records=Path(values.records or raw.data_dir / "records" / str(raw.videos.size)),
-        origin=values.origin or find_dataset(raw.dataset).title,
+        origin=values.origin,
         limit=values.limit,
         part=_part(values.part),
         ignore_disk_space=values.ignore_disk_space,

@@ -196,6 +196,13 @@ def test_records_outlive_the_raw_data(own_raw, capsys):
         make(own_raw, "--modalities=rgb")
 
 
+def test_where_frames_come_from_is_said_once(own_raw):
+    """A later command without --origin, such as that of the experiments, does not call rendered frames real ones."""
+    said = ("--modalities=rgb", "--limit=1")
+    for origin, kept in (([], "NW-UCLA"), (["--origin=rendered"], "rendered"), ([], "rendered")):
+        assert make(own_raw, *said, *origin).description.origin == kept
+
+
 def test_limit_keeps_some_of_each_class_and_view(own_raw, write_nwucla_tree):
     write_nwucla_tree(own_raw, subjects=(2,), frames=1)
     made = make(own_raw, "--modalities=depth", "--limit=1")
