@@ -338,7 +338,7 @@ SCALES: dict[str, dict] = {
     "compact": {
         "frame_size": 80,
         "crop_size": 64,
-        "crop_jitter": 5 / 80,  # results/nwucla/schedule.md
+        "crop_jitter": 5 / 80,  # results/nwucla_0.1/schedule.md
         "crop_jitter_probability": 1.0,
         "width": 16,
         # of both recipes: without pooling after the stem, the paper's network takes five times as long
