@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import cv2
@@ -28,6 +28,18 @@ _FIRST = ("training", "benchmarks", "ensemble", "campaign", "experiments", "expo
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Long files first; the order is otherwise that of the names."""
     items.sort(key=lambda item: item.path.stem.removeprefix("test_") not in _FIRST)
+
+
+@pytest.fixture(autouse=True)
+def environment_as_before() -> Iterator[None]:
+    """What a command sets in the environment, such as no progress bars for a server, is not for the next test's."""
+    before = dict(os.environ)
+    yield
+    for name in {**before, **os.environ}:
+        if name in before:
+            os.environ[name] = before[name]
+        else:
+            del os.environ[name]
 
 
 def _write_nwucla_tree(
