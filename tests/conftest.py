@@ -35,11 +35,9 @@ def environment_as_before() -> Iterator[None]:
     """What a command sets in the environment, such as no progress bars for a server, is not for the next test's."""
     before = dict(os.environ)
     yield
-    for name in {**before, **os.environ}:
-        if name in before:
-            os.environ[name] = before[name]
-        else:
-            del os.environ[name]
+    if os.environ != before:
+        os.environ.clear()
+        os.environ.update(before)
 
 
 def _write_nwucla_tree(
