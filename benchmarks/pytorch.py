@@ -101,7 +101,7 @@ class Network(torch.nn.Module):
             for _ in range(4):
                 x = next(layers)(x)
             x = functional.relu(x + shortcut, inplace=True)
-        return self.logits(x.float().mean(dim=(1, 2, 3)))
+        return self.logits(x.float().mean(dim=(1, 2, 3))).float()  # autocast multiplies in bfloat16
 
 
 def dmcl(logits: torch.Tensor, labels: torch.Tensor, *, temperature: float, label_weight: float, soft_weight: float):

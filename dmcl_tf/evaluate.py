@@ -1,4 +1,4 @@
-"""Evaluates a run: `python -m dmcl_tf.evaluate --run_dir=checkpoints/demo/dmcl/authors-compact-seed0`.
+"""Evaluates a run: `python -m dmcl_tf.evaluate --run_dir=checkpoints/demo/dmcl/paper-compact-seed0`.
 
 Logits are averaged over the ten fixed clips of each video. Writes results.json, predictions.csv and confusion.csv
 into the run's folder and prints a table, with the paper's numbers beside ours where it has them.

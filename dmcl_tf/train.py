@@ -10,7 +10,7 @@ test on. Settings that are not given come from --recipe and --scale.
 A student of RGB and a teacher of depth, which is a finished run:
 
     python -m dmcl_tf.train --dataset=demo --method=generalized_distillation --modalities=rgb
-        --teacher_run=checkpoints/demo/independent/authors-compact-seed0 --teacher_modalities=depth
+        --teacher_run=checkpoints/demo/independent/paper-compact-seed0 --teacher_modalities=depth
 
 Methods:
 

@@ -78,7 +78,7 @@ def test_the_demo_trains_rgb_alone_and_taught_on_the_same_records():
     assert taught.directory == of_taught.evaluate.run_dir == export.run_dir == page.taught
     assert alone.directory != taught.directory
     assert page.output == Path("checkpoints/demo")
-    assert page.model == Path("exported/demo/dmcl/authors-compact-seed3")
+    assert page.model == Path("exported/demo/dmcl/paper-compact-seed3")
 
 
 @pytest.mark.parametrize("modalities", ["rgb", "depth,flow"])

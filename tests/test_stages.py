@@ -134,7 +134,7 @@ def test_a_run_is_not_named_by_its_folder_where_one_is_trained(arguments):
 def test_the_demo_is_short_and_its_settings_can_be_overridden():
     config = pipeline("demo").train.config
     assert (config.scale, config.frame_size) == ("compact", 56)
-    assert config.epochs * 150 / config.batch_size < 1000  # steps, of its 150 training videos
+    assert config.epochs * 90 / config.batch_size < 1000  # steps, of its 90 training videos
     assert pipeline("demo").prepare.raw.videos.size == 56
     overridden = pipeline("demo", "--epochs=2", "--scale=full", "--frame_size=256")
     config = overridden.train.config

@@ -62,10 +62,10 @@ def test_help_explains_every_method_without_waiting_for_tensorflow():
 def test_settings_of_a_data_set(tmp_path):
     settings = settings_of("--dataset=demo", "--train_views=3,1", "--test_view=2", "--epochs=7", data_root=tmp_path)
     demo = DATASETS["demo"]
-    assert settings.config == resolve("authors", "compact", {**demo.defaults, "epochs": 7})
+    assert settings.config == resolve("paper", "compact", {**demo.defaults, "epochs": 7})
     assert settings.records == tmp_path / "demo" / "records" / "56"
     assert settings.protocol == demo.protocol({"train_views": [1, 3], "test_view": 2})
-    assert settings.directory == Path("checkpoints/demo/dmcl/authors-compact-seed0")
+    assert settings.directory == Path("checkpoints/demo/dmcl/paper-compact-seed0")
     given = settings_of(
         "--dataset=ntu60", "--scale=compact", "--checkpoints=runs", "--run_name=mine", "--frame_size=96"
     )
