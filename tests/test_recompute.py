@@ -53,6 +53,15 @@ def test_steps_are_the_same_and_blocks_are_computed_twice():
     assert count[1] - count[0] == 1
 
 
+def test_networks_are_computed_again_one_after_the_other():
+    modalities = ("rgb", "depth", "flow")
+    graph = one_step(recompute=True, modalities=modalities)[-1]
+    waiting = [o for o in graph.get_operations() if o.type == "Identity" and len(o.control_inputs) > 1]
+    assert len(waiting) == len(modalities) - 1
+    for operation in waiting:  # for its own gradient, and for those of the variables of the network before
+        assert any("FusedBatchNormGrad" in awaited.name for awaited in operation.control_inputs)
+
+
 @pytest.mark.parametrize(("variant", "first"), [("authors", "stem"), ("r2plus1d_18", "stem")])
 def test_networks_are_cut_where_their_residual_blocks_begin(variant, first):
     network = NETWORKS[variant](3, width=4)

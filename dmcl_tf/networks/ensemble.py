@@ -168,8 +168,11 @@ class ModalityEnsemble(keras.Model):
         variables = self.trainable_variables
         gradients, of_entering = tape.gradient(total, (variables, entering))
         by_variable = {id(variable): gradient for variable, gradient in zip(variables, gradients)}
+        pairs: list[tuple] = []
         for part, tensors, gradient in zip(self._recomputed, kept, of_entering):
-            for recomputed, variable in part.gradients(tensors, gradient):
+            # one network after the other: all at once would take as much memory as nearly everything that is kept
+            pairs = part.gradients(tensors, gradient, after=[earlier for earlier, _ in pairs])
+            for recomputed, variable in pairs:
                 decay = by_variable[id(variable)]
                 by_variable[id(variable)] = recomputed if decay is None else decay + recomputed
         gradients = [by_variable[id(variable)] for variable in variables]

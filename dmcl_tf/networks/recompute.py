@@ -44,12 +44,13 @@ class Recomputed:
             kept.append(part(kept[-1], training=True))
         return kept
 
-    def gradients(self, kept: Sequence[tf.Tensor], gradient: tf.Tensor) -> list[tuple]:
+    def gradients(self, kept: Sequence[tf.Tensor], gradient: tf.Tensor, after: Sequence[tf.Tensor]) -> list[tuple]:
         """The gradients of the variables of all parts.
 
         Args:
             kept: from `enter`.
             gradient: of what enters the rest.
+            after: what is computed first, such as the gradients of another network.
 
         Returns:
             Pairs of gradient and variable.
@@ -57,7 +58,7 @@ class Recomputed:
         pairs: list[tuple] = []
         for part, entering in zip(self._parts[::-1], kept[-2::-1]):
             # only now, or all would be computed again at once
-            with tf.control_dependencies([gradient]):
+            with tf.control_dependencies([gradient, *after]):
                 entering = tf.identity(entering)
             with tf.GradientTape() as tape, recomputing():
                 tape.watch(entering)
