@@ -138,7 +138,7 @@ ALGORITHMS: dict[str, Algorithm] = {
         _make_tvl1,
         {
             "default": TVL1Parameters(),
-            "fast": TVL1Parameters(warps=1, small_tau=0.25, iterations=15),
+            "fast": TVL1Parameters(warps=1, small_tau=0.22, iterations=14, scale_step=0.6),
             "precise": TVL1Parameters(warps=3, coarse_warps=4, iterations=40, scale_step=0.75),
         },
     ),
