@@ -71,7 +71,7 @@ def test_the_script_makes_everything_and_prints_a_table(finished):
     assert (there.dataset, there.frame_size, there.jpeg_quality, there.origin) == ("nwucla", 24, 95, "NW-UCLA")
     assert there.depth == {"modalities": ["depth"], "mode": "as_is"}
     assert (there.flow["preset"], there.flow["bound_in_pixels"]) == ("fast", 20 * 24 / 256)
-    assert there.flow["parameters"]["scale_step"] == 0.7
+    assert there.flow["parameters"]["scale_step"] == 0.6
     assert there.versions["opencv"] == cv2.__version__
     assert len(made.videos) == 30
     first = made.by_id["a01_s01_e00_v01"]

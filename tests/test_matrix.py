@@ -172,7 +172,7 @@ def test_long_names_become_checksums_that_differ():
 
 def test_the_settings_of_a_data_set_are_its_usual_ones():
     (run,) = make("--methods=dmcl", "--seeds=0", "--train_fractions=1", dataset="demo")
-    assert run.folder.directory.name == "authors-compact-seed0"
+    assert run.folder.directory.name == "paper-compact-seed0"
     assert run.config.frame_size == 56
 
 
