@@ -164,7 +164,7 @@ def test_claim_5_is_not_about_losses(tmp_path):
         write(tmp_path, "dmcl", seed, right(50, 50, 50), recipe="paper")
         write(tmp_path, "random_teacher", seed, right(30, 30, 30))
     (case,) = claims.better_teacher(load_runs(tmp_path)).cases
-    assert case.note == "there is no finished run of random_teacher with the same loss on all videos"
+    assert case.note == "there is no finished run of random_teacher with the same networks and loss on all videos"
     for seed in range(3):
         write(tmp_path, "random_teacher", seed, right(40, 40, 40), recipe="paper")
     (case,) = _tested(claims.better_teacher(load_runs(tmp_path))).cases
@@ -219,6 +219,40 @@ def test_the_comparison_is_with_the_closest_variant(tmp_path):
     ]
 
 
+def test_networks_of_another_width_are_compared_with_their_like_alone(tmp_path):
+    for seed in range(3):
+        for method, rgb, small in (("independent", 30, 20), ("dmcl", 40, 35)):
+            write(tmp_path, method, seed, right(rgb, 40, 40))
+            # the independent one is RGB alone
+            rights = right(small, 40, 40) if method == "dmcl" else {"rgb": right_in((0, small))}
+            write(tmp_path, method, seed, rights, networks=("rgb:authors/8",))
+    write(tmp_path, "mutual", 0, right(40, 40, 40))
+    collection = load_runs(tmp_path)
+    usual, small = _tested(claims.better_rgb(collection)).cases
+    assert usual.label == "DMCL, authors' recipe − Independent, authors' recipe"
+    assert usual.comparisons[0].difference.values.mean() == pytest.approx(10 / 0.6)
+    assert small.label.endswith("− Independent, rgb, authors' recipe, networks rgb:authors/8")
+    assert small.comparisons[0].difference.values.mean() == pytest.approx(15 / 0.6)
+    # nothing has the whole ensemble's networks or, for claim 3, flow
+    assert [case.label for case in claims.stronger_networks(collection).cases] == [usual.label]
+    assert [case.label for case in claims.flow_is_first(collection).cases] == ["Independent, authors' recipe"]
+
+
+def test_fewer_videos_in_as_many_steps_have_a_row_of_their_own(tmp_path):
+    quarter = {"train_fraction": 0.25}
+    for rgb, changes in ((48, {}), (30, quarter), (36, {**quarter, "epochs": 4 * EPOCHS})):
+        write(tmp_path, "dmcl", 0, right(rgb, 30, 30), **changes)
+    collection = load_runs(tmp_path)
+    fewer = by_title(collection)["Fewer training videos"]
+    assert fewer[["Training videos", "RGB"]].to_numpy().tolist() == [
+        ["100 %", "80.00"],
+        ["25 %", "50.00"],
+        ["25 %, as many steps", "60.00"],
+    ]
+    assert set(fewer["Method"]) == {"DMCL, authors' recipe"}
+    assert [group.label for group in collection.groups][2] == "DMCL, authors' recipe, 25 % of the videos, epochs 32"
+
+
 def by_title(collection, features=None):
     return {table.title.split(":")[0]: table.frame for table in tables.all_tables(collection, features)}
 
@@ -267,7 +301,7 @@ def test_comparators_stand_beside_the_papers_numbers_for_rgb_alone_and_rgb_plus(
     assert four.loc[("Hoffman et al.", "RGB+"), "Ours"] == "–"
     assert ("ADMD", "RGB+") not in four.index  # the row is ours, with the paper's number
     assert four.loc[("DMCL, authors' recipe, networks rgb:authors/8", "RGB"), "Ours"] == "60.00"
-    assert four.loc[("DMCL, authors' recipe, networks none", "RGB"), "Ours"] == "65.00"
+    assert four.loc[("DMCL, authors' recipe", "RGB"), "Ours"] == "65.00"
 
 
 def test_groups_of_test_videos(tmp_path):

@@ -38,11 +38,23 @@ def test_runs_that_differ_in_the_seed_alone_are_one_group(tmp_path):
 def test_labels_name_the_settings_that_differ(tmp_path):
     write_run(tmp_path / "a", RIGHT, method="dmcl")
     write_run(tmp_path / "b", RIGHT, method="dmcl", temperature=5.0)
-    write_run(tmp_path / "c", {"rgb": RIGHT["rgb"]}, method="independent")
+    write_run(tmp_path / "c", {"rgb": RIGHT["rgb"]}, method="independent", temperature=3.0)
     assert labels(tmp_path) == [
         "Independent, rgb, authors' recipe",
         "DMCL, authors' recipe, temperature 2.0",
         "DMCL, authors' recipe, temperature 5.0",
+    ]
+
+
+def test_labels_leave_out_what_most_runs_have(tmp_path):
+    for seed in (0, 1):
+        write_run(tmp_path / f"a{seed}", RIGHT, method="dmcl", seed=seed)
+        write_run(tmp_path / f"b{seed}", RIGHT, method="dmcl", seed=seed, networks=("rgb:authors/8",))
+    write_run(tmp_path / "c", RIGHT, method="independent")
+    assert labels(tmp_path) == [
+        "Independent, authors' recipe",
+        "DMCL, authors' recipe",
+        "DMCL, authors' recipe, networks rgb:authors/8",
     ]
 
 

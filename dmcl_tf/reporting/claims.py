@@ -89,7 +89,9 @@ def tested(claims: Sequence[Claim]) -> list[Claim]:
 
 def better_rgb(collection: RunCollection) -> Claim:
     """Claim 1: Tables 1 and 3, Sec. 4.3."""
-    cases = _against(collection, "dmcl", "independent", lambda a, b: [difference("rgb", a, b)], needs=("rgb",))
+    cases = _against(
+        collection, "dmcl", "independent", lambda a, b: [difference("rgb", a, b)], needs=("rgb",), all_networks=False
+    )
     how = "What is compared is the accuracy of the RGB network on the test videos, DMCL minus independent training."
     return Claim(1, "DMCL's RGB network beats the independently trained one.", how, "points", cases)
 
@@ -126,6 +128,7 @@ def flow_is_first(collection: RunCollection) -> Claim:
         cases.append(
             Case(group.label, [] if missing else [early_difference(o, "flow", group) for o in others], missing)
         )
+    cases = _that_can_be_tested(cases)
     how = (
         "What is compared is the training cross-entropy of independently trained networks, averaged over the first "
         f"{100 * EARLY:g} % of the epochs, the other modality minus flow. Training has no test videos, so there is no "
@@ -218,10 +221,11 @@ def _against(
     differences: Callable[[RunGroup, RunGroup], Sequence[Difference]],
     *,
     needs: Sequence[str] = (),
+    all_networks: bool = True,
     same_loss: bool = False,
     order: int = 1,
 ) -> list[Case]:
-    """A case for each group of a method, compared with the closest one of another method.
+    """A case for each group of a method, compared with the closest one of another method that has the same networks.
 
     Args:
         collection: the runs.
@@ -229,21 +233,37 @@ def _against(
         other: the method that they are compared with.
         differences: what is compared.
         needs: modalities without which nothing can be.
+        all_networks: compare all networks of a group, not only those of `needs`.
         same_loss: compare only groups whose losses have the same weights.
         order: -1 writes the other method first.
+
+    Returns:
+        The cases that can be tested; where there is none, what each of them lacks.
     """
     others, cases = collection.find(other), []
     for group in collection.find(method) if others else []:
+        names = (*needs, *(group.config.modalities if all_networks else ()))
         alike = [o for o in others if not same_loss or o.config.loss_weights() == group.config.loss_weights()]
+        alike = [o for o in alike if all(_same_network(o, group, name) for name in names)]
         if not alike:
-            note = f"there is no finished run of {other} with the same loss on all videos"
+            note = f"there is no finished run of {other} with the same networks{' and loss' * same_loss} on all videos"
             cases.append(Case(group.label, note=note))
             continue
         baseline = closest(alike, group)
         label = " − ".join([group.label, baseline.label][::order])
-        missing = _lacking(group, *needs) or _lacking(baseline, *group.config.modalities)
+        missing = _lacking(group, *names) or _lacking(baseline, *names)
         cases.append(Case(label, [] if missing else differences(group, baseline), missing))
-    return cases or _no_runs(method if others else other)
+    return _that_can_be_tested(cases) or _no_runs(method if others else other)
+
+
+def _same_network(one: RunGroup, other: RunGroup, name: str) -> bool:
+    """Whether a network of two groups is of one kind and width, or one of them has none."""
+    there = name in one.config.modalities and name in other.config.modalities
+    return not there or one.config.network(name) == other.config.network(name)
+
+
+def _that_can_be_tested(cases: list[Case]) -> list[Case]:
+    return [case for case in cases if case.differences] or cases
 
 
 def _no_runs(method: str) -> list[Case]:

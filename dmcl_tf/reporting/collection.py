@@ -133,6 +133,21 @@ class RunCollection:
             alike.setdefault(_values(group.config, *_OF_EACH_RUN, "train_fraction"), []).append(group)
         return [members for members in alike.values() if len(members) > 1]
 
+    def with_as_many_steps(self, whole: RunGroup) -> list[RunGroup]:
+        """The groups that see fewer videos than another in so many more epochs that they take as many steps."""
+        but = (*_OF_EACH_RUN, "train_fraction", "epochs")
+
+        def seen(config: Config) -> float:
+            return config.epochs * config.train_fraction
+
+        return [
+            group
+            for group in self.groups
+            if _values(group.config, *but) == _values(whole.config, *but)
+            and group.config.train_fraction < whole.config.train_fraction
+            and np.isclose(seen(group.config), seen(whole.config))
+        ]
+
 
 def group_runs(runs: Iterable[FinishedRun]) -> list[RunGroup]:
     """Groups runs that differ in nothing but the seed.
@@ -163,7 +178,11 @@ def _values(config: Config, *without: str) -> tuple:
 
 
 def _label(config: Config, configs: Sequence[Config]) -> str:
-    """Method and recipe, the share of videos, modalities where they are fewer, and settings that others have not."""
+    """Method and recipe, the share of videos, modalities where they are fewer, and settings that most have not.
+
+    Of settings in which runs of one method and recipe differ, a value that more than half of all groups have is not
+    named.
+    """
     parts = [METHOD_NAMES[config.method]]
     if config.teacher_modalities:
         parts.append(f"{'+'.join(config.teacher_modalities)} → {'+'.join(config.modalities)}".replace("rgb", "RGB"))
@@ -175,7 +194,8 @@ def _label(config: Config, configs: Sequence[Config]) -> str:
     alike = [c for c in configs if (c.method, c.recipe) == (config.method, config.recipe)]
     for field in dataclasses.fields(Config):
         values = {getattr(other, field.name) for other in alike}
-        if field.name not in _IN_LABEL and len(values) > 1:
-            value = getattr(config, field.name)
+        value = getattr(config, field.name)
+        usual = 2 * sum(getattr(other, field.name) == value for other in configs) > len(configs)
+        if field.name not in _IN_LABEL and len(values) > 1 and not usual:
             parts.append(f"{field.name.replace('_', ' ')} {in_words(value) if isinstance(value, tuple) else value}")
     return ", ".join(parts)

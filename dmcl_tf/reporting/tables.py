@@ -181,11 +181,15 @@ def fractions(collection: RunCollection, names: Sequence[str]) -> Table:
     """Accuracy of methods that were trained on several shares of the videos."""
     rows = []
     for whole, *fewer in collection.by_fraction():
-        for group in (whole, *fewer):
-            share = f"{100 * group.config.train_fraction:g} %"
+        longer = collection.with_as_many_steps(whole)
+        for group in (whole, *fewer, *longer):
+            share = f"{100 * group.config.train_fraction:g} %" + ", as many steps" * (group in longer)
             row = {"Method": whole.label, "Training videos": share, "Runs": str(len(group.runs))}
             rows.append({**row, **{_column(name): mean_and_deviation(group.accuracies(name)) for name in names}})
-    note = "Accuracies are in percent, mean ± standard deviation over seeds. The share is the same of every class."
+    note = (
+        "Accuracies are in percent, mean ± standard deviation over seeds. The share is the same of every class; all "
+        "train for as many epochs, but for those with as many steps as on the first share."
+    )
     return Table("Fewer training videos", note, pd.DataFrame(rows))
 
 
