@@ -164,7 +164,7 @@ def test_claim_5_is_not_about_losses(tmp_path):
         write(tmp_path, "dmcl", seed, right(50, 50, 50), recipe="paper")
         write(tmp_path, "random_teacher", seed, right(30, 30, 30))
     (case,) = claims.better_teacher(load_runs(tmp_path)).cases
-    assert case.note == "there is no finished run of random_teacher with the same networks and loss on all videos"
+    assert case.note == "there is no finished run of random_teacher with the same loss on all videos"
     for seed in range(3):
         write(tmp_path, "random_teacher", seed, right(40, 40, 40), recipe="paper")
     (case,) = _tested(claims.better_teacher(load_runs(tmp_path))).cases
@@ -231,7 +231,7 @@ def test_networks_of_another_width_are_compared_with_their_like_alone(tmp_path):
     usual, small = _tested(claims.better_rgb(collection)).cases
     assert usual.label == "DMCL, authors' recipe − Independent, authors' recipe"
     assert usual.comparisons[0].difference.values.mean() == pytest.approx(10 / 0.6)
-    assert small.label.endswith("− Independent, rgb, authors' recipe, networks rgb:authors/8")
+    assert small.label.endswith("− Independent, RGB, authors' recipe, networks rgb:authors/8")
     assert small.comparisons[0].difference.values.mean() == pytest.approx(15 / 0.6)
     # nothing has the whole ensemble's networks or, for claim 3, flow
     assert [case.label for case in claims.stronger_networks(collection).cases] == [usual.label]

@@ -40,7 +40,7 @@ def test_labels_name_the_settings_that_differ(tmp_path):
     write_run(tmp_path / "b", RIGHT, method="dmcl", temperature=5.0)
     write_run(tmp_path / "c", {"rgb": RIGHT["rgb"]}, method="independent", temperature=3.0)
     assert labels(tmp_path) == [
-        "Independent, rgb, authors' recipe",
+        "Independent, RGB, authors' recipe",
         "DMCL, authors' recipe, temperature 2.0",
         "DMCL, authors' recipe, temperature 5.0",
     ]

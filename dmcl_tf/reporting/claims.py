@@ -122,13 +122,13 @@ def collapse(collection: RunCollection) -> Claim:
 def flow_is_first(collection: RunCollection) -> Claim:
     """Claim 3: Fig. 3, Sec. 4.3."""
     cases = []
-    for group in collection.find("independent"):
+    independent = collection.find("independent")
+    for group in [group for group in independent if not _lacking(group, "flow")] or independent:
         others = [modality for modality in group.config.modalities if modality != "flow"]
         missing = _lacking(group, "flow")
         cases.append(
             Case(group.label, [] if missing else [early_difference(o, "flow", group) for o in others], missing)
         )
-    cases = _that_can_be_tested(cases)
     how = (
         "What is compared is the training cross-entropy of independently trained networks, averaged over the first "
         f"{100 * EARLY:g} % of the epochs, the other modality minus flow. Training has no test videos, so there is no "
@@ -236,34 +236,36 @@ def _against(
         all_networks: compare all networks of a group, not only those of `needs`.
         same_loss: compare only groups whose losses have the same weights.
         order: -1 writes the other method first.
-
-    Returns:
-        The cases that can be tested; where there is none, what each of them lacks.
     """
-    others, cases = collection.find(other), []
+    others = collection.find(other)
+    cases: list[Case] = []
+    unlike: list[Case] = []  # shown where there is nothing else
     for group in collection.find(method) if others else []:
         names = (*needs, *(group.config.modalities if all_networks else ()))
-        alike = [o for o in others if not same_loss or o.config.loss_weights() == group.config.loss_weights()]
-        alike = [o for o in alike if all(_same_network(o, group, name) for name in names)]
-        if not alike:
-            note = f"there is no finished run of {other} with the same networks{' and loss' * same_loss} on all videos"
+        same = [o for o in others if not same_loss or o.config.loss_weights() == group.config.loss_weights()]
+        if not same:
+            note = f"there is no finished run of {other} with the same loss on all videos"
             cases.append(Case(group.label, note=note))
             continue
-        baseline = closest(alike, group)
+        baseline = closest([o for o in same if not _unlike(group, o, names)] or same, group)
         label = " − ".join([group.label, baseline.label][::order])
-        missing = _lacking(group, *names) or _lacking(baseline, *names)
-        cases.append(Case(label, [] if missing else differences(group, baseline), missing))
-    return _that_can_be_tested(cases) or _no_runs(method if others else other)
+        note = _unlike(group, baseline, names)
+        if note:
+            unlike.append(Case(label, note=note))
+        else:
+            cases.append(Case(label, differences(group, baseline)))
+    return cases or unlike or _no_runs(method if others else other)
 
 
-def _same_network(one: RunGroup, other: RunGroup, name: str) -> bool:
-    """Whether a network of two groups is of one kind and width, or one of them has none."""
-    there = name in one.config.modalities and name in other.config.modalities
-    return not there or one.config.network(name) == other.config.network(name)
-
-
-def _that_can_be_tested(cases: list[Case]) -> list[Case]:
-    return [case for case in cases if case.differences] or cases
+def _unlike(group: RunGroup, baseline: RunGroup, names: Sequence[str]) -> str:
+    """What keeps networks of two groups from being compared: one has none, or one of another kind or width."""
+    other = [name for name in names if name in baseline.config.modalities]
+    other = [name for name in other if group.config.network(name) != baseline.config.network(name)]
+    return (
+        _lacking(group, *names)
+        or _lacking(baseline, *names)
+        or (f"{baseline.label} has other networks for {' and '.join(other)}" if other else "")
+    )
 
 
 def _no_runs(method: str) -> list[Case]:

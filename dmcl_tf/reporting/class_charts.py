@@ -9,7 +9,7 @@ import pandas as pd
 
 from dmcl_tf.reporting.collection import RunCollection, RunGroup
 from dmcl_tf.reporting.measures import closest
-from dmcl_tf.reporting.style import look, new_figure
+from dmcl_tf.reporting.style import legend_below, look, new_figure
 from dmcl_tf.reporting.tables import COLUMN_NAMES
 
 if TYPE_CHECKING:
@@ -53,7 +53,7 @@ def per_class(collection: RunCollection, modality: str = "rgb") -> Figure | None
         axes.set_title(f"the {len(classes)} of {len(means)} classes that differ most")
     axes.grid(axis="y", visible=False)
     axes.set(xlim=(0, 100), xlabel=f"accuracy of {COLUMN_NAMES.get(modality, modality)} on the test videos, %")
-    figure.legend(*axes.get_legend_handles_labels(), loc="outside lower center", ncols=min(3, len(groups)))
+    legend_below(figure, [axes])
     return figure
 
 

@@ -167,9 +167,12 @@ def group_runs(runs: Iterable[FinishedRun]) -> list[RunGroup]:
         for config, members in zip(configs, alike.values())
     ]
     order = list(METHOD_NAMES)
-    return sorted(
-        groups, key=lambda g: (order.index(g.config.method), g.config.recipe, -g.config.train_fraction, g.label)
-    )
+
+    def place(group: RunGroup) -> tuple:
+        config, label = group.config, group.label
+        return order.index(config.method), config.recipe, -config.train_fraction, len(label), label
+
+    return sorted(groups, key=place)
 
 
 def _values(config: Config, *without: str) -> tuple:
@@ -183,11 +186,11 @@ def _label(config: Config, configs: Sequence[Config]) -> str:
     Of settings in which runs of one method and recipe differ, a value that more than half of all groups have is not
     named.
     """
-    parts = [METHOD_NAMES[config.method]]
+    parts, modalities = [METHOD_NAMES[config.method]], "+".join(config.modalities).replace("rgb", "RGB")
     if config.teacher_modalities:
-        parts.append(f"{'+'.join(config.teacher_modalities)} → {'+'.join(config.modalities)}".replace("rgb", "RGB"))
+        parts.append(f"{'+'.join(config.teacher_modalities)} → {modalities}".replace("rgb", "RGB"))
     elif len(config.modalities) < max(len(other.modalities) for other in configs):
-        parts.append("+".join(config.modalities))
+        parts.append(modalities)
     parts.append(_RECIPE_NAMES[config.recipe])
     if config.train_fraction != 1:
         parts.append(f"{100 * config.train_fraction:g} % of the videos")

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 
 from dmcl_tf.reporting.collection import RunCollection, RunGroup
-from dmcl_tf.reporting.style import look, modality_look, new_figure
+from dmcl_tf.reporting.style import legend_below, look, modality_look, new_figure
 from dmcl_tf.reporting.tables import COLUMN_NAMES
 
 if TYPE_CHECKING:
@@ -18,37 +19,22 @@ if TYPE_CHECKING:
 
 _COLUMNS = 3  # panels beside each other
 _MARKERS = 9  # on a line
+_TITLE = 39  # characters in a line of a panel's title
 
 
 def training_loss(collection: RunCollection) -> Figure | None:
     """Fig. 3: training cross-entropy of each modality over the epochs, a panel for each group of runs on all videos."""
-    return _by_modality(collection, "cross_entropy", "training cross-entropy", low=0)
+    return _by_modality(collection, "{}_cross_entropy", "training cross-entropy", limits=(0, None))
 
 
 def wins(collection: RunCollection) -> Figure | None:
     """The share of training samples that each modality wins over the epochs, a panel for each group of runs."""
-    figure = _by_modality(collection, "wins", "samples won, %", low=0, factor=100, several=True)
-    if figure:
-        for axes in figure.axes:
-            axes.set_ylim(0, 102)
-    return figure
+    return _by_modality(collection, "{}_wins", "samples won, %", limits=(0, 102), factor=100, fewest=2)
 
 
 def validation_accuracy(collection: RunCollection) -> Figure | None:
-    """Validation accuracy over the epochs, a panel for each modality and Σ, a line for each group of runs."""
-    groups = [group for group in collection.on_all_videos() if group.histories]
-    names = [name for name in COLUMN_NAMES if any(len(_validations(group, name)) for group in groups)]
-    if not names:
-        return None
-    figure, panels = _panels(len(names))
-    for axes, name in zip(panels, names):
-        for index, group in enumerate(groups):
-            columns = _validations(group, name)
-            if columns:
-                _band(axes, pd.concat(columns, axis=1), look(index), group.label)
-        axes.set(title=f"{COLUMN_NAMES[name]} on the validation videos", xlabel="epoch", ylabel="accuracy, %")
-    _legend_below(figure, panels)
-    return figure
+    """Validation accuracy of each modality and Σ over the epochs, a panel for each group of runs on all videos."""
+    return _by_modality(collection, "validation_{}", "validation accuracy, %", limits=(0, 102), others=("sum",))
 
 
 def train_fractions(collection: RunCollection) -> Figure | None:
@@ -68,36 +54,56 @@ def train_fractions(collection: RunCollection) -> Figure | None:
             axes.errorbar(shares, means, yerr=deviations, capsize=3, label=members[-1].label, **look(index).line)
         axes.set_xticks(sorted({100 * group.config.train_fraction for group in every}))
         axes.set(title=COLUMN_NAMES[name], xlabel="training videos, %", ylabel="accuracy, %")
-    _legend_below(figure, panels)
+    legend_below(figure, panels)
     return figure
 
 
 def _by_modality(
-    collection: RunCollection, kind: str, label: str, *, low: float, factor: float = 1.0, several: bool = False
+    collection: RunCollection,
+    column: str,
+    label: str,
+    *,
+    limits: tuple[float, float | None],
+    factor: float = 1.0,
+    fewest: int = 1,
+    others: Sequence[str] = (),
 ) -> Figure | None:
-    """Columns `<modality>_<kind>` of the histories over the epochs, a panel for each group of runs on all videos."""
-    fewest = 2 if several else 1
-    groups = [g for g in collection.on_all_videos() if g.histories and len(g.config.modalities) >= fewest]
+    """A column of the histories over the epochs, a panel for each group of runs on all videos.
+
+    Args:
+        collection: the runs.
+        column: its name, with the modality's in place of the braces.
+        label: of the vertical axis.
+        limits: of the vertical axis.
+        factor: of the values.
+        fewest: modalities that a group must have.
+        others: names beside the modalities', where there are several.
+    """
+    groups = [
+        group
+        for group in collection.on_all_videos()
+        if len(group.config.modalities) >= fewest and _values(group, column.format(group.config.modalities[0]))
+    ]
     if not groups:
         return None
     figure, panels = _panels(len(groups))
     for number, (axes, group) in enumerate(zip(panels, groups)):
-        for index, modality in enumerate(group.config.modalities):
-            frames = group.histories.values()
-            columns = [factor * history.set_index("epoch")[f"{modality}_{kind}"] for history in frames]
-            style = modality_look(modality, index)
-            _band(axes, pd.concat(columns, axis=1), style, COLUMN_NAMES.get(modality, modality))
+        modalities = group.config.modalities
+        for index, name in enumerate((*modalities, *(others if len(modalities) > 1 else ()))):
+            values = factor * pd.concat(_values(group, column.format(name)), axis=1)
+            _band(axes, values, modality_look(name, index), COLUMN_NAMES.get(name, name))
         runs = len(group.histories)
-        axes.set_title(_two_lines(group.label) + (f" ({runs} runs)" if runs > 1 else " (1 run)"))
+        axes.set_title(textwrap.fill(f"{group.label} ({runs}\N{NO-BREAK SPACE}run{'s' * (runs > 1)})", _TITLE))
         axes.set(xlabel="epoch", ylabel="" if number % _COLUMNS else label)
-        axes.set_ylim(bottom=low)
-    _legend_below(figure, panels)
+        axes.set_ylim(*limits)
+    legend_below(figure, panels)
     return figure
 
 
-def _two_lines(label: str) -> str:
-    first, _, rest = label.partition(", ")
-    return f"{first}\n{rest}" if len(label) > 34 else label
+def _values(group: RunGroup, column: str) -> list[pd.Series]:
+    """A column of each run's history by epoch, of the runs that have values in it."""
+    found = [h.set_index("epoch")[column].dropna() for h in group.histories.values() if column in h]
+    return [values for values in found if len(values)]
 
 
 def _band(axes: Axes, values: pd.DataFrame, style, label: str) -> None:
@@ -116,24 +122,3 @@ def _panels(count: int) -> tuple[Figure, list[Axes]]:
     for axes in panels[count:]:
         axes.set_visible(False)
     return figure, panels[:count]
-
-
-def _legend_below(figure: Figure, panels: Sequence[Axes]) -> None:
-    """One legend for all panels, each name once, and room for it."""
-    entries: dict[str, Any] = {}
-    for axes in panels:
-        for handle, label in zip(*axes.get_legend_handles_labels()):
-            entries.setdefault(label, handle)
-    width = 0.55 + 0.075 * max(map(len, entries))  # an entry's, in inches
-    columns = max(1, min(len(entries), int(figure.get_figwidth() / width)))
-    figure.set_figheight(figure.get_figheight() + 0.2 * np.ceil(len(entries) / columns))
-    figure.legend(
-        entries.values(), entries.keys(), loc="outside lower center", ncols=columns, handlelength=3.2, fontsize=9
-    )
-
-
-def _validations(group: RunGroup, name: str) -> list[pd.Series]:
-    """The validation accuracy of each run by epoch, where there was a validation."""
-    column = f"validation_{name}"
-    found = [h.set_index("epoch")[column].dropna() for h in group.histories.values() if column in h]
-    return [values for values in found if len(values)]

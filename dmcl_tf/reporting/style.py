@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+import math
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 _SETTINGS = {
@@ -54,6 +56,7 @@ MODALITIES = {
     "rgb": Look("#0072b2", "-", "o", ""),
     "depth": Look("#008f68", "--", "s", "//"),
     "flow": Look("#d55e00", "-.", "^", ".."),
+    "sum": Look("#4d4d4d", ":", "D", "xx"),
 }
 _CYCLE = (
     Look("#4d4d4d", "--", "s", "//"),
@@ -95,3 +98,17 @@ def new_figure(rows: int, columns: int, *, width: float, height: float, **shared
     figure = Figure(figsize=(width * columns, height * rows))
     axes = figure.subplots(rows, columns, squeeze=False, **shared)
     return figure, list(axes.flat)
+
+
+def legend_below(figure: Figure, panels: Sequence[Axes]) -> None:
+    """One legend for all panels, each name once, and room for it."""
+    entries: dict[str, Any] = {}
+    for axes in panels:
+        for handle, label in zip(*axes.get_legend_handles_labels()):
+            entries.setdefault(label, handle)
+    width = 0.55 + 0.075 * max(map(len, entries))  # an entry's, in inches
+    columns = max(1, min(len(entries), int(figure.get_figwidth() / width)))
+    figure.set_figheight(figure.get_figheight() + 0.2 * math.ceil(len(entries) / columns))
+    figure.legend(
+        entries.values(), entries.keys(), loc="outside lower center", ncols=columns, handlelength=3.2, fontsize=9
+    )
