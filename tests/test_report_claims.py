@@ -304,6 +304,25 @@ def test_comparators_stand_beside_the_papers_numbers_for_rgb_alone_and_rgb_plus(
     assert four.loc[("DMCL, authors' recipe", "RGB"), "Ours"] == "65.00"
 
 
+def test_how_networks_fit_win_and_agree(tmp_path):
+    epochs = np.arange(20)
+    won = {
+        "rgb_wins": np.where(epochs < 18, 0.9, 0.2),
+        "depth_wins": np.where(epochs < 18, 0.0, 0.3),
+        "flow_wins": np.where(epochs < 18, 0.1, 0.5),
+        "rgb_accuracy": 0.04 * epochs,
+    }
+    for seed in range(2):
+        write(tmp_path, "dmcl", seed, right(30, 42 + 6 * seed, 30), epochs=20, histories=won)
+    write(tmp_path, "independent", 0, {"rgb": right_in((0, 30))}, epochs=20)
+    found = by_title(load_runs(tmp_path))["Fit and agreement"].set_index("Method")
+    row = found.loc["DMCL, authors' recipe"]
+    assert row[["RGB fits", "RGB wins", "Depth wins", "Flow wins"]].tolist() == ["76.0", "20.0", "30.0", "50.0"]
+    # of 60 videos, RGB and flow agree on all, each of them and depth on 48 (42); both wrong on 30, and 18 (12)
+    assert row[["two agree", "both wrong"]].tolist() == ["83.3", "33.3"]
+    assert found.loc["Independent, RGB, authors' recipe", ["RGB wins", "two agree", "both wrong"]].tolist() == ["–"] * 3
+
+
 def test_groups_of_test_videos(tmp_path):
     groups = ["view 3" if n < 40 else "view 4" for n in range(VIDEOS)]
     for seed, rgb in enumerate((30, 34)):

@@ -49,15 +49,23 @@ class FinishedRun:
         run: its settings.
         results: what `results.json` holds.
         history: one row per epoch; empty where there is no `history.csv`.
-        correct: one row per test video, its index the video's name: 1 where the prediction of a modality, of `sum` or
-            of `oracle` is right, else 0. None where there is no `predictions.csv`.
+        predicted: one row per test video, its index the video's name: the class that each modality and `sum` predict,
+            and `label`, by their numbers. None where there is no `predictions.csv`.
     """
 
     directory: Path
     run: Run
     results: Results
     history: pd.DataFrame
-    correct: pd.DataFrame | None
+    predicted: pd.DataFrame | None
+
+    @property
+    def correct(self) -> pd.DataFrame | None:
+        """1 where the prediction of a modality, of `sum` or of `oracle` is right, else 0; None without predictions."""
+        if self.predicted is None:
+            return None
+        right = self.predicted.drop(columns="label").eq(self.predicted["label"], axis=0).astype(int)
+        return right.assign(oracle=right[[*self.config.modalities]].max(axis=1))
 
     @property
     def config(self) -> Config:

@@ -6,7 +6,6 @@ import zlib
 from collections.abc import Sequence
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 
 from dmcl_tf.errors import InputError
@@ -35,9 +34,9 @@ def load_folders(directories: Sequence[Path], *, where: object) -> RunCollection
         settings.append((directory, run))
         results = _results_or_reason(folder, run)
         if isinstance(results, Results):
-            correct = _read_correct(directory, results)
+            predicted = _read_predicted(directory, results)
             history = folder.read_history(training_columns(run.config))
-            finished.append(FinishedRun(directory, run, results, history, correct))
+            finished.append(FinishedRun(directory, run, results, history, predicted))
         else:
             unfinished[directory] = results
     if not finished:
@@ -60,15 +59,14 @@ def _results_or_reason(folder: RunFolder, run: Run) -> Results | str:
     return results
 
 
-def _read_correct(directory: Path, results: Results) -> pd.DataFrame | None:
-    """Which predictions are right, of each modality, of the sum of logits and of any modality (the oracle)."""
+def _read_predicted(directory: Path, results: Results) -> pd.DataFrame | None:
+    """The class that each modality and the sum of logits predict, and the label, of every test video."""
     if not paths(directory, "test")[1].exists():
         return None
     videos, modalities = read_predictions(directory, results), results.evaluated.config.modalities
     predicted = accuracy.predictions(videos.logits, modalities)
-    right = {name: (predicted[name] == videos.labels).astype(int) for name in (*modalities, "sum")}
-    right["oracle"] = np.max([right[modality] for modality in modalities], axis=0)
-    return pd.DataFrame(right, index=videos.video_ids)
+    columns = {name: predicted[name] for name in (*modalities, "sum")}
+    return pd.DataFrame({**columns, "label": videos.labels}, index=videos.video_ids)
 
 
 def _check_comparable(settings: Sequence[tuple[Path, Run]], finished: Sequence[FinishedRun]) -> None:
@@ -90,7 +88,7 @@ def _check_comparable(settings: Sequence[tuple[Path, Run]], finished: Sequence[F
     check("scales", [(path, run.config.scale) for path, run in settings])
     for name, what in _ALIKE.items():
         check(what, [(run.directory, getattr(run.results.evaluated, name)) for run in finished])
-    names = [(run.directory, "\n".join(sorted(run.correct.index))) for run in finished if run.correct is not None]
+    names = [(run.directory, "\n".join(sorted(run.predicted.index))) for run in finished if run.predicted is not None]
     check("test videos", [(path, f"checksum {zlib.crc32(text.encode()):08x}") for path, text in names])
 
 

@@ -47,13 +47,15 @@ def contrast(name: str, signed: Sequence[tuple[int, RunGroup]], threshold: float
 def largest_share(group: RunGroup) -> Difference:
     """The share of training samples that the most frequent winner has in the last epochs, by seed."""
     columns = [f"{modality}_wins" for modality in group.config.modalities]
-    shares = {
-        seed: 100 * history[columns].tail(max(1, round(LATE * len(history)))).mean()
-        for seed, history in group.histories.items()
-    }
+    shares = {seed: 100 * late(history)[columns].mean() for seed, history in group.histories.items()}
     winners = sorted({name_of(str(share.idxmax()).removesuffix("_wins")) for share in shares.values()})
     by_seed = {seed: share.max() for seed, share in shares.items()}
     return Difference(f"% of samples won by {' or '.join(winners)}", by_seed, None, NEARLY_ALL, margin=0.0)
+
+
+def late(history: pd.DataFrame) -> pd.DataFrame:
+    """The last epochs of a training."""
+    return history.tail(max(1, round(LATE * len(history))))
 
 
 def early_difference(first: str, second: str, group: RunGroup) -> Difference:

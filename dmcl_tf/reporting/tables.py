@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from dmcl_tf.config import reported_accuracies, subset_names
 from dmcl_tf.datasets import paper
 from dmcl_tf.registry import HALLUCINATION
 from dmcl_tf.reporting.collection import METHOD_NAMES, RunCollection, RunGroup
+from dmcl_tf.reporting.measures import LATE, late
 
 COLUMN_NAMES = {"rgb": "RGB", "depth": "Depth", "flow": "Flow", "skeleton": "Skeleton", "sum": "Σ", "oracle": "Φ"}
 _MCL = ("independent", "smcl", "cmcl", "cmcl_stochastic", "dmcl")
@@ -55,6 +58,7 @@ def all_tables(collection: RunCollection, random_features: pd.DataFrame | None) 
         accuracies("All methods", groups, tuple(METHOD_NAMES), [*names, "sum_probabilities"]),
         groups_of_videos(groups, names),
         subsets(groups),
+        fit_and_agreement(groups),
         fractions(collection, names),
     ]
     return [table for table in tables if len(table.frame)]
@@ -175,6 +179,44 @@ def subsets(groups: Sequence[RunGroup]) -> Table:
     rows = [{**_head(group), **{n: mean_and_deviation(group.accuracies(n)) for n in names}} for group in groups]
     note = "Accuracies are in percent, by the argmax of the summed logits when only these modalities are there."
     return Table("Every subset of the modalities", note, pd.DataFrame(rows))
+
+
+def fit_and_agreement(groups: Sequence[RunGroup]) -> Table:
+    """How well networks fit, how often each is the winner, and how alike they are: what may explain an accuracy."""
+    rows = []
+    for group in groups:
+        modalities, histories = group.config.modalities, group.histories.values()
+        row = _head(group)
+        for modality in modalities:
+            fit = [100 * history[f"{modality}_accuracy"].iloc[-1] for history in histories]
+            row[f"{_column(modality)} fits"] = _mean(fit)
+        for modality in modalities if len(modalities) > 1 else ():
+            won = [100 * late(history)[f"{modality}_wins"].mean() for history in histories]
+            row[f"{_column(modality)} wins"] = _mean(won)
+        alike = [_alike(run.predicted, modalities) for run in group.runs.values() if run.predicted is not None]
+        row["two agree"] = _mean([agreed for agreed, _ in alike])
+        row["both wrong"] = _mean([wrong for _, wrong in alike])
+        rows.append(row)
+    note = (
+        "Percent, means over seeds: of the training samples that a network classifies as labelled in the last epoch "
+        f"(fits), of those at which its loss is the lowest in the last {100 * LATE:g} % of the epochs (wins), and of "
+        "the test videos on which two networks predict the same class or are both wrong (means over all pairs)."
+    )
+    return Table("Fit and agreement", note, pd.DataFrame(rows).fillna("–"))
+
+
+def _alike(predicted: pd.DataFrame, modalities: Sequence[str]) -> tuple[float, float]:
+    """Percent of the videos on which two networks agree, and on which both are wrong; NaN of a single network."""
+    pairs = [(predicted[a], predicted[b]) for a, b in itertools.combinations(modalities, 2)]
+    wrong = [(a != predicted["label"]) & (b != predicted["label"]) for a, b in pairs]
+    if not pairs:
+        return np.nan, np.nan
+    return 100 * float(np.mean([a == b for a, b in pairs])), 100 * float(np.mean(wrong))
+
+
+def _mean(values: Sequence[float]) -> str:
+    known = [value for value in values if not np.isnan(value)]
+    return f"{np.mean(known):.1f}" if known else "–"
 
 
 def fractions(collection: RunCollection, names: Sequence[str]) -> Table:
