@@ -34,7 +34,7 @@ from dmcl_tf.reporting.loading import load_runs
 from dmcl_tf.reporting.page import to_html
 from dmcl_tf.reporting.tables import all_tables, long_form
 
-_RANDOM_FEATURES = ("modality", "k", "seed", "batch_norm", "accuracy", "dataset", "width", "crop_size")
+_RANDOM_FEATURES = ("modality", "k", "seed", "batch_norm", "accuracy", "dataset", "variant", "width", "crop_size")
 
 
 @dataclass(frozen=True)
@@ -124,7 +124,12 @@ def read_random_features(path: Path, collection: RunCollection) -> pd.DataFrame:
     if missing:
         raise InputError(f"{path}: it has no column {missing[0]!r}; expected a file of dmcl_tf.random_features")
     run = collection.runs[0]
-    expected = {"dataset": run.run.dataset, "width": run.config.width, "crop_size": run.config.crop_size}
+    expected = {
+        "dataset": run.run.dataset,
+        "variant": run.config.variant,
+        "width": run.config.width,
+        "crop_size": run.config.crop_size,
+    }
     for name, value in expected.items():
         there = table[name].unique().tolist()
         if there != [value]:

@@ -205,6 +205,9 @@ def _describe(settings: TrainSettings, records: Records, splits: Splits) -> Run:
 
     directory, teacher = os.path.relpath(settings.records), Teacher.of(settings.config)
     sources = find_sources(settings.config)
+    saw = [modality for source in sources.values() for modality in source.saw()]
+    saw += teacher.run.saw_by(teacher.modalities) if teacher else ()
+    known = (*settings.config.inputs, *settings.config.teacher_modalities)
     return Run(
         dataset=settings.dataset,
         records=os.path.abspath(settings.records) if directory.startswith("..") else directory,
@@ -219,7 +222,7 @@ def _describe(settings: TrainSettings, records: Records, splits: Splits) -> Run:
         crop=records.description.crop,
         teacher=teacher.identity() if teacher else None,
         sources={modality: source.describe() for modality, source in sources.items()} or None,
-        learned_from=tuple(dict.fromkeys(modality for source in sources.values() for modality in source.saw())),
+        learned_from=tuple(dict.fromkeys(modality for modality in saw if modality not in known)),
     )
 
 

@@ -36,6 +36,8 @@ def write_run(
     groups: Sequence[str] = (),
     video_ids: Sequence[str] = (),
     results: bool = True,
+    checkpoint: str = "best",
+    trained: int | None = None,
     **settings: object,
 ) -> RunFolder:
     """Writes a run of some modalities at compact scale.
@@ -49,6 +51,8 @@ def write_run(
         groups: the group of each test video; empty where there is but one.
         video_ids: names of the test videos; empty: video-0 and so on.
         results: whether it is evaluated.
+        checkpoint: that was evaluated.
+        trained: epochs of the weights that were evaluated; None: all.
         settings: settings of `Config` that are not the defaults.
     """
     settings = {"modalities": tuple(right), "epochs": 8, **settings}
@@ -73,8 +77,8 @@ def write_run(
         records="",
         videos=videos,
         clips_per_video=10,
-        checkpoint="best",
-        weights=Weights(config.epochs - 1, "00000000"),
+        checkpoint=checkpoint,
+        weights=Weights((trained or config.epochs) - 1, "00000000"),
         config=config,
     )
     write_results(directory, summarize(evaluated, found, CLASSES, groups), found)

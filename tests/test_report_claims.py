@@ -136,7 +136,7 @@ def random_features(flow, spread=0.1):
         for k in (1, 5)
     ]
     table = pd.DataFrame(rows, columns=["modality", "k", "seed", "batch_norm", "accuracy"])
-    return table.assign(dataset="nwucla", width=16, crop_size=64)
+    return table.assign(dataset="nwucla", variant="authors", width=16, crop_size=64)
 
 
 def test_claim_4_random_features():
@@ -181,6 +181,7 @@ def test_claim_6_the_gap(tmp_path):
     (case,) = _tested(claims.smaller_gap(collection)).cases
     run = collection.find("independent")[0].runs[0]
     assert case.verdict == HOLDS
+    assert case.label == "Independent, authors' recipe − DMCL, authors' recipe"  # the order of the difference
     assert case.comparisons[0].difference.values.mean() == pytest.approx(run.accuracy("oracle") - run.accuracy("sum"))
 
 
@@ -236,6 +237,34 @@ def test_networks_of_another_width_are_compared_with_their_like_alone(tmp_path):
     # nothing has the whole ensemble's networks or, for claim 3, flow
     assert [case.label for case in claims.stronger_networks(collection).cases] == [usual.label]
     assert [case.label for case in claims.flow_is_first(collection).cases] == ["Independent, authors' recipe"]
+
+
+def test_methods_are_compared_only_where_they_trained_alike(tmp_path):
+    for seed in range(3):
+        write(tmp_path, "independent", seed, right(30, 40, 40))
+        write(tmp_path, "dmcl", seed, right(48, 40, 40), epochs=10 * EPOCHS, learning_rate=0.5)
+    collection = load_runs(tmp_path)
+    assert [group.label for group in collection.groups] == [
+        "Independent, authors' recipe, learning rate 0.02, epochs 8",
+        "DMCL, authors' recipe, learning rate 0.5, epochs 80",
+    ]
+    (case,) = _tested(claims.better_rgb(collection)).cases
+    assert case.verdict == NOT_TESTED
+    assert case.note == f"{collection.groups[0].label} differs in learning rate, epochs"
+
+
+def test_claim_7_without_rgb_or_with_other_networks_is_not_tested(tmp_path):
+    for fraction in (1.0, 0.5):
+        for method in ("independent", "dmcl"):
+            rights = {"depth": right_in((0, 30)), "flow": right_in((0, 40))}
+            write(tmp_path / "depth", method, 0, rights, train_fraction=fraction)
+        write(tmp_path / "small", "independent", 0, right(30, 40, 40), train_fraction=fraction)
+        write(tmp_path / "small", "dmcl", 0, right(30, 40, 40), train_fraction=fraction, networks=("rgb:authors/8",))
+    (case,) = claims.larger_gain(load_runs(tmp_path / "depth")).cases
+    assert (case.verdict, case.note) == (NOT_TESTED, "DMCL, authors' recipe has no rgb")
+    (case,) = claims.larger_gain(load_runs(tmp_path / "small")).cases
+    assert case.verdict == NOT_TESTED
+    assert case.note.endswith("differs in the network of rgb")
 
 
 def test_fewer_videos_in_as_many_steps_have_a_row_of_their_own(tmp_path):
@@ -321,6 +350,27 @@ def test_how_networks_fit_win_and_agree(tmp_path):
     # of 60 videos, RGB and flow agree on all, each of them and depth on 48 (42); both wrong on 30, and 18 (12)
     assert row[["two agree", "both wrong"]].tolist() == ["83.3", "33.3"]
     assert found.loc["Independent, RGB, authors' recipe", ["RGB wins", "two agree", "both wrong"]].tolist() == ["–"] * 3
+
+
+def test_the_papers_numbers_stand_beside_what_they_are_of(tmp_path):
+    write(tmp_path, "dmcl", 0, {"rgb": right_in((0, 30)), "depth": right_in((0, 40))})
+    write(tmp_path, "independent", 0, {"depth": right_in((0, 40))})
+    write(tmp_path, "independent", 1, right(30, 40, 40))
+    four = by_title(load_runs(tmp_path))["Table 4"].set_index(["Method", "Testing modalities"])
+    assert four.loc[("DMCL, RGB+depth, authors' recipe", "RGB"), "Paper"] == "–"  # theirs learned with flow
+    assert four.loc[("Independent, depth, authors' recipe", "Depth"), "Paper"] == "80.30"
+    assert list(four.loc["Independent, depth, authors' recipe"].index) == ["Depth"]  # no Σ of one
+    assert four.loc[("Independent, authors' recipe", "RGB, Depth, Flow"), "Paper"] == "93.79"
+
+
+def test_modalities_of_ones_own_have_columns_too(tmp_path):
+    write(tmp_path, "dmcl", 0, {"rgb": right_in((0, 30)), "thermal": right_in((0, 45))})
+    write(tmp_path, "independent", 0, {"rgb": right_in((0, 30)), "depth": right_in((0, 36))})
+    found = by_title(load_runs(tmp_path))
+    every = found["All methods"].set_index("Method")
+    assert every.loc["DMCL, RGB+thermal, authors' recipe", ["Depth", "thermal"]].tolist() == ["–", "75.00"]
+    assert every.loc["Independent, RGB+depth, authors' recipe", ["Depth", "thermal"]].tolist() == ["60.00", "–"]
+    assert {"rgb+depth", "rgb+thermal"} <= set(found["Every subset of the modalities"].columns)
 
 
 def test_groups_of_test_videos(tmp_path):

@@ -71,6 +71,46 @@ def test_students_of_a_teacher_are_one_group_whatever_their_teachers_seed(tmp_pa
     assert labels(tmp_path) == ["Generalized distillation, depth → RGB, authors' recipe"]
 
 
+def test_runs_with_other_starts_are_groups_of_their_own(tmp_path):
+    for seed in (0, 1):
+        write_run(tmp_path / f"fresh{seed}", RIGHT, method="dmcl", seed=seed)
+        start = (f"checkpoints/ntu60/independent/authors-compact-seed{seed}",)
+        write_run(tmp_path / f"started{seed}", RIGHT, method="dmcl", seed=seed, initial_weights=start)
+    groups = load_runs(tmp_path).groups
+    assert [(group.label, list(group.runs)) for group in groups] == [
+        ("DMCL, authors' recipe, from nothing", [0, 1]),
+        ("DMCL, authors' recipe, from ntu60/independent", [0, 1]),
+    ]
+
+
+def test_runs_of_other_preparations_are_not_mixed(tmp_path):
+    write_run(tmp_path / "a", RIGHT)
+    config = write_run(tmp_path / "b", RIGHT, seed=1).config_path
+    text = config.read_text(encoding="utf-8")
+    assert '"crop": null' in text
+    for path, margin in ((config, "0.1"), (tmp_path / "a/config.json", "0.2")):
+        path.write_text(text.replace('"crop": null', f'"crop": {{"margin": {margin}}}'), encoding="utf-8")
+    with pytest.raises(InputError, match=r"are of different preparations of crop \(margin 0.2, margin 0.1\)"):
+        load_runs(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("epochs", "reason"),
+    [
+        (2, "2 of 8 epochs are trained: train the run to its end and evaluate it again"),
+        (8, "results.json is of epoch 2, not of the last: evaluate the run again"),
+    ],
+)
+def test_results_of_an_unfinished_training_do_not_count(tmp_path, epochs, reason):
+    """Neither where the training goes on, nor where it has ended since then without an evaluation."""
+    write_run(tmp_path / "whole", RIGHT, checkpoint="last")
+    folder = write_run(tmp_path / "run", RIGHT, seed=1, checkpoint="last", trained=2)
+    folder.write_history(folder.read_history().head(epochs))
+    collection = load_runs(tmp_path)
+    assert [run.directory.name for run in collection.runs] == ["whole"]
+    assert collection.unfinished == {folder.directory: reason}
+
+
 def test_which_videos_are_right(tmp_path):
     write_run(tmp_path / "run", RIGHT)
     (run,) = load_runs(tmp_path).runs

@@ -52,6 +52,13 @@ def reported(dataset: str, method: str, modalities: Collection[str]) -> dict[str
     return found
 
 
+def alone(dataset: str, modality: str) -> dict[str, float]:
+    """The accuracy of an independently trained network by its modality, whichever others it is reported beside."""
+    rows = [row for table in _TABLES for row in _rows(dataset, table)]
+    found = [row.accuracy for row in rows if (row.method, row.tested) == ("independent", modality)]
+    return {modality: found[0]} if found else {}
+
+
 def random_features(dataset: str = "nwucla") -> dict[str, dict[int, float]]:
     """Table 2: accuracies of k-NN on random features, by modality and k; empty where it reports none."""
     found: dict[str, dict[int, float]] = {}

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
-from dmcl_tf.config import Config
+from dmcl_tf.config import RECIPES, Config, parse_start
 from dmcl_tf.datasets import find_dataset
 from dmcl_tf.datasets.base import Dataset, in_words
 from dmcl_tf.errors import InputError
+from dmcl_tf.registry import METHODS
 from dmcl_tf.runs.folder import Run
 from dmcl_tf.scoring.results import Results, paths, read_confusion
 
@@ -35,8 +36,18 @@ METHOD_NAMES = {
     "graph_distillation": "Graph distillation",
 }
 _RECIPE_NAMES = {"authors": "authors' recipe", "paper": "paper's recipe"}
-# What runs of one group may differ in, and what their label says by itself
+# In what methods differ by their nature or by how they are wired, in networks, of which each has its own, or in how the
+# work is done; in all else a comparison of methods must be of equals.
+_OF_THE_METHOD = {
+    *("method", "recipe", "modalities", "networks", "variant", "width", "initial_weights", "freeze", "seed"),
+    *("teacher_run", "teacher_modalities", "middle_layer", "weighting", "connection", "select_by", "train_fraction"),
+    *("temperature", "loser_ground_truth_weight", "distillation_weight", "scale_by_temperature_squared", "beta"),
+    *("feature_weight", "middle_weight", "save_every", "recompute", "deterministic"),
+}
+SHARED = tuple(field.name for field in dataclasses.fields(Config) if field.name not in _OF_THE_METHOD)
+# What runs of one group may differ in: seeds, and folders of the runs that seeds start from or are taught by
 _OF_EACH_RUN = ("seed", "teacher_run", "initial_weights")
+# What a label says in its own words
 _IN_LABEL = (*_OF_EACH_RUN, "method", "recipe", "train_fraction", "modalities", "teacher_modalities")
 
 
@@ -165,7 +176,7 @@ def group_runs(runs: Iterable[FinishedRun]) -> list[RunGroup]:
     """
     alike: dict[tuple, dict[int, FinishedRun]] = {}
     for run in runs:
-        members = alike.setdefault(_values(run.config, *_OF_EACH_RUN), {})
+        members = alike.setdefault((_values(run.config, *_OF_EACH_RUN), _start(run.config), run.run.saw), {})
         if run.config.seed in members:
             raise InputError(f"{members[run.config.seed].directory} and {run.directory} are the same run: remove one")
         members[run.config.seed] = run
@@ -180,7 +191,31 @@ def group_runs(runs: Iterable[FinishedRun]) -> list[RunGroup]:
         config, label = group.config, group.label
         return order.index(config.method), config.recipe, -config.train_fraction, len(label), label
 
-    return sorted(groups, key=place)
+    return _told_apart(sorted(groups, key=place))
+
+
+def _start(config: Config) -> tuple[str, ...]:
+    """What networks start from or are taught by, whichever run of a method it is."""
+    starts = [(str(start), start.path) for start in map(parse_start, config.initial_weights)]
+    starts += [(config.teacher_run, config.teacher_run)] if config.teacher_run else []
+    return tuple(text.replace(path, _kind(path)) for text, path in starts)
+
+
+def _kind(path: str) -> str:
+    """The method of a run folder, `<data set>/<method>/<run>`, with its data set; other paths as they are."""
+    *_, dataset, method, _run = ("", "", *Path(path).parts)
+    return f"{dataset}/{method}" if method in METHODS else path
+
+
+def _told_apart(groups: Sequence[RunGroup]) -> list[RunGroup]:
+    """The groups, with labels that say what networks start from where they would be the same."""
+    labels = [group.label for group in groups]
+    return [
+        replace(group, label=f"{group.label}, from {' and '.join(_start(group.config)) or 'nothing'}")
+        if labels.count(group.label) > 1
+        else group
+        for group in groups
+    ]
 
 
 def _values(config: Config, *without: str) -> tuple:
@@ -189,24 +224,32 @@ def _values(config: Config, *without: str) -> tuple:
 
 
 def _label(config: Config, configs: Sequence[Config]) -> str:
-    """Method and recipe, the share of videos, modalities where they are fewer, and settings that most have not.
+    """Method and recipe, the share of videos, modalities where not all have the same, and unusual settings.
 
-    Of settings in which runs of one method and recipe differ, a value that more than half of all groups have is not
-    named.
+    Named are settings in which runs of one method and recipe differ, and those that all methods share and other methods
+    have otherwise; but none that more than half of all groups have, and none that the method or recipe prescribes.
     """
     parts, modalities = [METHOD_NAMES[config.method]], "+".join(config.modalities).replace("rgb", "RGB")
+    most = max(len(other.inputs) for other in configs)
+    largest = {other.inputs for other in configs if len(other.inputs) == most}
     if config.teacher_modalities:
         parts.append(f"{'+'.join(config.teacher_modalities)} → {modalities}".replace("rgb", "RGB"))
-    elif len(config.modalities) < max(len(other.modalities) for other in configs):
+    elif len(config.inputs) < most or len(largest) > 1:
         parts.append(modalities)
     parts.append(_RECIPE_NAMES[config.recipe])
     if config.train_fraction != 1:
         parts.append(f"{100 * config.train_fraction:g} % of the videos")
     alike = [c for c in configs if (c.method, c.recipe) == (config.method, config.recipe)]
+    prescribed = {**RECIPES[config.recipe], **METHODS[config.method].defaults}
     for field in dataclasses.fields(Config):
-        values = {getattr(other, field.name) for other in alike}
-        value = getattr(config, field.name)
-        usual = 2 * sum(getattr(other, field.name) == value for other in configs) > len(configs)
-        if field.name not in _IN_LABEL and len(values) > 1 and not usual:
-            parts.append(f"{field.name.replace('_', ' ')} {in_words(value) if isinstance(value, tuple) else value}")
+        name, value = field.name, getattr(config, field.name)
+        usual = 2 * sum(getattr(other, name) == value for other in configs) > len(configs)
+        differs = any(getattr(other, name) != value for other in alike)
+        if name in SHARED and prescribed.get(name, _NONE) != value:
+            differs = any(getattr(other, name) != value for other in configs)
+        if name not in _IN_LABEL and differs and not usual:
+            parts.append(f"{name.replace('_', ' ')} {in_words(value) if isinstance(value, tuple) else value}")
     return ", ".join(parts)
+
+
+_NONE = object()

@@ -11,7 +11,7 @@ import pandas as pd
 
 from dmcl_tf.reporting.collection import RunCollection, RunGroup
 from dmcl_tf.reporting.style import legend_below, look, modality_look, new_figure
-from dmcl_tf.reporting.tables import COLUMN_NAMES
+from dmcl_tf.reporting.tables import COLUMN_NAMES, column_names
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -41,8 +41,8 @@ def train_fractions(collection: RunCollection) -> Figure | None:
     """Test accuracy against the share of the training videos, mean and standard deviation over seeds."""
     series = collection.by_fraction()
     every = [group for groups in series for group in groups]
-    names = [name for name in COLUMN_NAMES if any(group.accuracies(name).notna().any() for group in every)]
-    if not names:
+    names = column_names(every)
+    if not every:
         return None
     figure, panels = _panels(len(names))
     for axes, name in zip(panels, names):
@@ -53,7 +53,7 @@ def train_fractions(collection: RunCollection) -> Figure | None:
             deviations = [group.accuracies(name).std(ddof=1) if len(group.runs) > 1 else 0 for group in members]
             axes.errorbar(shares, means, yerr=deviations, capsize=3, label=members[-1].label, **look(index).line)
         axes.set_xticks(sorted({100 * group.config.train_fraction for group in every}))
-        axes.set(title=COLUMN_NAMES[name], xlabel="training videos, %", ylabel="accuracy, %")
+        axes.set(title=COLUMN_NAMES.get(name, name), xlabel="training videos, %", ylabel="accuracy, %")
     legend_below(figure, panels)
     return figure
 

@@ -16,7 +16,7 @@ from dmcl_tf.files import atomic_path, read_json, write_json
 from dmcl_tf.reporting.collection import RunCollection
 
 _DRAWN_FROM = ("config.json", "results.json", "history.csv", "confusion.csv")
-_DRAWN_BY = ("class_charts.py", "collection.py", "curves.py", "figures.py", "measures.py", "style.py")
+_DRAWN_BY = ("class_charts.py", "collection.py", "curves.py", "figures.py", "measures.py", "style.py", "tables.py")
 
 
 @dataclass(frozen=True)
@@ -37,12 +37,15 @@ def write_figures(collection: RunCollection, output: Path) -> dict[str, str]:
 
     Drawing takes much longer than all else, so figures of the same runs by the same code are left as they are.
     """
-    record, checksum = output / "plots" / "drawn.json", _checksum(collection)
+    record, checksum, before = output / "plots" / "drawn.json", _checksum(collection), dict[str, str]()
     with contextlib.suppress(InputError):  # not there, or damaged: all is drawn
         drawn = read_json(record, Drawn, "")
+        before = drawn.captions
         if drawn.checksum == checksum and all((output / path).exists() for path in drawn.captions):
             return drawn.captions
     captions = _draw(collection, output)
+    for path in before.keys() - captions.keys():  # of runs that are there no more
+        (output / path).unlink(missing_ok=True)
     if captions:
         write_json(record, Drawn(checksum, captions))
     return captions

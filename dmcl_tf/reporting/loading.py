@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from dmcl_tf.datasets.base import in_words
 from dmcl_tf.errors import InputError
 from dmcl_tf.reporting.collection import FinishedRun, RunCollection, group_runs
 from dmcl_tf.runs.folder import Run, RunFolder, training_columns
@@ -54,8 +55,13 @@ def _results_or_reason(folder: RunFolder, run: Run) -> Results | str:
         results = read_results(folder.directory)
     except InputError:
         return "results.json cannot be read: evaluate the run again"
-    if results.evaluated.config != run.config:
+    evaluated, epochs = results.evaluated, len(folder.read_history())
+    if evaluated.config != run.config:
         return "results.json is of other settings than config.json: evaluate the run again"
+    if 0 < epochs < run.config.epochs:
+        return f"{epochs} of {run.config.epochs} epochs are trained: train the run to its end and evaluate it again"
+    if evaluated.checkpoint == "last" and evaluated.weights.epoch + 1 < run.config.epochs:
+        return f"results.json is of epoch {evaluated.weights.epoch + 1}, not of the last: evaluate the run again"
     return results
 
 
@@ -86,6 +92,9 @@ def _check_comparable(settings: Sequence[tuple[Path, Run]], finished: Sequence[F
 
     check("data sets", [(path, run.dataset) for path, run in settings])
     check("scales", [(path, run.config.scale) for path, run in settings])
+    for name in ("depth", "flow", "crop"):  # runs without a modality say nothing of how it was made
+        known = [(path, getattr(run, name)) for path, run in settings]
+        check(f"preparations of {name}", [(path, in_words(value)) for path, value in known if value is not None])
     for name, what in _ALIKE.items():
         check(what, [(run.directory, getattr(run.results.evaluated, name)) for run in finished])
     names = [(run.directory, "\n".join(sorted(run.predicted.index))) for run in finished if run.predicted is not None]

@@ -72,7 +72,7 @@ def _part(part: str) -> str:
 
 
 def _anchor(heading: str) -> str:
-    return heading.split()[1].lower()
+    return re.sub(r"\W+", "-", heading.lstrip("# ").lower()).strip("-")
 
 
 def _cells(line: str) -> str:

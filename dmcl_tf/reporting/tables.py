@@ -47,8 +47,7 @@ class Table:
 def all_tables(collection: RunCollection, random_features: pd.DataFrame | None) -> list[Table]:
     """Every table that the runs have something for."""
     groups, dataset = collection.on_all_videos(), collection.dataset.name
-    reported = {name for group in groups for name in reported_accuracies(group.config.modalities)}
-    names = [name for name in COLUMN_NAMES if name in reported]
+    names = column_names(groups)
     short = [name for name in names if name in ("rgb", "sum", "oracle")]
     tables = [
         accuracies("Table 1: multiple choice learning", groups, _MCL, short, dataset),
@@ -62,6 +61,17 @@ def all_tables(collection: RunCollection, random_features: pd.DataFrame | None) 
         fractions(collection, names),
     ]
     return [table for table in tables if len(table.frame)]
+
+
+def column_names(groups: Sequence[RunGroup]) -> list[str]:
+    """The modalities of some groups, those of the paper first, then Σ and Φ."""
+    own = dict.fromkeys(modality for group in groups for modality in group.config.modalities)
+    return [
+        *(name for name in COLUMN_NAMES if name in own),
+        *(m for m in own if m not in COLUMN_NAMES),
+        "sum",
+        "oracle",
+    ]
 
 
 def mean_and_deviation(values: pd.Series) -> str:
@@ -121,20 +131,22 @@ def privileged_information(dataset: str, groups: Sequence[RunGroup]) -> Table:
         for row in published
         if row.method in paper.OTHERS and _COMPARATORS.get(row.method) not in known
     ]
-    everything = _most_modalities([group for group in groups if HALLUCINATION not in group.config.modalities])
     for group in groups:
         config, first = group.config, next(iter(group.runs.values())).run
         if config.method not in (*_COMPARED, *_COMPARATORS.values()):
             continue
+        several = len(config.modalities) > 1
         both = [f"{config.modalities[0]}+{HALLUCINATION}"] if HALLUCINATION in config.modalities else []
-        together = paper.reported(dataset, config.method, everything)
+        together = ["sum"] if config.method == "independent" and several else []
         quoted = {row.tested: row.accuracy for row in published if _COMPARATORS.get(row.method) == config.method}
-        for name in (*config.modalities, *both, *(["sum"] if config.method == "independent" else [])):
-            alone = config.method == "independent" and name != "sum"  # each network learned from its modality alone
+        for name in (*config.modalities, *both, *together):
+            saw = first.saw if name in both + together else first.saw_by([name])
             tested = "+".join(config.modalities) if name == "sum" else name
-            reported = {**together, **(paper.reported(dataset, config.method, [name]) if alone else {}), **quoted}
+            independent = config.method == "independent" and saw == (name,)
+            alone = paper.alone(dataset, name) if independent else {}
+            reported = {**alone, **paper.reported(dataset, config.method, saw), **quoted}
             ours = mean_and_deviation(group.accuracies(name)), ", ".join(map(str, group.runs))
-            rows.append(_compared(group.label, [name] if alone else first.saw, tested, reported.get(name), *ours))
+            rows.append(_compared(group.label, saw, tested, reported.get(name), *ours))
     note = (
         "Accuracies are in percent, ours over these seeds. Numbers of the paper are of real videos at full size. "
         "Hallucination is a second network that sees RGB and mimics the missing modality; RGB+ is both."
@@ -175,7 +187,8 @@ def groups_of_videos(groups: Sequence[RunGroup], names: Sequence[str]) -> Table:
 
 def subsets(groups: Sequence[RunGroup]) -> Table:
     """Accuracy of the summed logits of every subset of the modalities."""
-    names = subset_names(_most_modalities(groups))
+    sets = sorted({group.config.modalities: None for group in groups}, key=len, reverse=True)  # stable
+    names = list(dict.fromkeys(name for modalities in sets for name in subset_names(modalities)))
     rows = [{**_head(group), **{n: mean_and_deviation(group.accuracies(n)) for n in names}} for group in groups]
     note = "Accuracies are in percent, by the argmax of the summed logits when only these modalities are there."
     return Table("Every subset of the modalities", note, pd.DataFrame(rows))
@@ -253,10 +266,6 @@ def long_form(collection: RunCollection) -> pd.DataFrame:
 
 def _head(group: RunGroup) -> dict[str, str]:
     return {"Method": group.label, "Runs": str(len(group.runs))}
-
-
-def _most_modalities(groups: Sequence[RunGroup]) -> tuple[str, ...]:
-    return max((group.config.modalities for group in groups), key=len, default=())
 
 
 def _number(value: float | None) -> str:

@@ -26,7 +26,8 @@ RULE = f"""A claim says that a difference exceeds a threshold, which is zero unl
 
 A claim that says several things holds where all of them hold, and does not hold where one of them does not. Quantities
 without test videos, such as a training loss, are tested over seeds alone; for *does not hold* it is then enough that no
-seed shows an excess. With n seeds the sign-flip test cannot give a p below 2/2ⁿ. It is shown, but decides nothing."""
+seed shows an excess. With n seeds the sign-flip test cannot give a p below 2/2ⁿ. It is shown, but decides nothing.
+Where the difference is the same in all seeds, their interval has no width, and the bootstrap alone decides."""
 
 
 @dataclass(frozen=True)

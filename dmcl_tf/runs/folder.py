@@ -14,7 +14,7 @@ import dataclasses
 import io
 import platform
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from importlib import metadata
 from pathlib import Path
@@ -65,7 +65,8 @@ class Run:
         crop: how frames were cut to the person in the records; None where they are whole.
         teacher: the weights of its teacher; None without a teacher.
         sources: what its networks started from, in words, by modality; None where all started afresh.
-        learned_from: the modalities that the runs which they started from had seen, or been taught by.
+        learned_from: further modalities that had a part in the weights of its teacher or of what its networks started
+            from.
     """
 
     dataset: str
@@ -90,6 +91,12 @@ class Run:
     def saw(self) -> tuple[str, ...]:
         """Every modality that had a part in its weights."""
         return tuple(dict.fromkeys((*self.config.inputs, *self.config.teacher_modalities, *self.learned_from)))
+
+    def saw_by(self, networks: Collection[str]) -> tuple[str, ...]:
+        """Every modality that had a part in the weights of some of its networks; independent ones learn apart."""
+        if self.config.method != "independent":
+            return self.saw
+        return tuple(dict.fromkeys((*map(self.config.sees, networks), *self.learned_from)))
 
     def path(self, run_name: str | None) -> Path:
         """Where the run is kept under the folder of checkpoints."""
@@ -140,7 +147,8 @@ class RunFolder:
                 run are there.
         """
         if self.config_path.exists():
-            there, now = _flat(self.load()), _flat(run)
+            # whatever order or part of `learned_from` was written down, what matters is what had a part in all
+            there, now = (_flat(dataclasses.replace(r, learned_from=tuple(sorted(r.saw)))) for r in (self.load(), run))
             different = [name for name in now if there.get(name) != now[name]]
             differing = [f"{name}: {in_words(there.get(name))} there, {in_words(now[name])} now" for name in different]
             if differing:

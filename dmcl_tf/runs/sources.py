@@ -70,8 +70,8 @@ class RunSource:
         return f"{self.folder.directory}:{self.modality}, epoch {weights.epoch + 1}, checksum {weights.checksum}"
 
     def saw(self) -> tuple[str, ...]:
-        """Those of the run."""
-        return self.folder.load().saw
+        """Those of the network."""
+        return self.folder.load().saw_by((self.modality,))
 
     def load(self, network: keras.Model, run: Run) -> bool:
         """Its classes are the run's, or the head stays new."""
