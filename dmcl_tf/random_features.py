@@ -155,7 +155,7 @@ def random_feature_flags(values: flags.FlagValues) -> None:
     flag_groups.define_settings(values, _SETTINGS)
     flags.DEFINE_list("seeds", "0,1,2,3,4", "seeds of the networks", flag_values=values)
     flags.DEFINE_list("neighbours", "1,5,10,50,120", "the numbers k of nearest neighbours", flag_values=values)
-    text = "CSV to write; default: results/<data set>/random_features.csv"
+    text = "CSV to write; default: reports/<data set>/random_features.csv"
     flags.DEFINE_string("output", None, text, flag_values=values)
 
 
@@ -177,7 +177,7 @@ def settings_from_flags(values: flags.FlagValues, *, data_root: Path = Path("dat
     seeds, neighbours = (_numbers(values, name, least) for name, least in (("seeds", 0), ("neighbours", 1)))
     dataset, records, settings, protocol = choose_data(values, data_root=data_root)
     config = flag_groups.make_config(settings)
-    output = Path(values["output"].value or Path("results") / dataset.name / "random_features.csv")
+    output = Path(values["output"].value or Path("reports") / dataset.name / "random_features.csv")
     return RandomFeatureSettings(config, dataset.name, records, protocol, seeds, neighbours, output)
 
 

@@ -1,4 +1,4 @@
-"""Reports on finished runs: `python -m dmcl_tf.report --runs=checkpoints/nwucla --output=results/nwucla`.
+"""Reports on finished runs: `python -m dmcl_tf.report --runs=checkpoints/nwucla --output=reports/nwucla`.
 
 Reads config.json, results.json, history.csv, predictions.csv and confusion.csv of every run below a folder of --runs,
 which must be of one data set, protocol and scale, and writes
@@ -151,7 +151,7 @@ def report_flags(values: flags.FlagValues) -> None:
     """What is reported on, and where."""
     text = "folder of the runs, such as checkpoints/nwucla; several, comma-separated, of one data set each"
     flags.DEFINE_list("runs", [], text, flag_values=values)
-    flags.DEFINE_string("output", None, "folder of the report, such as results/nwucla", flag_values=values)
+    flags.DEFINE_string("output", None, "folder of the report, such as reports/nwucla", flag_values=values)
     text = "CSV that dmcl_tf.random_features wrote; default: random_features.csv in --output, if it is there"
     flags.DEFINE_string("random_features", None, text, flag_values=values)
     text = "documents in Markdown that quote tables of the report, comma-separated"

@@ -21,7 +21,7 @@ from dmcl_tf.files import write_json
 from dmcl_tf.runs.folder import Record, RunFolder
 from workflow import experiments, stages
 from workflow.processes import Failure
-from workflow.states import SLIM_FILES, find_states, slim_path
+from workflow.states import SLIM_FILES, State, find_states, slim_path
 
 NAME = "authors-compact-seed0"
 
@@ -231,9 +231,34 @@ def test_a_copy_is_not_enough_for_a_run_that_has_to_teach(tmp_path, monkeypatch)
     assert find("generalized_distillation")[0] == ["complete (copy)", "complete (copy)"]
 
 
-def test_one_report_holds_one_scale(done, root):
-    with pytest.raises(InputError, match=r"is a run at compact scale, these are at full scale.*another --results"):
-        experiments.main(arguments(root, "--scale=full"))
+@pytest.mark.parametrize(
+    ("flag", "reason"),
+    [
+        ("--scale=full", r"is of another scale \(compact; these runs: full\)"),
+        ("--checkpoint=best", r"is of another checkpoint \(last; these runs: best\)"),
+        ("--train_views=1,3 --test_view=2", r"is of another protocol \(.*; these runs: .*\)"),
+    ],
+)
+def test_one_report_holds_one_kind_of_runs(done, root, monkeypatch, flag, reason):
+    """Which is known before anything is trained."""
+    monkeypatch.setenv("DATA_ROOT", str(root / "data"))
+    with pytest.raises(InputError, match=rf"{reason}, and one report holds one: choose another --results"):
+        experiments.main(arguments(root, *flag.split()))
+
+
+def test_raw_data_of_another_origin_are_not_mixed_with_copies(done, root, tmp_path, monkeypatch):
+    monkeypatch.setenv("DATA_ROOT", str(tmp_path))  # no records there
+    with pytest.raises(InputError, match=r"is of another origin \(.*; these runs: rendered\)"):
+        experiments.main(arguments(root, "--origin=rendered"))
+
+
+def test_without_test_videos_a_run_is_complete_and_nothing_is_copied(tmp_path, monkeypatch):
+    (run,) = plan(arguments(tmp_path)).experiments
+    without = State(2, False, True, "complete, without test videos")
+    monkeypatch.setattr(experiments, "call", lambda *_: None)
+    monkeypatch.setattr(experiments, "find_state", lambda *_: without)
+    assert experiments.run_one(run, tmp_path / "runs") is None
+    assert not (tmp_path / "runs").exists()
 
 
 def test_help_teaches(capsys):

@@ -117,6 +117,51 @@ def test_comparators_start_from_the_baseline_of_their_seed():
     assert by_label["mars"].work() == pytest.approx(4 / 3 * epochs)  # a teacher takes the forward pass alone
 
 
+def test_settings_go_to_the_runs_that_they_concern():
+    flags = ["--select_by=rgb", "--freeze=flow:stem", "--connection", "--networks=hallucination:authors/8"]
+    runs = make("--methods=modality_distillation,dmcl", "--seeds=4", "--train_fractions=1", *flags)
+    of = {run.label.removesuffix(" seed 4"): run.config for run in runs}
+    assert (of["dmcl"].select_by, of["dmcl"].freeze, of["dmcl"].connection) == ("rgb", ("flow:stem",), False)
+    assert of["independent"].networks == of["dmcl"].networks == ()
+    teacher, student, last = (of[f"modality_distillation{stage}"] for stage in ("_teacher", "_student", ""))
+    assert (teacher.select_by, teacher.freeze, teacher.connection) == ("sum", (), True)  # its own
+    assert student.networks == last.networks == ("hallucination:authors/8",)
+    assert (last.select_by, last.freeze, last.connection) == ("rgb", (), True)
+
+
+@pytest.mark.parametrize(
+    ("flag", "entry"),
+    [
+        ("--networks=rbg:authors/8", "--networks=rbg:authors/8"),
+        ("--freeze=depth:stem,thermal:stem", "--freeze=thermal:stem"),
+        ("--select_by=rbg", "--select_by=rbg"),
+        ("--connection", "--connection=True"),
+    ],
+)
+def test_a_setting_that_concerns_no_run_is_a_mistake(flag, entry):
+    with pytest.raises(InputError, match=f"{entry}: it concerns none of the runs, whose networks are depth, flow, rgb"):
+        make("--methods=dmcl", "--seeds=0", "--train_fractions=1", flag)
+
+
+def test_runs_that_start_from_others_are_folders_of_their_own():
+    def folders(*arguments):
+        return {run.label: run.folder.directory for run in make("--seeds=4", "--train_fractions=1", *arguments)}
+
+    staged = folders("--methods=hallucination,modality_distillation")
+    assert staged["independent depth from rgb seed 4"] != folders("--methods=independent", "--modalities=depth")
+    taught = folders("--methods=modality_distillation", "--teacher_modalities=flow")["modality_distillation seed 4"]
+    assert taught != staged["modality_distillation seed 4"]
+    named = folders("--methods=modality_distillation", "--select_by=rgb")["modality_distillation seed 4"]
+    assert named.name == f"{staged['modality_distillation seed 4'].name}-select_by_rgb".replace(
+        "-from_rgb+hallucination-select_by_rgb", "-select_by_rgb-from_rgb+hallucination"
+    )
+
+
+def test_a_fresh_run_is_not_said_to_start_from_another():
+    labels = [run.label for run in make("--methods=mars", "--modalities=rgb", "--seeds=0", "--train_fractions=1")]
+    assert labels == ["independent flow seed 0", "mars seed 0"]
+
+
 def test_a_name_is_one_folder_that_entries_of_initial_weights_can_name():
     (run,) = make("--methods=independent", "--seeds=0", "--train_fractions=1", "--networks=rgb:authors/8")
     name = "authors-compact-seed0-networks_rgb_authors_8"

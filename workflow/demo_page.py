@@ -145,7 +145,7 @@ def _draw(settings: PageSettings, video: Seen, modalities: Sequence[str], path: 
 def next_steps(settings: PageSettings, video_id: str, student: str) -> list[str]:
     """What to do next, as commands."""
     clip = settings.raw / LAYOUT / parse_clip_id(video_id).folder
-    report = Path("results") / settings.output.name
+    report = Path("reports") / settings.output.name
     return [
         "next:",
         f"  bash run.sh predict --model={settings.model} --{student}={clip}",

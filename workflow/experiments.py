@@ -21,9 +21,11 @@ from tqdm import tqdm
 from data_prep import make_tfrecords
 from dmcl_tf import report
 from dmcl_tf.datasets import find_dataset
+from dmcl_tf.datasets.base import in_words
 from dmcl_tf.errors import InputError
 from dmcl_tf.flag_groups import define, given_config
-from dmcl_tf.runs.folder import RunFolder
+from dmcl_tf.runs.stages import OF_SOME
+from dmcl_tf.scoring.results import read_results
 from workflow import command_line, stages
 from workflow.matrix import BASELINE, PUBLISHED, Experiment, Matrix, Selection, check_entries, default_methods
 from workflow.processes import call
@@ -48,7 +50,7 @@ def matrix_flags(values: flags.FlagValues) -> None:
     for name, (default, text) in lists.items():
         flags.DEFINE_list(name, default, text, flag_values=values)
     flags.DEFINE_string("student", "rgb", "modality that learns where others teach it", flag_values=values)
-    text = "folder of the report and of the slim copies; default: results/<dataset>"
+    text = "folder of the report and of the slim copies; default: reports/<dataset>"
     flags.DEFINE_string("results", None, text, flag_values=values)
     text = "print the runs, how far each is and what work is left, and do nothing"
     flags.DEFINE_boolean("dry_run", False, text, flag_values=values)
@@ -132,26 +134,40 @@ def run_one(experiment: Experiment, runs: Path) -> str | None:
     if failure:
         return failure.reason
     state = find_state(experiment, slim_path(experiment, runs), load_records(experiment.train.records))
-    if not state.evaluated:
+    if not state.complete:
         return f"{experiment.train.directory}: {state.text} after training and evaluation"
-    publish(experiment.folder, slim_path(experiment, runs))
+    if state.evaluated:  # and not without test videos, where there is nothing to copy
+        publish(experiment.folder, slim_path(experiment, runs))
     return None
 
 
-def check_scales(experiments: Sequence[Experiment], runs: Path) -> None:
-    """Checks that the folder of slim copies holds runs of the same scale, as one report holds one.
+def check_copies(plan: Plan) -> None:
+    """Checks that the folder of slim copies holds what one report can hold together with the runs to come.
 
     Raises:
-        InputError: it holds runs of another.
+        InputError: it holds runs of another scale, protocol, origin or checkpoint.
     """
-    scale = experiments[0].config.scale
-    for path in sorted(runs.glob("*/*/config.json")):
-        there = RunFolder(path.parent).load().config.scale
-        if there != scale:
-            raise InputError(
-                f"{path.parent} is a run at {there} scale, these are at {scale} scale, and one report holds one scale: "
-                "choose another --results"
-            )
+    (runs,), (first, *_) = plan.report.runs, plan.experiments
+    records = load_records(plan.prepare.records)
+    origin = records.description.origin if records else plan.prepare.origin or find_dataset(first.train.dataset).title
+    here = {
+        "scale": first.config.scale,
+        "protocol": in_words(first.train.protocol),
+        "origin": origin,
+        "checkpoint": first.evaluate.checkpoint,
+    }
+    for path in sorted(runs.glob("*/*/results.json")):
+        of = read_results(path.parent).evaluated
+        there = {"scale": of.config.scale, "protocol": in_words(of.protocol), **{n: getattr(of, n) for n in _OF_COPIES}}
+        for name, value in here.items():
+            if there[name] != value:
+                raise InputError(
+                    f"{path.parent} is of another {name} ({there[name]}; these runs: {value}), and one report holds "
+                    "one: choose another --results"
+                )
+
+
+_OF_COPIES = ("origin", "checkpoint")
 
 
 @dataclass(frozen=True)
@@ -177,13 +193,16 @@ def make_plan(values: flags.FlagValues) -> Plan:
     """
     selection, dataset = make_selection(values), find_dataset(values["dataset"].value)
     values["teacher_modalities"].value = None  # they are of the runs that have a teacher, and part of the selection
-    pipeline, given = stages.make_pipeline(values), given_config(values)
+    given = given_config(values)
+    for name in OF_SOME:  # the matrix gives them to the runs that they concern
+        values[name].value = None
+    pipeline = stages.make_pipeline(values)
     usual = dict(dataset.defaults)
     if "modalities" not in given:
         usual["modalities"] = pipeline.prepare.modalities
     checkpoints = Path(values["checkpoints"].value)
     matrix = Matrix(selection, usual, given, pipeline.train, pipeline.evaluate, checkpoints)
-    results = Path(values["results"].value or Path("results") / dataset.name)
+    results = Path(values["results"].value or Path("reports") / dataset.name)
     return Plan(pipeline.prepare, matrix.experiments(), report.ReportSettings((results / "runs",), results))
 
 
@@ -199,7 +218,7 @@ def main(arguments: Sequence[str]) -> int:
     if values["dry_run"].value:
         print(describe(experiments, states))
         return 0
-    check_scales(experiments, runs)
+    check_copies(plan)
     for experiment, state in zip(experiments, states):
         if state.evaluated:  # it may have been stopped before its copy was made
             publish(experiment.folder, slim_path(experiment, runs))

@@ -7,8 +7,9 @@ import difflib
 import re
 import zlib
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 from dmcl_tf.config import RECIPES, Config
 from dmcl_tf.errors import InputError
@@ -142,73 +143,120 @@ class Matrix:
                     if (index == 0 or every_seed) and (fraction == 1 or every_fraction):
                         for experiment in self._experiments(entry, seed, fraction):
                             chosen.setdefault(experiment.train.directory, experiment)
+        self._check_concerned([experiment.config for experiment in chosen.values()])
         return list(chosen.values())
+
+    def _check_concerned(self, configs: Sequence[Config]) -> None:
+        """Checks that what concerns some of the runs concerns any.
+
+        Raises:
+            InputError: a setting, or an entry of it, that no run takes.
+        """
+        for name in stages.OF_SOME:
+            value = self.given.get(name)
+            for entry in value if isinstance(value, tuple) else (value,):
+                taken = [getattr(config, name) for config in configs]
+                if entry and not any(entry in one if isinstance(one, tuple) else entry == one for one in taken):
+                    networks = sorted({network for config in configs for network in config.modalities})
+                    raise InputError(
+                        f"--{name}={entry}: it concerns none of the runs, whose networks are {', '.join(networks)} and "
+                        f"whose methods are {', '.join(sorted({config.method for config in configs}))}"
+                    )
 
     def _experiments(self, entry: str, seed: int, fraction: float) -> list[Experiment]:
         """A run of the matrix, the last, and before it those that it starts from or is taught by."""
         method, _, recipe = entry.partition(":")
         made: dict[Path, Experiment] = {}
+        teachers = self.selection.teachers or stages.usual_teachers(method)
+        others = teachers if teachers != stages.usual_teachers(method) else ()
 
         def run(stage: str, networks: tuple[str, ...], **wired) -> Path:
             if stage == BASELINE and not wired and set(networks) <= set(self._modalities()):
                 networks = ()  # the baseline's run has them
-            entry_of = f"{stage}:{recipe}" if recipe else stage
-            experiment = self._experiment(entry_of, seed, fraction, networks, wired, tuple(made.values()))
+            entry_of, last = f"{stage}:{recipe}" if recipe else stage, stage == method
+            experiment = self._experiment(entry_of, seed, fraction, _Stage(networks, wired, last, others), made)
             return made.setdefault(experiment.train.directory, experiment).train.directory
 
         if method in stages.STAGES:
-            teachers = self.selection.teachers or stages.usual_teachers(method)
             stages.STAGES[method](run, *stages.roles(method, (self.selection.student, *teachers)))
         else:
             run(method, ())
         return list(made.values())
 
     def _modalities(self) -> tuple[str, ...]:
-        return make_config({**self.usual, **self.given}).modalities
+        return {**asdict(Config()), **self.usual, **self.given}["modalities"]
 
     def _experiment(
-        self,
-        entry: str,
-        seed: int,
-        fraction: float,
-        networks: tuple[str, ...],
-        wired: Mapping[str, object],
-        sources: tuple[Experiment, ...],
+        self, entry: str, seed: int, fraction: float, stage: _Stage, made: Mapping[Path, Experiment]
     ) -> Experiment:
         """A run of some networks, or of the usual ones, and of settings that tie it to its sources."""
         method, _, recipe = entry.partition(":")
         usual = {**self.usual, "method": method}
         usual |= {name: self.given[name] for name in ("recipe", "scale") if name in self.given}
         usual |= {"recipe": recipe} if recipe else {}
-        usual |= {name: wired[name] for name in ("teacher_run",) if name in wired}
+        usual |= {name: stage.wired[name] for name in ("teacher_run",) if name in stage.wired}
         settings = {**usual, **self.given, **{name: usual[name] for name in ("method", "recipe") if name in usual}}
-        if networks:
-            settings = stages.stage_settings(method, networks, settings, dict(wired), last=True)
+        if stage.networks:
+            settings = stages.stage_settings(method, stage.networks, settings, stage.wired, last=stage.last)
+        settings = stages.that_concern(settings, method, stage.networks or self._modalities())
         config = make_config({**settings, "seed": seed, "train_fraction": fraction})
         dataset = self.train.dataset
-        name = _run_name(dataset, config, make_config(usual), set(wired) - {"teacher_modalities"})
+        tied = set(stage.wired) - {"teacher_modalities", *(self.given if stage.last else ())}
+        name = _run_name(dataset, config, make_config(usual), tied, stage.name)
         directory = self.checkpoints / run_path(dataset, config, name)
-        started = [f"{'+'.join(networks)} from {self.selection.student}"] if networks and method == BASELINE else []
-        label = " ".join([entry, *started, f"seed {seed}", *([f"{100 * fraction:g} %"] if fraction != 1 else [])])
+        started = [stages.stage_name(stage.networks, stage.wired).replace("-", " ")]
+        label = " ".join(
+            [
+                entry,
+                *(started if stage.networks and method == BASELINE else []),
+                f"seed {seed}",
+                *([f"{100 * fraction:g} %"] if fraction != 1 else []),
+            ]
+        )
         return Experiment(
             label,
             dataclasses.replace(self.train, config=config, directory=directory, stages=()),
             dataclasses.replace(self.evaluate, run_dir=directory),
-            sources,
+            tuple(made.values()),
         )
 
 
-def _run_name(dataset: str, config: Config, usual: Config, wired: Collection[str]) -> str:
+@dataclass(frozen=True)
+class _Stage:
+    """What a run is to the method that it is made for.
+
+    Attributes:
+        networks: of the run; empty: the usual ones.
+        wired: settings that tie it to its sources.
+        last: whether it is what was asked for.
+        teachers: modalities that teach, where they are not those usual for the method.
+    """
+
+    networks: tuple[str, ...]
+    wired: Mapping[str, Any]
+    last: bool
+    teachers: tuple[str, ...]
+
+    @property
+    def name(self) -> list[str]:
+        """What tells it from runs of the same settings that start from others."""
+        if not self.wired.get("initial_weights"):
+            return []
+        sources = stages.stage_name(self.networks, self.wired).partition("-from-")[2]
+        return [f"from_{sources}", *([f"teachers_{'+'.join(self.teachers)}"] if self.teachers else [])]
+
+
+def _run_name(dataset: str, config: Config, usual: Config, tied: Collection[str], more: Sequence[str]) -> str:
     """The default name, followed by every setting that is not as its recipe and scale have it, or their checksum.
 
-    Settings that tie a run to its sources are `wired` and not part of it.
+    Settings that tie a run to its sources are `tied` and not part of it; `more` is said instead.
     """
     parts = [run_path(dataset, config, None).name]
     for field in dataclasses.fields(Config):
         value = getattr(config, field.name)
-        if field.name not in ("method", "seed", *wired) and value != getattr(usual, field.name):
+        if field.name not in ("method", "seed", *tied) and value != getattr(usual, field.name):
             parts.append(re.sub("[/:]", "_", f"{field.name}_{_text(value)}"))
-    name = "-".join(parts)
+    name = "-".join([*parts, *more])
     return name if len(name) <= _LONGEST_NAME else f"{parts[0]}-{zlib.crc32(name.encode()):08x}"
 
 

@@ -6,10 +6,11 @@ one to the next; `run` says what the folder is, and may have found a finished ru
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from dmcl_tf.config import parse_frozen, parse_network, reported_accuracies
 from dmcl_tf.errors import InputError
 from dmcl_tf.registry import HALLUCINATION, METHODS
 
@@ -104,7 +105,7 @@ def usual_teachers(method: str) -> tuple[str, ...]:
 
 
 def stage_settings(
-    method: str, networks: tuple[str, ...], given: dict[str, Any], wired: dict[str, Any], *, last: bool
+    method: str, networks: tuple[str, ...], given: Mapping[str, Any], wired: Mapping[str, Any], *, last: bool
 ) -> dict[str, Any]:
     """The settings of a stage: those given, as far as they concern its networks, then its own.
 
@@ -129,7 +130,27 @@ def stage_settings(
     return {**wired, **settings, **{name: value for name, value in wired.items() if name != "select_by"}}
 
 
-def stage_name(networks: tuple[str, ...], wired: dict[str, Any]) -> str:
+OF_SOME = ("networks", "freeze", "select_by", "connection")  # settings that concern some networks or methods alone
+
+
+def that_concern(settings: Mapping[str, Any], method: str, networks: tuple[str, ...]) -> dict[str, Any]:
+    """The settings without those that concern other methods or networks than a run's, where many runs share them."""
+
+    def concerns(name: str, entry: str) -> bool:
+        modality = parse_network(entry)[0] if name == "networks" else parse_frozen(entry)[0]
+        return modality in ("", *networks)
+
+    of = dict(settings)
+    for name in {"networks", "freeze"} & of.keys():
+        of[name] = tuple(entry for entry in of[name] if concerns(name, entry))
+    if not METHODS[method].connects:
+        of.pop("connection", None)
+    if of.get("select_by") not in reported_accuracies(networks):
+        of.pop("select_by", None)
+    return of
+
+
+def stage_name(networks: tuple[str, ...], wired: Mapping[str, Any]) -> str:
     """What tells an earlier run from others of its method: its networks, and where they start from."""
     sources = [entry.rpartition(":")[2] for entry in wired.get("initial_weights", ())]
     return "-from-".join(["+".join(networks), *(["+".join(sources)] if sources else [])])
