@@ -104,6 +104,7 @@ class Config:
     learning_rate: float = _setting(0.00128, "learning rate after warm-up")
     momentum: float = _setting(0.9, "momentum of sgd and sgdw")
     weight_decay: float = _setting(1e-4, "weight decay on kernels: w·Σv²/2 in the loss (sgd, adam) or decoupled")
+    clip_norm: float = _setting(0.0, "largest norm of the gradients of all networks together; 0: any")
     schedule: str = _setting("step", "learning rate: ÷10 at --decay_epochs, or a half cosine to 0", ("step", "cosine"))
     warmup_epochs: int = _setting(5, "epochs of linear warm-up from 0")
     decay_epochs: tuple[int, ...] = _setting((100, 150, 180, 200), "epochs after which the step schedule divides by 10")
@@ -144,6 +145,7 @@ class Config:
             raise InputError(f"--train_fraction={self.train_fraction}: expected a value above 0, up to 1")
         weights = (
             "weight_decay",
+            "clip_norm",
             "loser_ground_truth_weight",
             "distillation_weight",
             "beta",

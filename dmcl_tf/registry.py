@@ -19,6 +19,8 @@ class Method:
         defaults: settings without which it is not itself.
         connects: whether its second network may multiply into the first.
         weightings: published sets of its weights, by a name of `Config.weighting`.
+        networks: how many it has; 0: any number.
+        hallucinates: whether the last is a hallucination network, which is taught by one network.
     """
 
     help: str
@@ -28,6 +30,8 @@ class Method:
     defaults: Mapping[str, object] = dataclasses.field(default_factory=dict)
     connects: bool = False
     weightings: Mapping[str, Mapping[str, object]] = dataclasses.field(default_factory=dict)
+    networks: int = 0
+    hallucinates: bool = False
 
 
 _DISTILLATION = ("temperature", "label_weight", "soft_weight")
@@ -56,14 +60,20 @@ METHODS: dict[str, Method] = {
         "RGB, depth, and a network that sees RGB and learns depth's activations (Hoffman et al.; makes what it needs)",
         ("middle_weight",),
         compares="middle",
-        defaults={"middle_weight": 10.0},
+        defaults={"middle_weight": 10.0, "clip_norm": 10.0},
+        networks=3,
+        hallucinates=True,
     ),
     "modality_distillation": Method(
         "RGB and a network that sees RGB and was taught to be depth learn by their mean (Garcia et al. 2018; makes "
         "what it needs)",
         connects=True,
+        networks=2,
+        hallucinates=True,
     ),
-    "modality_distillation_teacher": Method("a stage of it: RGB and depth learn by their mean", connects=True),
+    "modality_distillation_teacher": Method(
+        "a stage of it: RGB and depth learn by their mean", connects=True, networks=2
+    ),
     "modality_distillation_student": Method(
         "a stage of it: a network that sees RGB is taught to be depth",
         (*_DISTILLATION, "middle_weight"),
@@ -77,19 +87,30 @@ METHODS: dict[str, Method] = {
                 "scale_by_temperature_squared": False,
                 "middle_weight": 0.005,
             },
-            "admd_code": {"temperature": 10.0, "middle_weight": 0.01},
+            "admd_code": {
+                "temperature": 10.0,
+                "loser_ground_truth_weight": 1.0,
+                "distillation_weight": 1.0,
+                "scale_by_temperature_squared": True,
+                "middle_weight": 0.01,
+            },
         },
+        networks=2,
+        hallucinates=True,
     ),
     "admd": Method(
         "a network that sees RGB learns, against a discriminator, to have depth's features (ADMD; makes what it needs)",
         needs_teacher=True,
         compares="features",
         defaults={"optimizer": "adam", "learning_rate": 1e-3, "weight_decay": 0.0},
+        networks=2,
+        hallucinates=True,
     ),
     "graph_distillation": Method(
         "RGB learns the label and from teachers whose weights are learned (Luo et al.; makes the run that it needs)",
         needs_teacher=True,
         compares="features",
+        networks=1,
     ),
 }
 HALLUCINATION = "hallucination"  # the network of that name sees the first modality of its run

@@ -21,7 +21,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import os
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Optional
@@ -36,6 +36,7 @@ from dmcl_tf.datasets.base import Dataset, describe
 from dmcl_tf.datasets.splits import Splits, make_splits
 from dmcl_tf.errors import check_address_space, run_script
 from dmcl_tf.files import lock, remove_stale
+from dmcl_tf.registry import METHODS
 from dmcl_tf.runs import stages
 from dmcl_tf.runs.folder import Run, RunFolder, run_path
 from dmcl_tf.runs.progress import remove_others
@@ -110,7 +111,8 @@ def settings_from_flags(
 
     def run(stage: str, networks: tuple[str, ...], **wired) -> Path:
         last = stage == method
-        config = flag_groups.make_config(stages.stage_settings(stage, networks, settings, wired, last=last))
+        of_stage = of_method(settings, given, stage)
+        config = flag_groups.make_config(stages.stage_settings(stage, networks, of_stage, wired, last=last))
         directory = checkpoints / run_path(dataset.name, config, name)
         if not last:
             directory = directory.with_name(f"{directory.name}-{stages.stage_name(networks, wired)}")
@@ -121,9 +123,14 @@ def settings_from_flags(
         student, teachers = stages.roles(method, given.get("modalities", ()))
         stages.STAGES[method](run, student, teachers)
         return dataclasses.replace(runs[-1], stages=tuple(runs[:-1]))
-    config = flag_groups.make_config(settings)
+    config = flag_groups.make_config(of_method(settings, given, method))
     directory = checkpoints / run_path(dataset.name, config, name)
     return TrainSettings(config, dataset.name, records, protocol, directory, **computing)
+
+
+def of_method(settings: Mapping[str, Any], given: Collection[str], method: str) -> dict[str, Any]:
+    """Settings without those of a data set that a method prescribes otherwise; what the user has given stays."""
+    return {name: v for name, v in settings.items() if name in given or name not in METHODS[method].defaults}
 
 
 def choose_data(

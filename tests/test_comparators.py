@@ -21,10 +21,11 @@ from dmcl_tf.methods import LEARNED
 from dmcl_tf.networks.ensemble import make_ensemble, stack
 from dmcl_tf.networks.parts import with_middle
 from dmcl_tf.runs.checkpoints import Checkpoints, restore_ensemble
-from dmcl_tf.runs.folder import RunFolder
+from dmcl_tf.runs.folder import Run, RunFolder
 from server import models as server_models
-from workflow import command_line, predict
+from workflow import command_line, experiments, predict
 from workflow import served as served_model
+from workflow import stages as workflow_stages
 
 VIDEOS = {"train": 4, "validation": 1, "test": 3}
 METHODS = ("modality_distillation", "admd")  # they share their first stage
@@ -264,9 +265,31 @@ def test_weights_of_a_method_are_kept_to_continue_from(name, tmp_path):
             r"--select_by=rgb\+hallucination: expected one of rgb, depth",
         ),
         ("mars", {"teacher_run": "nowhere", "modalities": "rgb"}, r"nowhere/config\.json: No such file"),
+        (
+            "graph_distillation",
+            {"teacher_run": "{}", "modalities": "rgb,depth"},
+            r"--modalities=rgb,depth: --method=graph_distillation has 1 network \(network 1\); leave out --teacher_run",
+        ),
+        (
+            "admd",
+            {"teacher_run": "{}", "modalities": "rgb,depth"},
+            r"--modalities=rgb,depth: --method=admd has 2 networks \(network 1, hallucination\)",
+        ),
+        (
+            "admd",
+            {"teacher_run": "{}", "modalities": "rgb,hallucination"},
+            "--teacher_modalities=: --method=admd is taught by one network of rgb, depth: name it",
+        ),
+        (
+            "hallucination",
+            {"initial_weights": "{}", "modalities": "rgb,depth"},
+            r"--method=hallucination has 3 networks \(network 1, network 2, hallucination\)",
+        ),
     ],
 )
 def test_settings_that_do_not_fit(records, checkpoints, trained, method, changes, message):
+    source = checkpoints / "custom" / "independent" / f"{NAME}-rgb+depth"
+    changes = {name: value.format(source) for name, value in changes.items()}
     with pytest.raises(InputError, match=message):
         train_alone(records, checkpoints, method, **changes)
 
@@ -283,6 +306,51 @@ def test_sources_of_another_split_or_unfinished_are_named(records, checkpoints, 
     unfinished.config_path.write_text(text.replace(f'"{splits}"', '"01234567"'))
     with pytest.raises(InputError, match=r"--teacher_run=.*run was trained on another split"):
         train.train(settings_of(records, checkpoints, "mars", run_name="other", **changes))
+
+
+def test_what_a_method_prescribes_goes_before_the_data_set_and_the_recipe():
+    def config(*arguments):
+        given = ["--methods=admd,modality_distillation", "--seeds=0", "--train_fractions=1", *arguments]
+        plan = experiments.make_plan(experiments.parse(["--dataset=demo", *given]))
+        return {run.config.method: run.config for run in plan.experiments}
+
+    admd = config()["admd"]
+    assert (admd.optimizer, admd.learning_rate, admd.epochs) == ("adam", 1e-3, 60)  # the demo has 0.01 for others
+    assert config("--learning_rate=0.5")["admd"].learning_rate == 0.5
+    command = ["--method=admd", "--scale=compact"]
+    assert workflow_stages.make_pipeline(workflow_stages.parse("demo", command)).train.config.learning_rate == 1e-3
+    student = config("--weighting=admd_code")["modality_distillation_student"]
+    assert student.recipe == "paper"
+    assert student.loss_weights() == {"temperature": 10, "label_weight": 1, "soft_weight": 100, "middle_weight": 0.01}
+
+
+@pytest.mark.parametrize(("largest", "cut"), [(0.0, 1.0), (2.5, 0.5)])
+def test_gradients_are_cut_to_a_norm_over_all_variables(largest, cut):
+    config = resolve("authors", "full", {"clip_norm": largest, "learning_rate": 1.0, "warmup_epochs": 0})
+    variables = [tf.Variable([0.0, 0.0], name="kernel"), tf.Variable([0.0], name="bias")]
+    optimizer = make_optimizer(config, 10, variables)
+    optimizer.apply_gradients([(tf.constant([3.0, 0.0]), variables[0]), (tf.constant([4.0]), variables[1])])
+    np.testing.assert_allclose(np.concatenate([v.numpy() for v in variables]), -cut * np.array([3.0, 0.0, 4.0]))
+    assert resolve("authors", "full", {"method": "hallucination"}).clip_norm == 10.0
+
+
+def test_what_had_a_part_in_weights():
+    """Independent networks learn apart; others see through each other."""
+
+    def run(method, modalities, learned_from=(), **changes):
+        config = make_config(method=method, modalities=modalities, select_by="sum", **changes)
+        return Run("custom", "", "", (), {}, {}, "", config, learned_from=learned_from)
+
+    several = run("independent", ("rgb", "depth", "flow"))
+    assert (several.saw_by(["depth"]), several.saw) == (("depth",), ("rgb", "depth", "flow"))
+    assert run("dmcl", ("rgb", "depth")).saw_by(["rgb"]) == ("rgb", "depth")
+    assert run("independent", ("depth",), ("rgb",)).saw_by(["depth"]) == ("depth", "rgb")
+
+
+def test_a_student_of_all_networks_of_a_run_has_seen_what_they_saw(records, checkpoints, trained, tmp_path):
+    source = checkpoints / "custom" / "independent" / f"{NAME}-rgb+depth"
+    taught = settings_of(records, tmp_path, "generalized_distillation", teacher_run=source, modalities="rgb")
+    assert train.train(taught).load().saw == ("rgb", "depth")
 
 
 def test_the_middle_layer_is_the_part_that_is_named():

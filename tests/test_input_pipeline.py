@@ -252,12 +252,12 @@ def test_of_a_mirrored_skeleton_the_side_stays(tmp_path):
 @pytest.mark.parametrize(("flow", "fits"), [({"encoding": "uv"}, True), ({"encoding": "hsv"}, False), ({}, True)])
 def test_only_flow_with_a_channel_u_can_be_negated(records, flow, fits):
     description = dataclasses.replace(records.description, flow=flow or None)
-    pipeline.check_negation(description, make_config())
+    pipeline.check_negation(description, make_config(), ("rgb", "flow"))
     if fits:
-        pipeline.check_negation(description, make_config(negate_flow=True))
+        pipeline.check_negation(description, make_config(negate_flow=True), ("rgb", "flow"))
     else:
         with pytest.raises(InputError, match="encoded as hsv, whose u cannot be negated"):
-            pipeline.check_negation(description, make_config(negate_flow=True))
+            pipeline.check_negation(description, make_config(negate_flow=True), ("rgb", "flow"))
 
 
 def test_values_from_minus_one_to_one(records):

@@ -18,7 +18,7 @@ from dmcl_tf.flag_groups import make_config
 from dmcl_tf.registry import METHODS
 from dmcl_tf.runs import stages
 from dmcl_tf.runs.folder import RunFolder, run_path
-from dmcl_tf.train import TrainSettings
+from dmcl_tf.train import TrainSettings, of_method
 
 BASELINE = "independent"  # goes first: it is what others are compared with, and their teacher
 PUBLISHED = f"{BASELINE},dmcl,dmcl:paper,random_teacher"  # what Tables 1 and 3 compare, in both recipes
@@ -191,7 +191,7 @@ class Matrix:
     ) -> Experiment:
         """A run of some networks, or of the usual ones, and of settings that tie it to its sources."""
         method, _, recipe = entry.partition(":")
-        usual = {**self.usual, "method": method}
+        usual = {**of_method(self.usual, (), method), "method": method}
         usual |= {name: self.given[name] for name in ("recipe", "scale") if name in self.given}
         usual |= {"recipe": recipe} if recipe else {}
         usual |= {name: stage.wired[name] for name in ("teacher_run",) if name in stage.wired}

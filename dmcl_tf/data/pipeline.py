@@ -159,13 +159,18 @@ def check_lengths(splits: Splits, config: Config) -> None:
                 )
 
 
-def check_negation(description: Description, config: Config) -> None:
+def check_negation(description: Description, config: Config, inputs: Collection[str]) -> None:
     """Checks that the first channel of flow is u where `config.negate_flow` asks for the opposite sign.
+
+    Args:
+        description: of the records.
+        config: of the run.
+        inputs: the modalities that its networks and its teacher see.
 
     Raises:
         InputError: it is not, or may not be.
     """
-    if not (config.negate_flow and "flow" in config.inputs and description.flow):
+    if not (config.negate_flow and "flow" in inputs and description.flow):
         return
     encoding = description.flow.get("encoding")
     if encoding not in ("uv_magnitude", "uv"):

@@ -32,6 +32,7 @@ from dmcl_tf.runs.checkpoints import Checkpoints
 from dmcl_tf.runs.folder import Run, RunFolder, training_columns
 from dmcl_tf.runs.progress import best_score, done_epochs, done_steps
 from dmcl_tf.runs.sources import find_sources, load_sources
+from dmcl_tf.runs.stages import check_roles
 from dmcl_tf.runs.teacher import Teacher
 from dmcl_tf.scoring.accuracy import accuracies
 from dmcl_tf.scoring.logits import Evaluator
@@ -43,15 +44,16 @@ def check(run: Run, records: Records, splits: Splits, replicas: int) -> None:
     Raises:
         InputError: for records of other modalities or frames, too few or too short videos, a missing or half-written
             record, flow that cannot be negated, a batch that does not divide among the replicas, float16 on several of
-            them, a network that cannot be recomputed or has no part to freeze, or a teacher or initial weights that do
-            not fit.
+            them, a network that cannot be recomputed or has no part to freeze, networks or teachers that are not the
+            method's, or a teacher or initial weights that do not fit.
     """
     config, teacher = run.config, Teacher.of(run.config)
     if teacher:
         teacher.check(run)
+    check_roles(config, teacher.modalities if teacher else ())
     _check_shapes(config, teacher)
     records.check(_input_modalities(config, teacher), config.frame_size)
-    pipeline.check_negation(records.description, config)
+    pipeline.check_negation(records.description, config, _input_modalities(config, teacher))
     pipeline.check_lengths(splits, config)
     pipeline.steps_per_epoch(splits, config)
     records.check_files(splits.train + splits.validation)

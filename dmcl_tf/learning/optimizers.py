@@ -66,6 +66,7 @@ def make_optimizer(config: Config, steps_per_epoch: int, variables: list):
         optimizer = keras.optimizers.SGD(schedule, momentum=config.momentum, weight_decay=decay)
         if decay:
             optimizer.exclude_from_weight_decay(var_list=[v for v in variables if not is_decayed(v)])
+    optimizer.global_clipnorm = config.clip_norm or None
     optimizer.build(variables)
     return optimizer
 

@@ -50,8 +50,10 @@ def hallucination(outputs: Outputs, labels: tf.Tensor, step: Step, *, middle_wei
 
     Stages: RGB learns the labels; depth does, and starts from RGB; then all together, RGB and depth from these, the
     hallucination network from depth, which is frozen up to A. Deviations: the paper sets γ once, by hand, so that the
-    term is about ten times any other; here it is found in every batch, without gradient. Theirs is detection with
-    Fast R-CNN, which has losses of boxes as well, and A is its last pooling; ours is the recipe's classification.
+    term is about ten times any other; here it is found in every batch, without gradient. It grows as the activations
+    become alike, and so does the gradient, whose norm over all networks is cut to 10 (`clip_norm`), as in their later
+    code. Theirs is detection with Fast R-CNN, which has losses of boxes as well, and A is its last pooling; ours is the
+    recipe's classification.
 
     Args:
         middle_weight: 10 in the paper.

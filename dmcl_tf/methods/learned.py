@@ -95,7 +95,8 @@ def graph_distillation(outputs: Outputs, labels: tf.Tensor, step: Step) -> tf.Te
     Stages: every modality learns the labels (`independent`); the student starts afresh. Deviations: R(2+1)D instead of
     ResNet-18 of stacked frames and, for skeletons, recurrent networks; all modalities of a clip are cropped and
     mirrored alike; teachers normalise by their moving statistics, theirs by the batch; optimiser, schedule and clips
-    are the recipe's. DMCL's Table 5 has RGB with six modalities, some of them skeletons.
+    are the recipe's; all training videos are used, where their code takes up to 33 of a class unless told otherwise.
+    DMCL's Table 5 has RGB with six modalities, some of them skeletons.
     """
     z, h, teacher = outputs.logits[0], outputs.features[0], step.teacher
     teachers = len(teacher.features)

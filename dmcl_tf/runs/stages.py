@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from dmcl_tf.config import parse_frozen, parse_network, reported_accuracies
+from dmcl_tf.config import Config, parse_frozen, parse_network, reported_accuracies
 from dmcl_tf.errors import InputError
 from dmcl_tf.registry import HALLUCINATION, METHODS
 
@@ -97,6 +97,33 @@ def roles(method: str, modalities: tuple[str, ...]) -> tuple[str, tuple[str, ...
             f"{'those' if method in _TAUGHT else 'one'} that it learns from, such as rgb,depth"
         )
     return student, tuple(teachers)
+
+
+def check_roles(config: Config, teachers: tuple[str, ...]) -> None:
+    """Checks that a run has the networks and teachers that the loss of its method is about.
+
+    Args:
+        config: of the run.
+        teachers: the networks of its teacher.
+
+    Raises:
+        InputError: it has not.
+    """
+    method, networks = METHODS[config.method], config.modalities
+    right = method.networks in (0, len(networks)) and (networks[-1] == HALLUCINATION) >= method.hallucinates
+    if not right:
+        names = [f"network {number}" for number in range(1, method.networks + 1 - method.hallucinates)]
+        names += [HALLUCINATION] * method.hallucinates
+        raise InputError(
+            f"--modalities={','.join(networks)}: --method={config.method} has {method.networks} "
+            f"network{'s' * (method.networks > 1)} ({', '.join(names)}); leave out --teacher_run and "
+            "--initial_weights, and it makes the runs that it needs"
+        )
+    if method.needs_teacher and method.hallucinates and len(teachers) != 1:
+        raise InputError(
+            f"--teacher_modalities={','.join(config.teacher_modalities)}: --method={config.method} is taught by one "
+            f"network of {', '.join(teachers)}: name it"
+        )
 
 
 def usual_teachers(method: str) -> tuple[str, ...]:
