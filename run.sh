@@ -43,11 +43,24 @@ interrupted. Some flags:
   --runner=beam --beam_options=…   prepares the records as an Apache Beam pipeline
 
 Environment: PYTHON, the interpreter (python3); VENV, where packages are installed (.venv); EXTRAS, extras of
-pyproject.toml to install as well, such as beam; DATA_ROOT, the folder that holds the data sets (data).
+pyproject.toml to install as well, such as beam, which are kept; DATA_ROOT, the folder that holds the data sets (data).
 HELP
 }
 
-# Packages are installed once, and again only when their list or the interpreter changes.
+is_installed() {
+  [ -f "$VENV/complete" ] && [ "$(cat "$VENV/complete")" = "$1" ]
+}
+
+# Those that EXTRAS names and the environment lacks.
+missing_extras() {
+  local extra installed
+  installed=",$(cat "$VENV/extras" 2>/dev/null || true),"
+  for extra in $(tr ',' ' ' <<<"${EXTRAS-}"); do
+    case "$installed" in *",$extra,"*) ;; *) echo "$extra" ;; esac
+  done
+}
+
+# Packages are installed once, and again only when their list or the interpreter changes. Extras are added to them.
 prepare_environment() {
   local python="${PYTHON:-python3}" version stamp extra=()
   version="$("$python" -c 'import sys; assert (3, 9) <= sys.version_info < (3, 14); print(sys.version)' 2>/dev/null)" || true
@@ -58,8 +71,8 @@ prepare_environment() {
   if command -v nvidia-smi >/dev/null && nvidia-smi -L >/dev/null 2>&1; then
     extra=("tensorflow[and-cuda]")
   fi
-  stamp="$version ${extra[*]-} ${EXTRAS-} $PWD $(cat requirements.txt pyproject.toml | "$python" -c 'import hashlib, sys; print(hashlib.sha256(sys.stdin.buffer.read()).hexdigest())')"
-  if [ -f "$VENV/complete" ] && [ "$(cat "$VENV/complete")" = "$stamp" ]; then
+  stamp="$version ${extra[*]-} $PWD $(cat requirements.txt pyproject.toml | "$python" -c 'import hashlib, sys; print(hashlib.sha256(sys.stdin.buffer.read()).hexdigest())')"
+  if is_installed "$stamp" && [ -z "$(missing_extras)" ]; then
     return
   fi
   # one installation at a time; the lock ends with this process
@@ -67,25 +80,25 @@ prepare_environment() {
   if ! "$python" -c 'import fcntl; fcntl.flock(9, fcntl.LOCK_EX | fcntl.LOCK_NB)' 2>/dev/null; then
     echo "process $(cat "$VENV.lock") installs into $VENV: waiting for it" >&2
     "$python" -c 'import fcntl; fcntl.flock(9, fcntl.LOCK_EX)'
-    if [ -f "$VENV/complete" ] && [ "$(cat "$VENV/complete")" = "$stamp" ]; then
-      exec 9>&-
-      return
-    fi
   fi
   echo "$$" >"$VENV.lock"
-  # the folder is cleared: it must be an environment, or nothing that anyone could miss
-  if [ -n "$(ls -A "$VENV" 2>/dev/null)" ] && [ ! -e "$VENV/pyvenv.cfg" ] && [ ! -e "$VENV/bin/python" ]; then
-    echo "error: VENV=$VENV is no Python environment and not empty; set VENV to a new folder" >&2
-    exit 2
+  if ! is_installed "$stamp"; then
+    # the folder is cleared: it must be an environment, or nothing that anyone could miss
+    if [ -n "$(ls -A "$VENV" 2>/dev/null)" ] && [ ! -e "$VENV/pyvenv.cfg" ] && [ ! -e "$VENV/bin/python" ]; then
+      echo "error: VENV=$VENV is no Python environment and not empty; set VENV to a new folder" >&2
+      exit 2
+    fi
+    echo "installing the packages of requirements.txt into $VENV, once; this takes a few minutes" >&2
+    rm -f "$VENV/complete" "$VENV/extras"
+    "$python" -m venv --clear "$VENV"
+    "$VENV/bin/python" -m pip install --quiet --disable-pip-version-check -r requirements.txt "${extra[@]+"${extra[@]}"}"
+    printf '%s' "$stamp" >"$VENV/complete"
   fi
-  echo "installing the packages of requirements.txt into $VENV, once; this takes a few minutes" >&2
-  rm -f "$VENV/complete"
-  "$python" -m venv --clear "$VENV"
-  "$VENV/bin/python" -m pip install --quiet --disable-pip-version-check -r requirements.txt "${extra[@]+"${extra[@]}"}"
-  if [ -n "${EXTRAS-}" ]; then
+  if [ -n "$(missing_extras)" ]; then
+    echo "adding $EXTRAS to $VENV" >&2
     "$VENV/bin/python" -m pip install --quiet --disable-pip-version-check --editable ".[$EXTRAS]"
+    printf '%s,' "$EXTRAS" >>"$VENV/extras"
   fi
-  printf '%s' "$stamp" >"$VENV/complete"
   exec 9>&-
 }
 

@@ -79,7 +79,8 @@ def compare(version: Path, clips: dict[str, np.ndarray], ensemble) -> None:
                 logits.append(run({name: given[name][place : place + 8] for name in names}))
             got = np.concatenate(logits)
             same = 100 * np.mean(got.argmax(axis=1) == expected.argmax(axis=1))
-            size = sum(part.stat().st_size for part in version.glob(f"{path.stem}.*") if part.stem == path.stem) / 2**20
+            parts = (path, path.with_suffix(".bin")) if path.suffix == ".xml" else (path,)
+            size = sum(part.stat().st_size for part in parts) / 2**20
             print(f"{path.name:28} {np.abs(got - expected).max():12.1e} {same:14.2f} {size:7.2f}")
 
 

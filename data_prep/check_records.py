@@ -1,6 +1,6 @@
 """Reads every record and says what is wrong with it.
 
-    python data_prep/check_records.py --records=data/demo/records/64
+    python data_prep/check_records.py --records=data/demo/records/56
 
 Every byte is read and every JPEG decoded; checksums, counts, sizes and modalities are compared with `videos.csv` and
 `dataset.json`, and no modality may be blank. A damaged record is named, and the rest is checked. Prints a table, writes

@@ -104,6 +104,28 @@ def test_packages_are_installed_once_and_again_when_they_change(checkout, tmp_pa
     assert (checkout / ".venv" / "complete").exists()
 
 
+def test_extras_are_added_and_kept(checkout, tmp_path):
+    python, log = make_interpreter(tmp_path, stages_status=7)
+    said = []
+    for extras in ("", "serve", "", "serve", "onnx,serve", "onnx"):
+        before = len(log())
+        done = run(checkout, "demo", PYTHON=python, EXTRAS=extras)
+        assert done.returncode == 7, done.stderr
+        calls = [line for line in log()[before:] if line.startswith(("-m venv", "-m pip"))]
+        said.append((len(calls), f"adding {extras} to .venv" in done.stderr if extras else None))
+    assert said == [(2, None), (1, True), (0, None), (0, False), (1, True), (0, False)]
+
+
+def test_extras_that_failed_are_installed_again(checkout, tmp_path):
+    python, log = make_interpreter(tmp_path, stages_status=0)
+    assert run(checkout, "demo", PYTHON=python).returncode == 0
+    failing, _ = make_interpreter(tmp_path, pip_status=1, stages_status=0)
+    shutil.copy(failing, checkout / ".venv/bin/python")
+    for _ in range(2):
+        assert run(checkout, "demo", PYTHON=python, EXTRAS="serve").returncode == 1
+    assert sum(line.startswith("-m pip install") and "[serve]" in line for line in log()) == 2
+
+
 def test_packages_can_be_installed_and_no_more(checkout, tmp_path):
     python, log = make_interpreter(tmp_path, stages_status=7)
     for installed in (True, False):
