@@ -149,6 +149,7 @@ def test_a_relative_csv_does_not_let_paths_out(folder, monkeypatch):
         (("video_id", "label", "split", "my video"), "the column 'my video' cannot name a modality"),
         (("video_id", "label", "split", "oracle"), "the column 'oracle' cannot name a modality"),
         (("video_id", "label", "split", "skeleton"), "the column 'skeleton' cannot name a modality"),
+        (("video_id", "label", "split", "hallucination"), "the column 'hallucination' cannot name a modality"),
         ((), "it lacks the column 'video_id'; it has none"),
     ],
 )

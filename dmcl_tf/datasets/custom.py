@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dmcl_tf.data.table import Video
 from dmcl_tf.datasets.base import Dataset, Protocol
 from dmcl_tf.errors import InputError
+from dmcl_tf.registry import HALLUCINATION
 
 SPLIT_WORDS = {
     "train": ("train", "training"),
@@ -21,6 +22,7 @@ _NAME = re.compile(r"[a-z][a-z0-9_]*")
 # what results, histories and exported models call something else, and the flags beside those of modalities
 _TAKEN = {
     *("sum", "sum_probabilities", "oracle", "loss", "accuracy", "validation", "epoch", "subsets", "serving_default"),
+    HALLUCINATION,
     "skeleton",  # drawn from files of joints, and mirrored accordingly; see dmcl_tf.data.augmentation
     *("model", "clips", "json", "videos", "window", "stride", "annotate", "with"),
     *("help", "helpfull", "helpshort", "helpxml", "flagfile", "undefok", "v", "verbosity", "logger_levels", "log_dir"),
