@@ -130,7 +130,8 @@ def settings_from_flags(
 
 def of_method(settings: Mapping[str, Any], given: Collection[str], method: str) -> dict[str, Any]:
     """Settings without those of a data set that a method prescribes otherwise; what the user has given stays."""
-    return {name: v for name, v in settings.items() if name in given or name not in METHODS[method].defaults}
+    prescribed = METHODS[method].defaults if method in METHODS else {}  # an unknown one is refused with all settings
+    return {name: value for name, value in settings.items() if name in given or name not in prescribed}
 
 
 def choose_data(

@@ -182,6 +182,13 @@ class ModalityEnsemble(keras.Model):
             self.optimizer.apply_gradients(list(zip(gradients, variables)))
         return self._figures(losses, outputs.logits, batch["label"])
 
+    def test_step(self, batch):
+        """Loss and accuracy of each network on a batch of clips, without training."""
+        clips = self.prepare(batch)
+        outputs = self.forward(clips)
+        losses = self.method(outputs, batch["label"], self._with_learned(self._given(clips)))
+        return self._means(self._figures(losses, outputs.logits, batch["label"]), batch)
+
     def _maybe_symbolic_build(self, iterator=None, data_batch=None):
         """Nothing: the networks are built. Keras 3 would average a batch over replicas here, labels and all."""
 
