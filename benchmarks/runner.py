@@ -14,6 +14,7 @@ import importlib
 import importlib.util
 import json
 import sys
+import traceback
 from pathlib import Path
 
 from absl import flags
@@ -68,6 +69,12 @@ QUICK = (
 )
 
 
+_OPTIONAL = {
+    "pytorch": ("torch", "pip install -r requirements-benchmarks.txt"),
+    "serving": ("uvicorn", "EXTRAS=serve bash run.sh benchmarks"),
+}  # benchmarks that need further packages
+
+
 def run(command: str) -> Ratios:
     """Runs a benchmark by its name and flags."""
     name, *arguments = command.split()
@@ -104,22 +111,30 @@ def main(values: flags.FlagValues) -> None:
         if name not in dict(commands):
             raise InputError(f"--only={name}: expected some of {', '.join(dict(commands))}")
     baseline = json.loads(BASELINE.read_text(encoding="utf-8")) if BASELINE.exists() else {}
-    measured = {}
+    measured: dict[str, Ratios] = {}
+    failed: list[str] = []
     for name, command in commands:
         if values.only and name not in values.only:
             continue
         print(f"\n$ python -m benchmarks.{command}", flush=True)
-        if name == "pytorch" and importlib.util.find_spec("torch") is None:
-            print("left out: pip install -r requirements-benchmarks.txt")
+        module, remedy = _OPTIONAL.get(name, ("", ""))
+        if module and importlib.util.find_spec(module) is None:
+            print(f"left out: {remedy}")
             continue
-        with own_process(TF_CPP_MIN_LOG_LEVEL="3") as process:
-            measured[command] = process.submit(run, command).result()
+        try:
+            with own_process(TF_CPP_MIN_LOG_LEVEL="3") as process:
+                measured[command] = process.submit(run, command).result()
+        except Exception:  # what the others have found is not lost
+            traceback.print_exc()
+            failed.append(command)
     print_ratios(measured, baseline)
     if values.write_baseline:
         for command, ratios in measured.items():
             rounded = {name: round(ratio, 3) for name, ratio in ratios.items()}
             baseline[command] = {"measured": machine(), "ratios": rounded}
         write_json(BASELINE, baseline)
+    if failed:
+        raise InputError(f"{len(failed)} benchmarks failed, as said above: {'; '.join(failed)}")
 
 
 if __name__ == "__main__":

@@ -32,6 +32,7 @@ from dmcl_tf.runs.folder import RunFolder, Weights
 from dmcl_tf.runs.progress import identify_checkpoint
 
 _DEFAULT = "serving_default"
+_CARD = "model_card.md"
 _RECORD = "dmcl_tf.json"
 _REMEDY = "export the run again, python -m dmcl_tf.export"
 
@@ -132,7 +133,7 @@ def export(settings: ExportSettings) -> Path:
     directory = settings.export_dir or default_directory(run.dataset, run.config.method, settings.run_dir)
     with lock(directory):
         versions = find_versions(directory)
-        if versions and _is_of(versions[-1], exported):
+        if versions and _is_of(versions[-1], exported, model_card.describe_accuracy(folder, exported)):
             return versions[-1]
         version = directory / str(int(versions[-1].name) + 1 if versions else 1)
         _write(version, folder, exported, signatures)
@@ -214,13 +215,16 @@ def read_exported(version: Path) -> Exported:
     return read_json(version / _RECORD, Exported, _REMEDY)
 
 
-def _is_of(version: Path, exported: Exported) -> bool:
+def _is_of(version: Path, exported: Exported, accuracy: str) -> bool:
+    """Whether a version is what would be written now, down to the accuracy on its card."""
     try:
         there = read_exported(version)
         check_files(version, there)
     except InputError:  # damaged or of unknown making: no reason to keep it
         return False
-    return bool(there.files) and replace(there, files={}) == exported
+    if not there.files or replace(there, files={}) != exported:
+        return False
+    return accuracy in (version / _CARD).read_text(encoding="utf-8")
 
 
 def check_files(version: Path, exported: Exported) -> None:
@@ -273,7 +277,7 @@ def _write(version: Path, folder: RunFolder, exported: Exported, signatures: dic
             differences = write_portable(partial, ensemble, named, others, config)
         clip = (config.clip_frames, config.crop_size, config.crop_size)
         sizes = {m: (net.count_params(), multiply_adds(net, clip)) for m, net in ensemble.networks.items()}
-        write_text(partial / "model_card.md", model_card.describe_model(folder, exported, sizes, differences))
+        write_text(partial / _CARD, model_card.describe_model(folder, exported, sizes, differences))
         write_json(partial / _RECORD, replace(exported, files=_list_files(partial)))
 
 

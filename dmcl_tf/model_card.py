@@ -32,11 +32,10 @@ def describe_model(
         differences: from the ensemble's logits, by name of the file.
     """
     run, config = folder.load(), exported.config
-    results = _results_of(folder, exported)
     parts = [
         f"# {', '.join(config.modalities)} on {run.dataset}: {config.method}",
         _training(run, exported),
-        _accuracy(results, config.modalities),
+        describe_accuracy(folder, exported),
         _size(sizes),
         _input(exported),
         _files(exported, differences),
@@ -44,6 +43,11 @@ def describe_model(
         "## Classes\n\n" + "\n".join(f"{label}. {name}" for label, name in enumerate(exported.class_names)),
     ]
     return "\n\n".join(parts) + "\n"
+
+
+def describe_accuracy(folder: RunFolder, exported: Exported) -> str:
+    """The part of the card that an evaluation changes; arguments as of `describe_model`."""
+    return _accuracy(_results_of(folder, exported), exported.config.modalities)
 
 
 def _results_of(folder: RunFolder, exported: Exported) -> Results | None:

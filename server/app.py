@@ -65,11 +65,12 @@ def make_app(models: Models, limits: ServerLimits, *, decoders: int, threads: in
         return Response(generate_latest(metrics.registry), media_type=CONTENT_TYPE_LATEST)
 
     async def model(request: Request) -> Response:
-        arguments = (request.method, request.url.path, await request.body(), models)
+        body = await request.body() if request.method == "POST" else b""  # others have none that is read
+        arguments = (request.method, request.url.path, body, models, limits)
         return answer(await asyncio.get_running_loop().run_in_executor(computing, tf_serving.respond, *arguments))
 
     async def video(request: Request) -> Response:
-        if request.method == "GET":
+        if request.method != "POST":
             return answer(videos.describe(models, limits))
         if not request.headers.get("content-type", "").startswith("multipart/form-data"):
             raise Refused(415, "expected multipart/form-data with a file for each modality: curl -F rgb=@clip.mp4 …")

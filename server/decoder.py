@@ -19,6 +19,8 @@ from dmcl_tf.errors import InputError, held_back, send
 from dmcl_tf.export import Exported
 from server.limits import Refused, RequestLimits, ServerLimits, TooMuch
 
+_MOST_WINDOWS = 1200  # of a timeline
+
 Serve = Callable[[str, Mapping[str, np.ndarray]], np.ndarray]  # of a part, "video" or "timeline": clips → logits
 
 
@@ -76,6 +78,11 @@ def look(job: Job, serve: Serve) -> dict[str, Any]:
     clips, moments = read_clips(video, settings, clips=job.clips, frames=frames)
     serve("video", clips)
     windows = []
+    if moments / rate / job.stride > _MOST_WINDOWS:
+        raise InputError(
+            f"stride={job.stride:g}: expected {moments / rate / _MOST_WINDOWS:.3g} seconds or more for a video of "
+            f"{moments / rate:.0f} seconds"
+        )
     if moments / rate >= job.window + job.stride:
         found = read_windows(
             video,

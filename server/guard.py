@@ -15,6 +15,7 @@ from server.metrics import Metrics
 
 _LOG = logging.getLogger("server")
 _CLIENT_LEFT = 499  # the status under which servers log that there was nobody to answer to
+_METHODS = ("GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS", "PATCH")
 _GRACE = 2.0  # seconds by which what is slow may say so itself
 
 
@@ -59,7 +60,8 @@ class Guard:
             self._running -= 1
             self._metrics.running.dec()
             seconds, route = self._clock() - begin, getattr(scope.get("endpoint"), "__name__", "none")
-            self._metrics.requests.labels(route, scope["method"], str(status)).inc()
+            method = scope["method"] if scope["method"] in _METHODS else "other"  # a client may send any word
+            self._metrics.requests.labels(route, method, str(status)).inc()
             self._metrics.seconds.labels(route).observe(seconds)
             about = {"method": scope["method"], "path": scope["path"], "status": status, "seconds": round(seconds, 4)}
             _LOG.info("request", extra=about)

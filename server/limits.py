@@ -34,6 +34,7 @@ class ServerLimits:
         pixels: of one frame.
         requests: that are served or wait at once.
         seconds: from its first byte to its answer.
+        memory: bytes that resizing the clips of a prediction may take.
     """
 
     upload_bytes: int = 200 * 10**6
@@ -41,6 +42,19 @@ class ServerLimits:
     pixels: int = 4096 * 2304
     requests: int = 32
     seconds: float = 60.0
+    memory: int = 2**30
+
+    def check_clips(self, shape: tuple[int, ...], crop: int) -> None:
+        """Raises `Refused` for clips (N, T, H, W, 3) that take too much memory to resize to a side of `crop` pixels."""
+        count, height, width = math.prod(shape[:-3]), *shape[-3:-1]
+        # in floats: frames as they are, resized down, and across, and the matrices that do it
+        floats = count * (3 * height * width + 6 * crop * width + 9 * crop * crop + crop * height) + crop * width
+        if 4 * floats > self.memory:
+            raise Refused(
+                413,
+                f"{count} frames of {height}×{width} pixels take {4 * floats / 1e6:.0f} MB; expected "
+                f"{self.memory / 1e6:.0f} at most: send fewer clips at a time, or smaller frames",
+            )
 
 
 class TooMuch(InputError):

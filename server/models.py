@@ -113,7 +113,7 @@ class Models:
                 if self._current and number == self._current.number:
                     return False
                 stamp = _stamp(path)
-                if not is_exported(path) or self._stamps.get(number) == stamp:
+                if not is_exported(path) or (number in self.failed and self._stamps.get(number) == stamp):
                     continue
                 self._stamps[number] = stamp
                 try:

@@ -8,28 +8,27 @@ from __future__ import annotations
 import base64
 import binascii
 import re
-from collections.abc import Mapping
 from typing import Any
 
 import msgspec
 import numpy as np
 
 from dmcl_tf.errors import InputError
-from server.limits import Refused
+from server.limits import Refused, ServerLimits
 from server.models import Models, Signature, Version
 
 _PATH = re.compile(
-    r"/v1/models/(?P<name>[^/:]+)(/versions/(?P<version>\d+))?(?P<metadata>/metadata)?(:(?P<verb>predict|classify|regress))?"
+    r"/v1/models/(?P<name>[^/:]+)(/versions/(?P<version>\d{1,18}))?(?P<metadata>/metadata)?(:(?P<verb>predict|classify|regress))?"
 )
 
 
-def respond(method: str, path: str, body: bytes, models: Models) -> dict[str, Any]:
-    """The answer to a request, as JSON.
+def respond(method: str, path: str, body: bytes, models: Models, limits: ServerLimits) -> dict[str, Any]:
+    """The answer to a request, as JSON; HEAD is answered as GET is.
 
     Raises:
         Refused: with the status and the message of TensorFlow Serving where it has one.
     """
-    match = _PATH.fullmatch(path)
+    match, method = _PATH.fullmatch(path), "GET" if method == "HEAD" else method
     if not match or (method == "POST") != bool(match["verb"]) or (match["metadata"] and match["verb"]):
         raise Refused(400, f"Malformed request: {method} {path}")
     number = int(match["version"]) if match["version"] else None
@@ -49,7 +48,7 @@ def respond(method: str, path: str, body: bytes, models: Models) -> dict[str, An
             f"Expected {kind} signature method_name to be tensorflow/serving/{match['verb']}. Was: "
             "tensorflow/serving/predict",
         )
-    return predict(body, version.signatures)
+    return predict(body, version, limits)
 
 
 def _status(name: str, number: int | None, models: Models) -> dict[str, Any]:
@@ -95,12 +94,13 @@ def _tensor_info(name: str, specification) -> dict[str, Any]:
     }
 
 
-def predict(body: bytes, signatures: Mapping[str, Signature]) -> dict[str, Any]:
+def predict(body: bytes, version: Version, limits: ServerLimits) -> dict[str, Any]:
     """The answer to the body of a prediction: `predictions` of `instances` (rows), `outputs` of `inputs` (columns).
 
     Raises:
-        Refused: status 400.
+        Refused: status 400, or 413 for clips that take too much memory.
     """
+    signatures = version.signatures
     try:
         request = msgspec.json.decode(body)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
@@ -116,6 +116,9 @@ def predict(body: bytes, signatures: Mapping[str, Signature]) -> dict[str, Any]:
     rows = "instances" in request
     columns = _columns(request["instances"], signature) if rows else _named(request["inputs"], signature, "inputs")
     inputs = {key: _array(value, signature.inputs[key].dtype, key) for key, value in columns.items()}
+    for array in inputs.values():
+        if array.ndim == 5:  # the graph says what is wrong with other shapes
+            limits.check_clips(array.shape, version.exported.config.crop_size)
     try:
         outputs = {key: _json(key, value) for key, value in signature(inputs).items()}
     except InputError as error:

@@ -17,7 +17,7 @@ from dmcl_tf.scoring.accuracy import softmax
 from server.decoder import Decoders, Job
 from server.limits import Refused, ServerLimits
 from server.models import Models, Version
-from workflow.footage import available_modalities, computed_flow
+from workflow.footage import available_modalities, computed_flow, video_settings
 
 _NUMBERS = {"clips": (10.0, 1, 50), "window": (2.0, 0.1, 60), "stride": (0.5, 0.1, 60)}  # default, least, most
 
@@ -63,8 +63,6 @@ def predict(
     if unknown:
         raise Refused(400, f"unknown field {unknown[0]!r}: expected files, and {', '.join(_NUMBERS)} or with")
     numbers = {name: _number(name, form.get(name)) for name in _NUMBERS}
-    if limits.duration / numbers["stride"] > 1200:
-        raise Refused(400, f"stride={numbers['stride']:g}: expected {limits.duration / 1200:g} seconds or more")
     said: dict[str, list[dict[str, np.ndarray]]] = {"video": [], "timeline": []}
 
     def serve(part: str, clips: Mapping[str, np.ndarray]) -> np.ndarray:
@@ -79,12 +77,14 @@ def predict(
             paths[name] = Path(folder) / name
             with paths[name].open("wb") as file:
                 shutil.copyfileobj(files[name].file, file)
-        video_id = PurePosixPath(files[ordered[0]].filename or "").stem or "video"
+        seen_by = tuple(dict.fromkeys(map(config.sees, networks)))
+        # of the first file that is read, as for `predict`
+        first = video_settings(version.exported, seen_by, given=tuple(paths)).recorded[0]
         job = Job(
             paths,
-            video_id,
+            PurePosixPath(files[first].filename or "").stem or "video",
             version.exported,
-            tuple(dict.fromkeys(map(config.sees, networks))),
+            seen_by,
             int(numbers["clips"]),
             numbers["window"],
             numbers["stride"],

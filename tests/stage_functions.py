@@ -19,6 +19,8 @@ def end(how: str) -> None:
         raise InputError("clip.avi: expected a video")
     if how == "fault":
         raise ValueError("odd")
+    if how == "long fault":
+        raise ValueError("odd" * 10**6)
     if how == "exit":
         sys.exit(3)
     if how == "stopped":

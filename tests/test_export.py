@@ -19,7 +19,7 @@ from tiny import MODALITIES
 from tiny_run import make_config, make_run, parse_flags, save_checkpoint, smooth_clips, write_noisy_records
 
 from dmcl_tf import export as script
-from dmcl_tf import files, serving
+from dmcl_tf import files, model_card, serving
 from dmcl_tf.errors import InputError, is_wrong_place
 from dmcl_tf.export import ExportSettings, export
 from dmcl_tf.files import atomic_path, lock
@@ -216,6 +216,15 @@ def test_the_same_export_is_kept(own, trained, records):
     assert (record.checkpoint, record.weights.epoch, record.config) == ("best", 5, make_config())
     assert record.class_names == records.description.class_names
     assert record.default_modalities == MODALITIES
+
+
+@pytest.mark.usefixtures("empty_models")
+def test_an_evaluation_makes_a_version_with_its_accuracy(own, trained, monkeypatch):
+    monkeypatch.setattr(model_card, "describe_accuracy", lambda *_: "## Accuracy\n\n87.65 %")
+    second = export(ExportSettings(trained.directory, own.parent))
+    assert second == own.parent / "2"
+    assert "87.65 %" in (second / "model_card.md").read_text(encoding="utf-8")
+    assert export(ExportSettings(trained.directory, own.parent)) == second
 
 
 @pytest.mark.usefixtures("empty_models")

@@ -245,6 +245,8 @@ def test_the_same_run_is_there_once():
         (["--temperature=-1"], "--temperature=-1.0: expected a positive number"),
         (["--dataset=nwcla"], "'nwcla': expected a data set.*did you mean nwucla"),
         (["train"], "unexpected argument 'train'"),
+        (["--seeds="], "no run is left: give --methods and --seeds"),
+        (["--methods=mutual", "--train_fractions=0.5"], "there are only the methods of --all_fractions"),
     ],
 )
 def test_bad_input(arguments, message):

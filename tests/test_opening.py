@@ -277,6 +277,13 @@ def test_playlists_open_no_other_file(tmp_path, text):
     refused(VideoFile(tmp_path / "clip.mp4"), r"clip\.mp4: a playlist, which names other files; expected a video file")
 
 
+def test_no_playlist_hides_behind_a_tag(tmp_path):
+    other = write_video(tmp_path / "other.avi", 9)
+    playlist = f"#EXTM3U\n#EXT-X-TARGETDURATION:1\n#EXTINF:0.8,\n{other}\n#EXT-X-ENDLIST\n"
+    (tmp_path / "clip.avi").write_bytes(b"ID3\x04\0\0\0\0\0\0" + playlist.encode())
+    refused(VideoFile(tmp_path / "clip.avi"), r"clip\.avi: it begins with the tag of a piece of music")
+
+
 # ---- links and data that lie elsewhere
 
 

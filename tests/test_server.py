@@ -67,6 +67,20 @@ def test_status_and_metadata(server):
     assert sizes == ["-1", "6"]
 
 
+def test_head_is_answered_as_get_is(server):
+    for path in ("/v1/models/actions", "/v1/models/actions/metadata", "/v1/videos", "/healthz"):
+        assert server.request("HEAD", path)[0] == 200
+    assert server.request("HEAD", "/v1/models/none")[0] == 404
+
+
+def test_many_tiny_or_endless_clips_are_refused_before_they_are_resized(server):
+    pixel = np.zeros((8, 1, 1, 3), int).tolist()
+    high = np.zeros((1, 8, 60000, 1, 3), int).tolist()
+    for instances in ([pixel] * 12000, high):
+        status, said = server.post(PREDICT, {"signature_name": "rgb", "instances": instances})
+        assert (status, "send fewer clips at a time, or smaller frames" in said["error"]) == (413, True)
+
+
 def test_rows_and_columns_say_what_the_networks_say(server, expected):
     rgb, depth = noise(0, 2), noise(1, 2)
     logits = expected(rgb=rgb, depth=depth)
@@ -116,6 +130,7 @@ def test_rows_and_columns_say_what_the_networks_say(server, expected):
         ),
         ("POST", "/v1/videos", "{}", 415, "expected multipart/form-data"),
         ("GET", "/v1/models/../../etc/passwd", None, 400, "Malformed request"),
+        ("GET", f"/v1/models/actions/versions/{'9' * 5000}", None, 400, "Malformed request"),
         ("GET", "/etc/passwd", None, 404, "Not Found"),
         ("DELETE", "/v1/videos", None, 405, "Method Not Allowed"),
     ],

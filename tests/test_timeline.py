@@ -14,6 +14,7 @@ from data_prep.flow.settings import preset_settings
 from data_prep.raw.base import RawVideo
 from data_prep.video.record import VideoSettings
 from data_prep.video.sources import open_source
+from data_prep.video.videos import VideoFile
 from dmcl_tf.errors import InputError
 from workflow import timeline
 
@@ -116,5 +117,11 @@ def test_table_strip_and_captions(clip, tmp_path):
         assert frames[0][:200].mean() < 60 < 180 < frames[-1][:200].mean()
         assert np.ptp(frames[0][242:262]) > 100  # a caption
     assert sorted(path.name for path in tmp_path.iterdir()) == ["out.avi", "out.mp4", "timeline.csv", "timeline.png"]
+    before = (tmp_path / "out.avi").read_bytes()
+    with pytest.raises(InputError, match=r"--annotate=.*out.avi: it is one of the videos that are read"):
+        timeline.annotate(
+            tmp_path / "out.avi", VideoFile(tmp_path / "out.avi"), 30.0, NAMES, lambda t: windows[0].probabilities
+        )
+    assert (tmp_path / "out.avi").read_bytes() == before
     with pytest.raises(InputError, match=r"--annotate=out.gif: expected a name that ends in .mp4 or .avi"):
         timeline.annotate(Path("out.gif"), source, 30.0, NAMES, lambda t: windows[0].probabilities)

@@ -203,7 +203,13 @@ def make_plan(values: flags.FlagValues) -> Plan:
     checkpoints = Path(values["checkpoints"].value)
     matrix = Matrix(selection, usual, given, pipeline.train, pipeline.evaluate, checkpoints)
     results = Path(values["results"].value or Path("reports") / dataset.name)
-    return Plan(pipeline.prepare, matrix.experiments(), report.ReportSettings((results / "runs",), results))
+    runs = matrix.experiments()
+    if not runs:
+        raise InputError(
+            "no run is left: give --methods and --seeds; of --train_fractions other than 1 there are only the methods "
+            "of --all_fractions"
+        )
+    return Plan(pipeline.prepare, runs, report.ReportSettings((results / "runs",), results))
 
 
 def main(arguments: Sequence[str]) -> int:

@@ -114,7 +114,7 @@ def read_clips(video: RawVideo, settings: VideoSettings, *, clips: int, frames: 
         InputError: a source cannot be read.
     """
     moments = sum(1 for _ in AlignedReader(_sources(video, settings), settings.length_tolerance, settings.limits))
-    drawn = draw_clips(video.video_id, max(moments, MINIMUM_FRAMES), clips=clips, frames=frames)
+    drawn = draw_clips(video.video_id, max(moments, MINIMUM_FRAMES, frames), clips=clips, frames=frames)
     indices = np.minimum(drawn, moments - 1)  # a short video repeats its last frame
     shape = (clips, frames, settings.size, settings.size, 3)
     result = {modality: np.empty(shape, np.uint8) for modality in settings.modalities}

@@ -357,6 +357,11 @@ def settings_from_flags(values: flags.FlagValues) -> PredictSettings:
         for name in (*modalities, "window", "annotate"):
             if values[name].value:
                 raise InputError(f"--{name} is of one video, and --videos lists many: leave one of the two out")
+    annotated = Path(values["annotate"].value) if values["annotate"].value else None
+    if annotated:
+        from workflow.timeline import check_annotated
+
+        check_annotated(annotated, list(paths.values()))
     return PredictSettings(
         model,
         exported,
@@ -369,7 +374,7 @@ def settings_from_flags(values: flags.FlagValues) -> PredictSettings:
         values["window"].value,
         values["stride"].value,
         values["fps"].value,
-        Path(values["annotate"].value) if values["annotate"].value else None,
+        annotated,
     )
 
 

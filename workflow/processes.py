@@ -51,25 +51,33 @@ def call(function: Callable[[Argument], object], argument: Argument) -> Failure 
         process.start()
     sender.close()
     try:
+        while not receiver.poll(1) and process.is_alive():  # a long message is sent only as it is read
+            pass
+        said = _said(receiver)
         process.join()
     except KeyboardInterrupt:
         _stop(process)
-        with contextlib.suppress(EOFError):
-            _hear(receiver)
+        _hear(_said(receiver))
         raise
-    try:
-        return _hear(receiver)
-    except EOFError:  # it was ended before it could say anything
-        status = process.exitcode or 1
+    if said:
+        return _hear(said)
+    status = process.exitcode or 1  # it was ended before it could say anything
     how = signal.Signals(-status).name if status < 0 else f"status {status}"
     failure = Failure(f"ended by {how}, perhaps for lack of memory", 128 - status if status < 0 else status)
     print(f"error: {failure.reason}; the same command continues", file=sys.stderr)
     return failure
 
 
-def _hear(receiver) -> Failure | None:
-    """How the process says that it ended; raises `EOFError` where it could not, as well as `Stopped`."""
-    failure = receiver.recv()
+def _said(receiver) -> list[Failure | None]:
+    """How the process says that it ended; empty where it could not."""
+    with contextlib.suppress(EOFError):
+        return [receiver.recv()] if receiver.poll() else []
+    return []
+
+
+def _hear(said: list[Failure | None]) -> Failure | None:
+    """What the process said, if anything; raises `Stopped`."""
+    failure = said[0] if said else None
     if failure and not failure.status:
         raise Stopped(failure.reason)
     return failure

@@ -17,7 +17,7 @@ from dmcl_tf.datasets import find_dataset
 from dmcl_tf.datasets.base import in_words
 from dmcl_tf.errors import InputError
 from dmcl_tf.evaluate import EvaluateSettings
-from dmcl_tf.flag_groups import define
+from dmcl_tf.flag_groups import define, given_config
 from dmcl_tf.runs.folder import RunFolder
 from dmcl_tf.train import TrainSettings
 from workflow import command_line
@@ -115,10 +115,11 @@ def check_trained(values: flags.FlagValues, training: train.TrainSettings) -> No
     folder = RunFolder(training.directory)
     if not folder.config_path.exists():
         return  # the stage that needs it says so
-    run = folder.load()
+    run, given = folder.load(), given_config(values)  # --lambda stands for two settings
     there = {**asdict(run.config), **run.protocol}
     for name, value in {**asdict(training.config), **training.protocol}.items():
-        if name in values and values[name].present and in_words(value) != in_words(there.get(name)):
+        is_given = name in given or (name in values and values[name].present)
+        if is_given and in_words(value) != in_words(there.get(name)):
             raise InputError(
                 f"--{name}: {training.directory} was trained with {in_words(there.get(name))}, not {in_words(value)}; "
                 "leave the flag out, or name the run that is meant with --run_name or --run_dir"

@@ -172,6 +172,21 @@ def draw_strip(path: Path, windows: Sequence[Window], class_names: Sequence[str]
     plt.close(figure)
 
 
+_CODES = {".mp4": "mp4v", ".avi": "MJPG"}  # codecs of annotated videos
+
+
+def check_annotated(path: Path, files: Sequence[Path]) -> None:
+    """Checks the name of an annotated video, before any work.
+
+    Raises:
+        InputError: its ending is of no format that is written, or it is one of the files that it is made from.
+    """
+    if path.suffix.lower() not in _CODES:
+        raise InputError(f"--annotate={path}: expected a name that ends in {' or '.join(_CODES)}")
+    if any(path.exists() and file.exists() and path.samefile(file) for file in files):
+        raise InputError(f"--annotate={path}: it is one of the videos that are read; give another name")
+
+
 def annotate(
     path: Path, source: Source, rate: float, class_names: Sequence[str], probabilities_at: Callable[[float], np.ndarray]
 ) -> None:
@@ -188,9 +203,7 @@ def annotate(
         InputError: it cannot be written, or the source cannot be read.
     """
     writer, suffix = None, path.suffix.lower()
-    codes = {".mp4": "mp4v", ".avi": "MJPG"}
-    if suffix not in codes:
-        raise InputError(f"--annotate={path}: expected a name that ends in {' or '.join(codes)}")
+    check_annotated(path, source.files)
     path.parent.mkdir(parents=True, exist_ok=True)
     with atomic_path(path) as partial:
         target = partial.with_name(partial.name + suffix)  # OpenCV goes by the ending
@@ -201,7 +214,7 @@ def annotate(
                 image = _caption(frame.image, class_names, probabilities_at(index / rate))
                 if writer is None:
                     height, width = image.shape[:2]
-                    code = cv2.VideoWriter_fourcc(*codes[suffix])
+                    code = cv2.VideoWriter_fourcc(*_CODES[suffix])
                     writer = cv2.VideoWriter(str(target.absolute()), cv2.CAP_FFMPEG, code, rate, (width, height))
                     if not writer.isOpened():
                         raise InputError(f"--annotate={path}: OpenCV cannot write it; try another folder or .avi")

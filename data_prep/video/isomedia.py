@@ -171,3 +171,7 @@ def check_no_playlist(head: bytes) -> None:
     text = head.lstrip(b"\xef\xbb\xbf \t\r\n")
     if text.startswith((b"#EXTM3U", b"ffconcat", b"<?xml", b"<MPD", b"<smil", b"v=0", b"[playlist]", b"#EXT")):
         raise InputError("a playlist, which names other files; expected a video file")
+    if head.startswith(
+        b"ID3"
+    ):  # a decoder looks behind the tag, where a playlist may be; no container of video has one
+        raise InputError("it begins with the tag of a piece of music; expected a video file")

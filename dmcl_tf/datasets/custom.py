@@ -24,7 +24,7 @@ _TAKEN = {
     *("sum", "sum_probabilities", "oracle", "loss", "accuracy", "validation", "epoch", "subsets", "serving_default"),
     HALLUCINATION,
     "skeleton",  # drawn from files of joints, and mirrored accordingly; see dmcl_tf.data.augmentation
-    *("model", "clips", "json", "videos", "window", "stride", "annotate", "with"),
+    *("model", "clips", "json", "videos", "window", "stride", "annotate", "with", "output", "fps"),
     *("help", "helpfull", "helpshort", "helpxml", "flagfile", "undefok", "v", "verbosity", "logger_levels", "log_dir"),
     *("logtostderr", "alsologtostderr", "stderrthreshold", "showprefixforinfo", "run_with_pdb", "pdb", "profile_file"),
     *("pdb_post_mortem", "run_with_profiling", "use_cprofile_for_profiling", "only_check_args", "test_srcdir"),

@@ -1,0 +1,67 @@
+"""Parts of the server that need neither its packages nor a process."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+
+import pytest
+
+from dmcl_tf.errors import InputError
+from dmcl_tf.export import read_exported
+from server import decoder, models
+from server.decoder import Job
+from server.limits import Refused, ServerLimits
+from workflow.predict import SAMPLES
+
+
+def test_an_older_version_is_served_again_where_the_newest_is_gone(tmp_path, monkeypatch):
+    def load(number, path):
+        return SimpleNamespace(number=number, exported=SimpleNamespace(class_names=("a", "b")))
+
+    monkeypatch.setattr(models, "is_exported", lambda path: path.name.isdigit())
+    monkeypatch.setattr(models, "find_versions", lambda folder: sorted(folder.iterdir()))
+    monkeypatch.setattr(models, "load", load)
+    for number in "12":
+        (tmp_path / number).mkdir()
+        (tmp_path / number / "file").write_text(number)
+    (tmp_path / "2").rename(tmp_path.with_name("2"))
+    served = models.Models("actions", tmp_path)
+    assert served.current.number == 1
+    tmp_path.with_name("2").rename(tmp_path / "2")
+    assert (served.refresh(), served.current.number) == (True, 2)
+    (tmp_path / "2").rename(tmp_path.with_name("gone"))
+    assert (served.refresh(), served.current.number) == (True, 1)
+    assert (served.refresh(), served.current.number) == (False, 1)
+
+
+def test_a_timeline_has_a_largest_number_of_windows(monkeypatch):
+    monkeypatch.setattr(decoder, "_MOST_WINDOWS", 4)
+    exported = read_exported(SAMPLES / "model")
+
+    def job(stride):
+        return Job({"rgb": SAMPLES / "throw_rgb.avi"}, "x", exported, ("rgb",), 1, 0.2, stride, ServerLimits())
+
+    with pytest.raises(InputError, match=r"stride=0.1: expected 0\.2 seconds or more for a video of 1 seconds"):
+        decoder.look(job(0.1), lambda part, clips: None)
+    assert decoder.look(job(0.5), lambda part, clips: next(iter(clips.values()))[:, 0, 0, 0].astype(float))["frames"] == 24
+
+
+@pytest.mark.parametrize(
+    ("shape", "fits"),
+    [
+        ((16, 8, 240, 320, 3), True),
+        ((1, 8, 2160, 3840, 3), True),
+        ((60, 8, 1080, 1920, 3), False),
+        ((12000, 8, 1, 1, 3), False),
+        ((64, 8, 100000, 1, 3), False),
+        ((64, 8, 1, 100000, 3), False),
+    ],
+)
+def test_clips_of_a_prediction_fit_into_memory(shape, fits):
+    limits = ServerLimits()
+    if fits:
+        limits.check_clips(shape, 112)
+    else:
+        with pytest.raises(Refused, match="send fewer clips at a time, or smaller frames") as refused:
+            limits.check_clips(shape, 112)
+        assert refused.value.status == 413
