@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import concurrent.futures
+import http.client
 import importlib.util
 import json
 import re
@@ -67,18 +68,22 @@ def test_status_and_metadata(server):
     assert sizes == ["-1", "6"]
 
 
-def test_head_is_answered_as_get_is(server):
-    for path in ("/v1/models/actions", "/v1/models/actions/metadata", "/v1/videos", "/healthz"):
-        assert server.request("HEAD", path)[0] == 200
-    assert server.request("HEAD", "/v1/models/none")[0] == 404
+@pytest.mark.parametrize("path", ["actions", "actions/metadata", "none"])
+def test_head_is_answered_as_get_is(server, path):
+    statuses = []
+    for method in ("HEAD", "GET"):
+        connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=60)
+        connection.request(method, f"/v1/models/{path}")
+        statuses.append(connection.getresponse().status)
+        connection.close()
+    assert statuses == [404 if path == "none" else 200] * 2
 
 
-def test_many_tiny_or_endless_clips_are_refused_before_they_are_resized(server):
+def test_many_tiny_clips_are_refused_before_they_are_resized(server):
     pixel = np.zeros((8, 1, 1, 3), int).tolist()
-    high = np.zeros((1, 8, 60000, 1, 3), int).tolist()
-    for instances in ([pixel] * 12000, high):
-        status, said = server.post(PREDICT, {"signature_name": "rgb", "instances": instances})
-        assert (status, "send fewer clips at a time, or smaller frames" in said["error"]) == (413, True)
+    status, said = server.post(PREDICT, {"signature_name": "rgb", "instances": [pixel] * 12000})
+    assert status == 413
+    assert "send fewer clips at a time, or smaller frames" in said["error"]
 
 
 def test_rows_and_columns_say_what_the_networks_say(server, expected):
