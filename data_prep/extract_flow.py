@@ -24,6 +24,8 @@ from data_prep.raw.base import Skipped
 from data_prep.running.processes import default_workers, run_parallel
 from data_prep.video.frames import read_image
 from data_prep.video.record import flow_images, reason_of
+from data_prep.video.sources import natural_order
+from dmcl_tf.datasets import DATASETS
 from dmcl_tf.errors import InputError, is_disk_full, run_script
 from dmcl_tf.files import atomic_path, lock, read_json, remove, remove_stale, write_json
 from dmcl_tf.flag_groups import define
@@ -43,7 +45,7 @@ def extract_video_flow(folder: Path, *, settings: FlowSettings) -> ExtractedFlow
     """Writes `folder/flow`, unless it already has as many images as the folder of the source modality."""
     source = folder / settings.source
     try:
-        paths = sorted(source.glob("*.jpg"))
+        paths = sorted(source.glob("[!.]*.jpg"), key=lambda path: natural_order(path.name))
         if not paths:
             raise InputError(f"{source}: no .jpg frames there")
         if len(list((folder / "flow").glob("*.jpg"))) == len(paths):
@@ -79,6 +81,13 @@ def extract_flow(frames_dir: Path, video_ids: Sequence[str], settings: FlowSetti
                 f"{path} says that the flow there was made with other settings: delete it and the flow folders beside "
                 "it, or use another --frames_dir"
             )
+        if not path.exists():
+            foreign = next((flow for name in video_ids if (flow := frames_dir / name / "flow").exists()), None)
+            if foreign:
+                raise InputError(
+                    f"{foreign} is there, but no {path} that says how it was made: move it away, or use another "
+                    "--frames_dir"
+                )
         write_json(path, settings)
         work = partial(extract_video_flow, settings=settings)
         folders = [frames_dir / video_id for video_id in video_ids]
@@ -90,7 +99,8 @@ def extract_flow(frames_dir: Path, video_ids: Sequence[str], settings: FlowSetti
 def own_flags(values: flags.FlagValues) -> None:
     """Where the frames are."""
     text = "folder that holds <video_id>/rgb/*.jpg"
-    flags.DEFINE_string("frames_dir", "data/demo/frames/64", text, flag_values=values)
+    size = DATASETS["demo"].defaults["frame_size"]
+    flags.DEFINE_string("frames_dir", f"data/demo/frames/{size}", text, flag_values=values)
     flags.DEFINE_integer("jpeg_quality", 95, "quality of the flow images", 1, 100, flag_values=values)
     flags.DEFINE_integer("workers", None, "parallel processes; default: one for each core", 1, flag_values=values)
 

@@ -38,6 +38,7 @@ def extract_video(video: RawVideo, *, settings: VideoSettings, frames_dir: Path)
         existing = _read(folder)
         if existing and existing.fingerprint == current:
             return existing
+        _check_is_ours(folder, [path for source in settings.sources(video).values() for path in source.files])
         frames, warnings, _ = make_frames(video, settings)
         count = len(next(iter(frames.values())))
         about = About(video.video_id, count, count, settings.size, settings.size, current, tuple(warnings))
@@ -53,6 +54,14 @@ def extract_video(video: RawVideo, *, settings: VideoSettings, frames_dir: Path)
         if is_disk_full(error):
             raise
         return Skipped(video.video_id, reason_of(error))
+
+
+def _check_is_ours(folder: Path, raw: Sequence[Path]) -> None:
+    """Raises `InputError` for a folder that would be replaced although it is not one that was written here before."""
+    inside = any(path.resolve().is_relative_to(folder.resolve()) for path in raw)
+    if inside or (folder.exists() and not (folder / _VIDEO_FILE).exists()):
+        reason = "the raw files are in it" if inside else f"it has no {_VIDEO_FILE}, so that something else made it"
+        raise InputError(f"{folder} would be replaced, but {reason}: choose another --frames_dir")
 
 
 def _read(folder: Path) -> About | None:

@@ -177,7 +177,8 @@ def raw_settings_from_flags(
     data_dir = Path(values.data_dir or data_root / dataset.folder)
     preset = "fast" if scale == "compact" else "default"
     crop = _crop_from_flags(dataset, reader, values)
-    seen = tuple(dict.fromkeys([*modalities, source, *([crop.found_in] if crop else [])]))
+    computed_from = [source] if FLOW in modalities and FLOW not in reader.recorded else []
+    seen = tuple(dict.fromkeys([*modalities, *computed_from, *([crop.found_in] if crop else [])]))
     videos = VideoSettings(
         modalities=modalities,
         size=size,

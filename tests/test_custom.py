@@ -11,6 +11,8 @@ from preparing import prepare
 from raw import depth_frame, write_image, write_video, write_volume
 
 from data_prep.raw.custom import configure, read_csv
+from data_prep.video.fingerprint import fingerprint
+from data_prep.video.volumes import MatVolume
 from dmcl_tf.data.records import decode_video, read_record
 from dmcl_tf.data.table import Video
 from dmcl_tf.datasets.custom import side
@@ -73,6 +75,12 @@ def test_other_columns_are_modalities_of_any_name(folder):
     assert first.attributes == {"split": "train", "subject": "anna", "view": "front"}
     assert second.attributes == {"split": "train", "subject": "", "view": ""}
     assert [type(source).__name__ for source in first.sources.values()] == ["VideoFile", "MatVolume"]
+
+
+def test_another_volume_of_a_file_is_another_video(folder):
+    write_volume(folder / "volume.mat", np.ones((4, 4, 3), np.uint16), version="5", variable="left")
+    sources = [{"depth": MatVolume(folder / "volume.mat", variable)} for variable in (None, "left", "right")]
+    assert len({fingerprint(source, {}) for source in sources}) == 3
 
 
 def test_the_table_of_videos_says_the_split():

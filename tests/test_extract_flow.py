@@ -44,6 +44,30 @@ def write_frames(folder, frames):
     return folder
 
 
+def test_frames_are_in_the_order_of_their_numbers(tmp_path):
+    frames = sliding(12)
+    expected = write_frames(tmp_path / "padded", frames)
+    folder = tmp_path / "plain"
+    (folder / "rgb").mkdir(parents=True)
+    for i, frame in enumerate(frames):
+        (folder / "rgb" / f"{i + 1}.jpg").write_bytes(encode_jpeg(frame, 95))
+    (folder / "rgb" / "._1.jpg").write_bytes(b"of another system")
+    for each in (expected, folder):
+        assert script.extract_video_flow(each, settings=FAST).written == 12
+    for i in range(12):
+        assert (folder / f"flow/{i + 1}.jpg").read_bytes() == (expected / f"flow/{i:06d}.jpg").read_bytes()
+
+
+def test_flow_of_others_is_neither_replaced_nor_taken_for_ours(tmp_path):
+    folder = write_frames(tmp_path / "clip", sliding(3))
+    (folder / "flow").mkdir()
+    (folder / "flow/000000.png").write_bytes(b"theirs")
+    with pytest.raises(InputError, match=r"clip/flow is there, but no .*flow\.json that says how it was made"):
+        script.extract_flow(tmp_path, ["clip"], FAST, workers=1)
+    assert (folder / "flow/000000.png").read_bytes() == b"theirs"
+    assert not (tmp_path / "flow.json").exists()
+
+
 def test_stored_channels_are_u_v_magnitude_for_a_red_green_blue_decoder(tmp_path):
     folder = write_frames(tmp_path / "clip", sliding(3))
     assert script.extract_video_flow(folder, settings=FAST) == script.ExtractedFlow("clip", 3)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from dataclasses import replace
 
 import pytest
 from absl import flags
@@ -40,6 +41,25 @@ def test_frames_are_those_of_records(raw, tmp_path):
     for path in video.sources["rgb"].paths:
         path.write_bytes(b"")
     assert isinstance(script.extract_video(video, settings=chosen.videos, frames_dir=tmp_path), Skipped)
+
+
+def test_no_folder_of_others_is_replaced(raw, tmp_path):
+    chosen = settings("--dataset=nwucla", f"--data_dir={raw}", "--frame_size=24", "--modalities=rgb,depth").raw
+    video = chosen.list_videos(chosen.reader()).videos[0]
+    (tmp_path / video.video_id).mkdir()
+    notes = tmp_path / video.video_id / "notes.txt"
+    notes.write_text("mine")
+    found = script.extract_video(video, settings=chosen.videos, frames_dir=tmp_path)
+    assert isinstance(found, Skipped)
+    assert "would be replaced, but it has no video.json, so that something else made it" in found.reason
+    assert notes.read_text() == "mine"
+    # even where it looks like ours, raw files stay
+    source = video.sources["rgb"].paths[0].parent
+    (source / "video.json").write_text("{}")
+    own = replace(video, video_id=source.name)
+    found = script.extract_video(own, settings=chosen.videos, frames_dir=source.parent)
+    assert "would be replaced, but the raw files are in it" in found.reason
+    assert all(path.exists() for path in video.sources["rgb"].paths)
 
 
 def test_the_script_lists_what_it_skips(raw):

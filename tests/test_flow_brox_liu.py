@@ -71,6 +71,12 @@ def test_smoothness_weighs_the_lengths_of_gradients():
     assert not to_below[-1].any()
 
 
+@pytest.mark.parametrize("parameters", [{"ratio": 0.98}, {"minimum_width": 1}])
+def test_the_pyramid_ends_where_rounding_keeps_its_size(parameters):
+    pyramid = BroxLiu(BroxLiuParameters(**parameters)).prepare(np.zeros((32, 32), np.uint8))
+    assert 2 <= len(pyramid) < 40
+
+
 def test_the_parameters_matter():
     random = np.random.RandomState(0)
     first, second = (cv2.GaussianBlur(random.randint(0, 256, (40, 40)).astype(np.uint8), (0, 0), 3) for _ in range(2))

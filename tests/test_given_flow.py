@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import cv2
 import numpy as np
 import pytest
@@ -14,6 +16,7 @@ from data_prep.video.frames import decode_image, encode_jpeg
 from data_prep.video.given_flow import accept_given_flow
 from data_prep.video.record import VideoSettings, make_frames
 from data_prep.video.sources import ImageFolder
+from data_prep.video.videos import VideoFile
 from dmcl_tf.data.records import decode_video, read_record
 from dmcl_tf.errors import InputError
 
@@ -51,6 +54,15 @@ def test_as_many_images_as_frames_or_one_fewer(tmp_path, flows):
     assert frames["flow"] == expected
     flow = decode_flow(decode_image(frames["flow"][4])[..., ::-1], 5)
     np.testing.assert_allclose(np.median(flow[6:18, 6:18], axis=(0, 1)), [2, -1], atol=0.05)
+
+
+def test_the_length_that_a_container_estimates_refuses_nothing(tmp_path):
+    """A file of 70 frames, of which its container's rate and duration make 65."""
+    video = VideoFile(Path(__file__).parent / "odd_inputs/vfr.mkv")
+    flow = write_images(tmp_path / "flow", [flow_image(index % 12) for index in range(70)])
+    assert video.declared_length() == 65
+    frames, warnings, _ = make_frames(RawVideo("clip", "wave", {"rgb": video, "flow": flow}), SETTINGS)
+    assert (len(frames["flow"]), len(frames["rgb"]), warnings) == (70, 70, [])
 
 
 @pytest.mark.parametrize("flows", [10, 13])

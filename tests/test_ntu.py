@@ -163,7 +163,7 @@ def test_mini_is_a_balanced_half_in_three_versions(every_record):
 def test_the_authors_subset():
     videos = [Video(f"{label}-{k:03d}", label, 9, 9, 1, "", "") for label in ("a", "b") for k in range(500)]
     chosen = {video.video_id for video in draw_subset(videos, ("a", "b"), {"subset": 0})}
-    authors = np.random.RandomState(1).choice(500, 250, replace=False)
+    authors = np.random.RandomState(2).choice(500, 250, replace=False)  # classes count from 1
     assert {f"b-{index:03d}" for index in authors} == {name for name in chosen if name.startswith("b")}
 
 

@@ -116,6 +116,26 @@ def test_the_authors_draw():
     assert {each.video_id for each in split("nwucla", videos).validation} == expected
 
 
+def test_a_view_without_videos_is_named():
+    videos = [each for each in nwucla() if each.attributes["view"] != "2"]
+    named = "there are no videos of view 2, which --train_views names: complete the raw data"
+    assert named in split("nwucla", videos).warnings
+    assert split("nwucla", nwucla()).warnings == ()
+    videos = [each for each in uwa3dii() if each.attributes["view"] != "1"]
+    assert any("no videos of view 1" in warning for warning in split("uwa3dii", videos).warnings)
+
+
+def test_settings_of_validation_that_have_no_effect_are_named():
+    rows = [("x", "train", {}), ("y", "train", {}), ("x", "validation", {}), ("y", "test", {})]
+    warnings = split("custom", own(rows), validation_per_class=2, validation="per_class").warnings
+    assert "--validation and --validation_per_class: no effect, as the table names the validation videos" in warnings
+    subjects = [(label, "train", {"subject": s}) for label in "xy" for s in range(4)]
+    rows = [*subjects, ("x", "test", {"subject": 9}), ("y", "test", {"subject": 9})]
+    warnings = split("custom", own(rows), validation_per_class=2).warnings
+    assert "--validation_per_class: no effect, as whole subjects validate" in warnings
+    assert not any("no effect" in warning for warning in split("custom", own(rows)).warnings)
+
+
 def test_a_fixed_number_is_a_tenth_at_most_of_incomplete_classes():
     videos = [video(f"{n}-{k:03d}", str(n)) for n, count in enumerate((500, 50, 1)) for k in range(count)]
     train, validation = draw_per_class(videos, "012", 26)

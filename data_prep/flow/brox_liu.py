@@ -49,6 +49,8 @@ class BroxLiu:
         blur = 0.6 * np.sqrt(ratio**-2 - 1)
         while min(image.shape) * ratio >= self.parameters.minimum_width:
             height, width = (round(side * ratio) for side in image.shape)
+            if (height, width) == image.shape:  # as small as rounding makes it
+                break
             blurred = cv2.GaussianBlur(image, (0, 0), blur, borderType=cv2.BORDER_REPLICATE)
             image = cv2.resize(blurred, (width, height), interpolation=cv2.INTER_LINEAR)
             pyramid.append(_features(image))

@@ -109,7 +109,7 @@ def _run_pool(
                 outcome: _Outcome | None = None
                 try:
                     outcome = connection.recv()
-                except (EOFError, ConnectionError):
+                except (EOFError, OSError):  # also where it was killed in the middle of its answer
                     lost.append(item)
                 for following in islice(items, 1):
                     work[_give(connection, following) or _start_worker(function, following, pool)] = following

@@ -10,6 +10,7 @@ import msgspec
 
 from data_prep.video.base import Source
 from data_prep.video.opening import open_file
+from data_prep.video.volumes import MatVolume
 from dmcl_tf.errors import InputError
 
 _END_BYTES = 65536
@@ -28,6 +29,8 @@ def fingerprint(sources: Mapping[str, Source], settings: Mapping[str, object]) -
     """
     checksum = zlib.crc32(msgspec.json.encode(settings, order="deterministic"))
     for modality, source in sorted(sources.items()):
+        if isinstance(source, MatVolume) and source.variable:
+            checksum = zlib.crc32(f"{modality}:{source.variable}\n".encode(errors="backslashreplace"), checksum)
         for path in source.files:
             size = _size(path)
             checksum = zlib.crc32(f"{modality}/{path.name}:{size}\n".encode(errors="backslashreplace"), checksum)

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from data_prep.video.base import Frame, Source
 from data_prep.video.opening import DEFAULT_LIMITS, Limits, shown
+from data_prep.video.videos import VideoFile
 from dmcl_tf.errors import InputError
 
 
@@ -81,7 +82,9 @@ def accept_given_flow(sources: Mapping[str, Source]) -> dict[str, Source]:
         ((name, source.declared_length()) for name, source in sources.items() if name != "flow"),
         key=lambda entry: float("inf") if entry[1] is None else entry[1],
     )
-    if count is None or frames is None:  # a container without a frame count: the lengths are compared when it is read
+    estimated = any(isinstance(source, VideoFile) and source.estimates_length for source in (flow, sources[name]))
+    if count is None or frames is None or (estimated and count not in (frames, frames - 1)):
+        # containers say no number of frames, or a rough one: the lengths are compared when they are read
         return {**sources, "flow": GivenFlow(flow, repeat_last=False)}
     if count not in (frames, frames - 1):
         raise InputError(

@@ -99,6 +99,14 @@ class VideoFile:
         reaches_end = round(end * rate) + slack >= declared
         return min(packets - found, declared - found) if reaches_end else declared - found
 
+    @property
+    def estimates_length(self) -> bool:
+        """Whether the declared length is made of rate and duration: only AVI and MP4 count their frames."""
+        try:
+            return not check_file(self.path, 4).startswith(b"RIFF") and read_movie(self.path) is None
+        except InputError:
+            return True
+
     def problems(self) -> Iterator[str]:
         """Opens the container."""
         try:

@@ -153,10 +153,14 @@ class Records:
         there = self.description
         if set(modalities) <= set(there.modalities) and frame_size == there.frame_size:
             return
+        from dmcl_tf.datasets import DATASETS  # which read tables themselves
+
+        names = [dataset.name for dataset in DATASETS.values() if dataset.folder == there.dataset]
+        name = names[0] if names else there.dataset
         raise InputError(
             f"{self.directory}: records of {','.join(there.modalities)} at {there.frame_size} pixels, but "
             f"{','.join(modalities)} at {frame_size} pixels are asked for; make them with python "
-            f"data_prep/make_tfrecords.py --dataset={there.dataset} --modalities={','.join(modalities)} "
+            f"data_prep/make_tfrecords.py --dataset={name} --modalities={','.join(modalities)} "
             f"--frame_size={frame_size} and another --records"
         )
 

@@ -45,8 +45,8 @@ def make_side(train_subjects: Sequence[int]) -> Callable[[Video, Protocol], str]
 def draw_subset(videos: Sequence[Video], class_names: Sequence[str], protocol: Protocol) -> list[Video]:
     """Draws half of the training videos, equally many of each class.
 
-    The authors draw `int(total / 2 / number of classes)` of each class with the class as seed, one subset; the paper
-    averages over three. Subset 0 has the authors' seeds, the others have further ones.
+    The authors draw `int(total / 2 / number of classes)` of each class with its number, from 1, as seed, one subset
+    (codebase/utils.py); the paper averages over three. Subset 0 has the authors' seeds, the others have further ones.
     """
     per_class = int(len(videos) / 2 / len(class_names))
     by_label: dict[str, list[Video]] = {name: [] for name in class_names}
@@ -55,7 +55,7 @@ def draw_subset(videos: Sequence[Video], class_names: Sequence[str], protocol: P
     chosen = []
     for label, members in enumerate(by_label.values()):
         count = min(max(per_class, 1), len(members))
-        random = np.random.RandomState(label + len(class_names) * protocol["subset"])
+        random = np.random.RandomState(1 + label + len(class_names) * protocol["subset"])
         chosen += [members[index] for index in sorted(random.choice(len(members), count, replace=False))]
     return chosen
 

@@ -73,7 +73,11 @@ def make_splits(dataset: Dataset, records: Records, protocol: Protocol) -> Split
     train, validation, test = (sides[name] for name in SPLITS)
     apart = dataset.apart(protocol) or ("subject" if any(v.attributes.get("subject") for v in train) else "")
     warnings: list[str] = []
-    if not validation:
+    if validation:
+        given = [f"--{name}" for name in ("validation", "validation_per_class") if protocol.get(name) is not None]
+        if given and not dataset.class_names:
+            warnings.append(f"{' and '.join(given)}: no effect, as the table names the validation videos")
+    else:
         train, validation, warnings = _draw_validation(dataset, train, class_names, protocol, apart)
     if dataset.thin:
         train = dataset.thin(train, class_names, protocol)
@@ -93,7 +97,8 @@ def _draw_validation(
             raise InputError("--validation=apart: neither the protocol nor the videos say what is kept apart")
         drawn = draw_apart(train, apart)
         if drawn:
-            return (*drawn, [])
+            given = protocol.get("validation_per_class") is not None
+            return (*drawn, ["--validation_per_class: no effect, as whole subjects validate"] if given else [])
         warning = f"validation videos share their {apart} with training videos, since no {apart} can be spared"
         return (*draw_per_class(train, class_names, protocol["validation_per_class"]), [warning])
     return (*draw_per_class(train, class_names, protocol["validation_per_class"]), [])
@@ -105,8 +110,9 @@ def draw_per_class(
     """Splits training videos into (training, validation), balanced over the classes.
 
     The authors' rule (make_list_dset_nwucla.py): sort, shuffle with seed 0, then from each class draw
-    `int(total / number of classes · 0.05)` videos without replacement with the label as seed. Deviation: at least one
-    per class where the class has two or more, as the rule draws none from small data sets.
+    `int(total / number of classes · 0.05)` videos without replacement with the label as seed. Deviations: at least one
+    per class where the class has two or more, as the rule draws none from small data sets; and names are sorted by
+    action, theirs by view, so that other videos are drawn.
 
     Args:
         videos: to be split.
@@ -174,6 +180,11 @@ def _check(dataset: Dataset, records: Records, splits: Splits, protocol: Protoco
     """Warnings about splits that can be used; raises `InputError` for those that cannot."""
     words = describe(protocol) or "no protocol"
     warnings = []
+    for name in ("train_views", "test_view"):
+        views = protocol.get(name)
+        for view in views if isinstance(views, (list, tuple)) else [views] if views else []:
+            if not any(video.attributes.get("view") == str(view) for video in records.videos):
+                warnings.append(f"there are no videos of view {view}, which --{name} names: complete the raw data")
     for split in SPLITS:
         videos = getattr(splits, split)
         present = {video.label for video in videos}
