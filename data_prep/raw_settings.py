@@ -37,6 +37,22 @@ def raw_flags(values: flags.FlagValues) -> None:
     flags.DEFINE_integer("workers", None, "parallel processes; default: one for each core", 1, flag_values=values)
 
 
+def reading_flags(values: flags.FlagValues) -> None:
+    """What raw files may be like: their largest size, and by how much the modalities of a video may differ."""
+    flags.DEFINE_float(
+        "length_tolerance",
+        VideoSettings.length_tolerance,
+        "how much the modalities of a video may differ in length: a share of the longest (below 1; one frame at "
+        "least), or frames (1 and more); within it they are aligned on the shortest, else the video is skipped",
+        0.0,
+        flag_values=values,
+    )
+    flags.DEFINE_integer(
+        "max_pixels", Limits.pixels, "most pixels that an image may have, read from its header", 1, flag_values=values
+    )
+    flags.DEFINE_integer("max_frames", Limits.frames, "most frames that a video may have", 1, flag_values=values)
+
+
 def video_flags(values: flags.FlagValues) -> None:
     """How the frames of a video are made; `frame_flags` belong to them."""
     flags.DEFINE_alias("size", "frame_size", flag_values=values)
@@ -60,18 +76,7 @@ def video_flags(values: flags.FlagValues) -> None:
         "the modalities that hold distances, to which --depth_mode applies; default: depth",
         flag_values=values,
     )
-    flags.DEFINE_float(
-        "length_tolerance",
-        VideoSettings.length_tolerance,
-        "how much the modalities of a video may differ in length: a share of the longest (below 1; one frame at "
-        "least), or frames (1 and more); within it they are aligned on the shortest, else the video is skipped",
-        0.0,
-        flag_values=values,
-    )
-    flags.DEFINE_integer(
-        "max_pixels", Limits.pixels, "most pixels that an image may have, read from its header", 1, flag_values=values
-    )
-    flags.DEFINE_integer("max_frames", Limits.frames, "most frames that a video may have", 1, flag_values=values)
+    reading_flags(values)
     text = "modality that flow is computed from; default: rgb, of UTD-MHAD depth"
     flags.DEFINE_string("flow_from", None, text, flag_values=values)
     flags.DEFINE_enum(

@@ -12,7 +12,9 @@ from __future__ import annotations
 
 import contextlib
 import importlib.util
+import math
 import os
+import re
 import socket
 from pathlib import Path
 
@@ -69,7 +71,13 @@ def main(values: flags.FlagValues) -> None:
     with _listen(values["host"].value, values["port"].value) as listener:
         folder = Path(values["model"].value or SAMPLES / "model")
         usual = folder.resolve().name if values["model"].value else SAMPLES.name
-        models = Models(values["name"].value or usual, folder)
+        for name in ("max_upload", "max_duration", "max_seconds"):
+            if not math.isfinite(values[name].value):
+                raise InputError(f"--{name}={values[name].value}: expected a finite number")
+        name = values["name"].value or usual
+        if not re.fullmatch(r"[^/:?#%\s]+", name):
+            raise InputError(f"--name={name}: no path can hold it; expected letters, digits, -, _ and .")
+        models = Models(name, folder)
         limits = ServerLimits(
             round(values["max_upload"].value * 1e6),
             values["max_duration"].value,
@@ -100,7 +108,8 @@ def _listen(host: str, port: int) -> socket.socket:
     try:
         family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
         return socket.create_server((host, port), family=family, backlog=1024)
-    except OSError as error:
+    except (OSError, UnicodeError) as error:
+        reason = getattr(error, "strerror", None) or error
         raise InputError(
-            f"--host={host} --port={port}: {error.strerror or error}; give another one, --port=0 takes one that is free"
+            f"--host={host} --port={port}: {reason}; give another one, --port=0 takes one that is free"
         ) from None

@@ -19,6 +19,7 @@ from server.limits import Refused, ServerLimits
 from server.models import Models, Version
 from workflow.footage import available_modalities, computed_flow, video_settings
 
+_OPEN_WINDOWS = 64  # that may overlap
 _NUMBERS = {"clips": (10.0, 1, 50), "window": (2.0, 0.1, 60), "stride": (0.5, 0.1, 60)}  # default, least, most
 
 
@@ -63,6 +64,12 @@ def predict(
     if unknown:
         raise Refused(400, f"unknown field {unknown[0]!r}: expected files, and {', '.join(_NUMBERS)} or with")
     numbers = {name: _number(name, form.get(name)) for name in _NUMBERS}
+    if numbers["window"] / numbers["stride"] > _OPEN_WINDOWS:
+        raise Refused(
+            400,
+            f"window={numbers['window']:g}, stride={numbers['stride']:g}: expected a stride of at least "
+            f"{numbers['window'] / _OPEN_WINDOWS:.3g}, as all windows of a moment are held in memory",
+        )
     said: dict[str, list[dict[str, np.ndarray]]] = {"video": [], "timeline": []}
 
     def serve(part: str, clips: Mapping[str, np.ndarray]) -> np.ndarray:

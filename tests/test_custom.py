@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from absl import flags
 from preparing import prepare
 from raw import depth_frame, write_image, write_video, write_volume
 
@@ -15,8 +16,9 @@ from data_prep.video.fingerprint import fingerprint
 from data_prep.video.volumes import MatVolume
 from dmcl_tf.data.records import decode_video, read_record
 from dmcl_tf.data.table import Video
-from dmcl_tf.datasets.custom import side
+from dmcl_tf.datasets.custom import check_modalities, side
 from dmcl_tf.errors import InputError
+from workflow import predict
 
 COLUMNS = ("video_id", "label", "split", "rgb", "depth")
 
@@ -75,6 +77,15 @@ def test_other_columns_are_modalities_of_any_name(folder):
     assert first.attributes == {"split": "train", "subject": "anna", "view": "front"}
     assert second.attributes == {"split": "train", "subject": "", "view": ""}
     assert [type(source).__name__ for source in first.sources.values()] == ["VideoFile", "MatVolume"]
+
+
+def test_no_column_is_called_as_a_flag_of_predict():
+    values = flags.FlagValues()
+    predict._own_flags(values)
+    assert {"fps", "output", "max_pixels"} <= set(values)
+    for name in values:
+        with pytest.raises(InputError, match=f"the column '{name}' cannot name a modality"):
+            check_modalities([name])
 
 
 def test_another_volume_of_a_file_is_another_video(folder):

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import sys
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from absl import flags
 
 from dmcl_tf.errors import InputError
 from dmcl_tf.export import read_exported
-from server import decoder, models
+from dmcl_tf.flag_groups import define
+from server import command, decoder, models, videos
 from server.decoder import Job
 from server.limits import Refused, ServerLimits
 from workflow.predict import SAMPLES
@@ -67,3 +70,30 @@ def test_clips_of_a_prediction_fit_into_memory(shape, fits):
         with pytest.raises(Refused, match="send fewer clips at a time, or smaller frames") as refused:
             limits.check_clips(shape, 112)
         assert refused.value.status == 413
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--host=a..b"], r"--host=a\.\.b --port=8501: .*; give another one"),
+        (["--port=0", "--max_duration=inf"], "--max_duration=inf: expected a finite number"),
+        (["--port=0", "--name=a/b"], "--name=a/b: no path can hold it"),
+    ],
+)
+def test_flags_with_which_no_server_can_work(arguments, message, monkeypatch):
+    monkeypatch.setenv("TQDM_DISABLE", "1")  # which the command sets
+    monkeypatch.setattr(command, "_MODULES", ())
+    monkeypatch.setitem(sys.modules, "uvicorn", SimpleNamespace())
+    monkeypatch.setitem(sys.modules, "server.app", SimpleNamespace(make_app=None))
+    monkeypatch.setitem(sys.modules, "server.metrics", SimpleNamespace(log_in_json=None))
+    values = define(command.FLAG_GROUPS, flags.FlagValues())
+    values(["serve", *arguments])
+    with pytest.raises(InputError, match=message):
+        command.main(values)
+
+
+def test_windows_that_overlap_too_often_are_refused():
+    form = {"rgb": SimpleNamespace(file=None, filename="x.avi"), "window": "60", "stride": "0.1"}
+    served = SimpleNamespace(current=SimpleNamespace(exported=read_exported(SAMPLES / "model")))
+    with pytest.raises(Refused, match=r"window=60, stride=0\.1: expected a stride of at least 0\.938"):
+        videos.predict(form, served, None, ServerLimits(), 0.0)

@@ -29,6 +29,8 @@ from tqdm import tqdm
 
 from data_prep.raw.base import RawVideo
 from data_prep.raw.csv_file import read_table
+from data_prep.raw_settings import reading_flags
+from data_prep.video.opening import DEFAULT_LIMITS, Limits
 from data_prep.video.record import FLOW, VideoSettings
 from data_prep.video.sources import open_sources
 from data_prep.video.videos import VideoFile
@@ -62,6 +64,8 @@ class PredictSettings:
         stride: seconds from one window to the next.
         rate: frames per second; None: as the video file says.
         annotate: the video with captions, to be written.
+        length_tolerance: by how much the modalities may differ in length, as in preparation.
+        limits: of what is read.
     """
 
     model: Path
@@ -76,6 +80,8 @@ class PredictSettings:
     stride: float = 0.5
     rate: float | None = None
     annotate: Path | None = None
+    length_tolerance: float = VideoSettings.length_tolerance
+    limits: Limits = DEFAULT_LIMITS
 
     @property
     def modalities(self) -> tuple[str, ...]:
@@ -100,7 +106,8 @@ class PredictSettings:
     def preparation(self) -> VideoSettings:
         """How frames are prepared."""
         seen = tuple(dict.fromkeys(map(self.exported.config.sees, self.modalities)))
-        return video_settings(self.exported, seen, given=tuple(self.paths))
+        settings = video_settings(self.exported, seen, given=tuple(self.paths))
+        return replace(settings, length_tolerance=self.length_tolerance, limits=self.limits)
 
     def open_video(self, video_id: str = "") -> RawVideo:
         """Opens the files; the name of the first is the video's where it has none.
@@ -337,6 +344,7 @@ def _own_flags(values: flags.FlagValues) -> None:
     flags.DEFINE_float("fps", None, "frames per second; default: as the video file says", 0.1, flag_values=values)
     text = "video to write, out.mp4 or out.avi, with the likeliest classes below its frames"
     flags.DEFINE_string("annotate", None, text, flag_values=values)
+    reading_flags(values)
 
 
 def settings_from_flags(values: flags.FlagValues) -> PredictSettings:
@@ -375,6 +383,8 @@ def settings_from_flags(values: flags.FlagValues) -> PredictSettings:
         values["stride"].value,
         values["fps"].value,
         annotated,
+        values["length_tolerance"].value,
+        Limits(values["max_pixels"].value, values["max_frames"].value),
     )
 
 

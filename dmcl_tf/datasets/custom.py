@@ -25,6 +25,7 @@ _TAKEN = {
     HALLUCINATION,
     "skeleton",  # drawn from files of joints, and mirrored accordingly; see dmcl_tf.data.augmentation
     *("model", "clips", "json", "videos", "window", "stride", "annotate", "with", "output", "fps"),
+    *("length_tolerance", "max_pixels", "max_frames"),
     *("help", "helpfull", "helpshort", "helpxml", "flagfile", "undefok", "v", "verbosity", "logger_levels", "log_dir"),
     *("logtostderr", "alsologtostderr", "stderrthreshold", "showprefixforinfo", "run_with_pdb", "pdb", "profile_file"),
     *("pdb_post_mortem", "run_with_profiling", "use_cprofile_for_profiling", "only_check_args", "test_srcdir"),
