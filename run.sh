@@ -47,6 +47,9 @@ pyproject.toml to install as well, such as beam, which are kept; DATA_ROOT, the 
 HELP
 }
 
+EXTRAS="${EXTRAS-}"
+EXTRAS="${EXTRAS// /}"
+
 is_installed() {
   [ -f "$VENV/complete" ] && [ "$(cat "$VENV/complete")" = "$1" ]
 }

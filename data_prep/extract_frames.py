@@ -24,7 +24,7 @@ from data_prep.video.opening import shown
 from data_prep.video.record import VideoSettings, make_frames, reason_of
 from dmcl_tf.data.records import About
 from dmcl_tf.errors import InputError, is_disk_full, run_script
-from dmcl_tf.files import atomic_path, lock, read_json, remove, remove_stale, write_json
+from dmcl_tf.files import atomic_path, lock, read_json, remove_at_once, remove_stale, write_json
 from dmcl_tf.flag_groups import dataset_flags, define, frame_flags
 
 _VIDEO_FILE = "video.json"
@@ -42,7 +42,7 @@ def extract_video(video: RawVideo, *, settings: VideoSettings, frames_dir: Path)
         frames, warnings, _ = make_frames(video, settings)
         count = len(next(iter(frames.values())))
         about = About(video.video_id, count, count, settings.size, settings.size, current, tuple(warnings))
-        remove(folder)
+        remove_at_once(folder)
         with atomic_path(folder) as unfinished:
             for modality, images in frames.items():
                 (unfinished / modality).mkdir(parents=True)

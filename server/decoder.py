@@ -76,13 +76,13 @@ def look(job: Job, serve: Serve) -> dict[str, Any]:
     settings = replace(settings, limits=RequestLimits.of(job.limits, rate))
     video, frames = RawVideo(job.video_id, "", sources), job.exported.config.clip_frames
     clips, moments = read_clips(video, settings, clips=job.clips, frames=frames)
-    serve("video", clips)
-    windows = []
     if moments / rate / job.stride > _MOST_WINDOWS:
         raise InputError(
             f"stride={job.stride:g}: expected {moments / rate / _MOST_WINDOWS:.3g} seconds or more for a video of "
             f"{moments / rate:.0f} seconds"
         )
+    serve("video", clips)
+    windows = []
     if moments / rate >= job.window + job.stride:
         found = read_windows(
             video,

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from data_prep.video.record import FLOW
+from dmcl_tf.errors import InputError
 from dmcl_tf.scoring.accuracy import softmax
 from server.decoder import Decoders, Job
 from server.limits import Refused, ServerLimits
@@ -85,8 +86,10 @@ def predict(
             with paths[name].open("wb") as file:
                 shutil.copyfileobj(files[name].file, file)
         seen_by = tuple(dict.fromkeys(map(config.sees, networks)))
-        # of the first file that is read, as for `predict`
-        first = video_settings(version.exported, seen_by, given=tuple(paths)).recorded[0]
+        try:  # the first file that is read, as for `predict`
+            first = video_settings(version.exported, seen_by, given=tuple(paths)).recorded[0]
+        except InputError as error:
+            raise Refused(422, str(error)) from None
         job = Job(
             paths,
             PurePosixPath(files[first].filename or "").stem or "video",

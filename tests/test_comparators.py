@@ -4,6 +4,7 @@ import dataclasses
 import shutil
 from pathlib import Path
 
+import keras
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -18,7 +19,7 @@ from dmcl_tf.evaluate import EvaluateSettings, evaluate
 from dmcl_tf.export import ExportSettings, export
 from dmcl_tf.learning.optimizers import make_optimizer
 from dmcl_tf.methods import LEARNED
-from dmcl_tf.networks.ensemble import make_ensemble, stack
+from dmcl_tf.networks.ensemble import ModalityEnsemble, make_ensemble, stack
 from dmcl_tf.networks.parts import with_middle
 from dmcl_tf.runs.checkpoints import Checkpoints, restore_ensemble
 from dmcl_tf.runs.folder import Run, RunFolder
@@ -324,13 +325,21 @@ def test_what_a_method_prescribes_goes_before_the_data_set_and_the_recipe():
     assert student.loss_weights() == {"temperature": 10, "label_weight": 1, "soft_weight": 100, "middle_weight": 0.01}
 
 
+def linear(factor):
+    """A network whose logits are a weight, 0 at first, times a factor."""
+    clips = keras.Input((1,))
+    logits = keras.layers.Dense(1, use_bias=False, kernel_initializer="zeros")(keras.layers.Rescaling(factor)(clips))
+    return keras.Model(clips, {"logits": logits, "features": logits})
+
+
 @pytest.mark.parametrize(("largest", "cut"), [(0.0, 1.0), (2.5, 0.5)])
 def test_gradients_are_cut_to_a_norm_over_all_variables(largest, cut):
-    config = resolve("authors", "full", {"clip_norm": largest, "learning_rate": 1.0, "warmup_epochs": 0})
-    variables = [tf.Variable([0.0, 0.0], name="kernel"), tf.Variable([0.0], name="bias")]
-    optimizer = make_optimizer(config, 10, variables)
-    optimizer.apply_gradients([(tf.constant([3.0, 0.0]), variables[0]), (tf.constant([4.0]), variables[1])])
-    np.testing.assert_allclose(np.concatenate([v.numpy() for v in variables]), -cut * np.array([3.0, 0.0, 4.0]))
+    networks = {"rgb": linear(3.0), "depth": linear(4.0)}  # the factors are their gradients
+    ensemble = ModalityEnsemble(networks, lambda outputs, labels, step: outputs.logits[..., 0], clip_norm=largest)
+    ensemble.compile(optimizer=keras.optimizers.SGD(1.0))
+    ensemble.learn({"clips": {name: tf.ones((2, 1)) for name in networks}, "label": tf.zeros(2, tf.int64)})
+    moved = [float(network.trainable_variables[0].numpy()[0, 0]) for network in networks.values()]
+    assert moved == pytest.approx([-3.0 * cut, -4.0 * cut])
     assert resolve("authors", "full", {"method": "hallucination"}).clip_norm == 10.0
 
 

@@ -121,7 +121,7 @@ def test_two_lines_and_what_to_do_next(settings, capsys):
     predict, report, own = re.findall(r"^  (bash run\.sh .*)$", output, re.MULTILINE)
     assert predict.startswith("bash run.sh predict --model=exported/demo/dmcl/mine --rgb=")
     assert "multiview_action/view_3/a01_s" in predict
-    assert report == f"bash run.sh report --runs={settings.output} --output=results/page"
+    assert report == f"bash run.sh report --runs={settings.output} --output=reports/page"
     assert own.startswith("bash run.sh custom --videos=")
 
 

@@ -148,13 +148,45 @@ def test_runs_that_start_from_others_are_folders_of_their_own():
         return {run.label: run.folder.directory for run in make("--seeds=4", "--train_fractions=1", *arguments)}
 
     staged = folders("--methods=hallucination,modality_distillation")
-    assert staged["independent depth from rgb seed 4"] != folders("--methods=independent", "--modalities=depth")
+    assert (
+        staged["independent depth from rgb seed 4"]
+        != (folders("--methods=independent", "--modalities=depth")["independent seed 4"])
+    )
     taught = folders("--methods=modality_distillation", "--teacher_modalities=flow")["modality_distillation seed 4"]
     assert taught != staged["modality_distillation seed 4"]
     named = folders("--methods=modality_distillation", "--select_by=rgb")["modality_distillation seed 4"]
-    assert named.name == f"{staged['modality_distillation seed 4'].name}-select_by_rgb".replace(
-        "-from_rgb+hallucination-select_by_rgb", "-select_by_rgb-from_rgb+hallucination"
-    )
+    assert "-select_by_rgb-from_rgb+hallucination" in named.name
+    assert named not in staged.values()
+
+
+@pytest.mark.parametrize("flag", ["--select_by=rgb", "--networks=flow:authors/8", "--freeze=flow:stem"])
+def test_runs_that_start_from_other_ones_are_other_runs(flag):
+    """A setting of the baseline alone changes what the stages start from."""
+    methods = "--methods=hallucination,modality_distillation,admd,mars"
+
+    def runs(*more):
+        return {run.label: run for run in make(methods, "--seeds=4", "--train_fractions=1", *more)}
+
+    plain, changed = runs(), runs(flag)
+    assert plain.keys() == changed.keys()
+    for label, run in plain.items():
+        assert run.config != changed[label].config
+        assert run.folder.directory != changed[label].folder.directory
+
+
+def test_a_selection_that_does_not_fit_leaves_the_methods_own():
+    methods = "--methods=dmcl,admd,hallucination,modality_distillation"
+    runs = make(methods, "--seeds=4", "--train_fractions=1", "--select_by=flow")
+    of = {run.config.method: run.config.select_by for run in runs}
+    assert of == {
+        "independent": "oracle",  # of depth, the last one: it has no flow
+        "dmcl": "flow",
+        "admd": "hallucination",
+        "hallucination": "rgb+hallucination",
+        "modality_distillation_teacher": "sum",
+        "modality_distillation_student": "hallucination",
+        "modality_distillation": "sum",
+    }
 
 
 def test_a_fresh_run_is_not_said_to_start_from_another():

@@ -8,6 +8,7 @@ import pytest
 from synthetic_runs import VIDEOS, right_in, write_run
 
 from dmcl_tf.errors import InputError
+from dmcl_tf.reporting import claims
 from dmcl_tf.reporting.loading import load_runs
 
 RIGHT = {"rgb": right_in((0, 30)), "depth": right_in((20, 50)), "flow": right_in((0, 45))}
@@ -81,6 +82,12 @@ def test_runs_with_other_starts_are_groups_of_their_own(tmp_path):
         ("DMCL, authors' recipe, from nothing", [0, 1]),
         ("DMCL, authors' recipe, from ntu60/independent", [0, 1]),
     ]
+    assert load_runs(tmp_path).by_fraction() == []  # they are no shares of the videos
+    for seed in (0, 1, 2):
+        write_run(tmp_path / f"alone{seed}", RIGHT, method="independent", seed=seed)
+    fresh, started = claims.better_rgb(load_runs(tmp_path)).cases, load_runs(tmp_path / "started0")
+    assert [case.label.startswith("DMCL, authors' recipe, from nothing") for case in fresh] == [True]
+    assert len(started.groups) == 1
 
 
 def test_runs_of_other_preparations_are_not_mixed(tmp_path):
@@ -90,7 +97,10 @@ def test_runs_of_other_preparations_are_not_mixed(tmp_path):
     assert '"crop": null' in text
     for path, margin in ((config, "0.1"), (tmp_path / "a/config.json", "0.2")):
         path.write_text(text.replace('"crop": null', f'"crop": {{"margin": {margin}}}'), encoding="utf-8")
-    with pytest.raises(InputError, match=r"are of different preparations of crop \(margin 0.2, margin 0.1\)"):
+    with pytest.raises(InputError, match=r"are of different crops \(margin 0.2, margin 0.1\)"):
+        load_runs(tmp_path)
+    config.write_text(text, encoding="utf-8")
+    with pytest.raises(InputError, match=r"are of different crops \(margin 0.2, whole frames\)"):
         load_runs(tmp_path)
 
 

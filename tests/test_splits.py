@@ -132,7 +132,7 @@ def test_settings_of_validation_that_have_no_effect_are_named():
     subjects = [(label, "train", {"subject": s}) for label in "xy" for s in range(4)]
     rows = [*subjects, ("x", "test", {"subject": 9}), ("y", "test", {"subject": 9})]
     warnings = split("custom", own(rows), validation_per_class=2).warnings
-    assert "--validation_per_class: no effect, as whole subjects validate" in warnings
+    assert "--validation_per_class: no effect, as each subject is kept whole" in warnings
     assert not any("no effect" in warning for warning in split("custom", own(rows)).warnings)
 
 

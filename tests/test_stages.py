@@ -213,7 +213,7 @@ def test_stages_run_in_turn_or_alone(monkeypatch, capsys):
     [
         ("--train_views=1", "--train_views: .* was trained with 1,2, not 1; leave"),
         ("--learning_rate=0.5", "--learning_rate: .* was trained with 0.02, not 0.5; leave"),
-        ("--lambda=0.3", "--loser_ground_truth_weight: .* was trained with 1.0, not 0.7; leave"),
+        ("--lambda=0.3", r"--lambda \(loser_ground_truth_weight\): .* was trained with 1.0, not 0.7; leave"),
         ("--train_views=2,1", None),
         ("--epochs=60", None),
     ],

@@ -148,14 +148,15 @@ def check_copies(plan: Plan) -> None:
         InputError: it holds runs of another scale, protocol, origin or checkpoint.
     """
     (runs,), (first, *_) = plan.report.runs, plan.experiments
-    records = load_records(plan.prepare.records)
-    origin = records.description.origin if records else plan.prepare.origin or find_dataset(first.train.dataset).title
     here = {
         "scale": first.config.scale,
         "protocol": in_words(first.train.protocol),
-        "origin": origin,
         "checkpoint": first.evaluate.checkpoint,
     }
+    records = load_records(plan.prepare.records)
+    origin = records.description.origin if records else plan.prepare.origin
+    if origin:  # without records it is as the flag says, or nobody knows yet
+        here["origin"] = origin
     for path in sorted(runs.glob("*/*/results.json")):
         of = read_results(path.parent).evaluated
         there = {"scale": of.config.scale, "protocol": in_words(of.protocol), **{n: getattr(of, n) for n in _OF_COPIES}}

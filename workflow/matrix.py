@@ -143,7 +143,8 @@ class Matrix:
                     if (index == 0 or every_seed) and (fraction == 1 or every_fraction):
                         for experiment in self._experiments(entry, seed, fraction):
                             chosen.setdefault(experiment.train.directory, experiment)
-        self._check_concerned([experiment.config for experiment in chosen.values()])
+        if chosen:
+            self._check_concerned([experiment.config for experiment in chosen.values()])
         return list(chosen.values())
 
     def _check_concerned(self, configs: Sequence[Config]) -> None:
@@ -196,13 +197,14 @@ class Matrix:
         usual |= {"recipe": recipe} if recipe else {}
         usual |= {name: stage.wired[name] for name in ("teacher_run",) if name in stage.wired}
         settings = {**usual, **self.given, **{name: usual[name] for name in ("method", "recipe") if name in usual}}
+        settings = stages.that_concern(settings, method, stage.networks or self._modalities())
         if stage.networks:
             settings = stages.stage_settings(method, stage.networks, settings, stage.wired, last=stage.last)
-        settings = stages.that_concern(settings, method, stage.networks or self._modalities())
         config = make_config({**settings, "seed": seed, "train_fraction": fraction})
         dataset = self.train.dataset
         tied = set(stage.wired) - {"teacher_modalities", *(self.given if stage.last else ())}
-        name = _run_name(dataset, config, make_config(usual), tied, stage.name)
+        parts = _name_parts(dataset, config, make_config(usual), tied)
+        name = _run_name([*parts, *stage.name(parts, made)])
         directory = self.checkpoints / run_path(dataset, config, name)
         started = [stages.stage_name(stage.networks, stage.wired).replace("-", " ")]
         label = " ".join(
@@ -221,6 +223,9 @@ class Matrix:
         )
 
 
+_OF_SOURCES = ("modalities", "from", "teacher", "teachers")  # how these parts of a name begin
+
+
 @dataclass(frozen=True)
 class _Stage:
     """What a run is to the method that it is made for.
@@ -237,26 +242,41 @@ class _Stage:
     last: bool
     teachers: tuple[str, ...]
 
-    @property
-    def name(self) -> list[str]:
-        """What tells it from runs of the same settings that start from others."""
-        if not self.wired.get("initial_weights"):
-            return []
-        sources = stages.stage_name(self.networks, self.wired).partition("-from-")[2]
-        return [f"from_{sources}", *([f"teachers_{'+'.join(self.teachers)}"] if self.teachers else [])]
+    def name(self, own: Sequence[str], made: Collection[Path]) -> list[str]:
+        """What tells it from runs of the same settings that start from others, or are taught by them.
+
+        Args:
+            own: the parts of its name that its settings make.
+            made: the folders of its sources.
+        """
+        parts = []
+        if self.wired.get("initial_weights"):
+            parts.append(f"from_{stages.stage_name(self.networks, self.wired).partition('-from-')[2]}")
+            parts += [f"teachers_{'+'.join(self.teachers)}"] if self.teachers else []
+        # settings of its sources that it does not share, as `modalities` and where they start from never are
+        others = {part for path in made for part in path.name.split("-")} - {*"-".join(own).split("-")}
+        others = {
+            part for part in others if part.partition("_")[0] not in ("modalities", "from", "teacher", "teachers")
+        }
+        return [*parts, *([f"{zlib.crc32(' '.join(sorted(others)).encode()):08x}"] if self.wired and others else [])]
 
 
-def _run_name(dataset: str, config: Config, usual: Config, tied: Collection[str], more: Sequence[str]) -> str:
-    """The default name, followed by every setting that is not as its recipe and scale have it, or their checksum.
+def _name_parts(dataset: str, config: Config, usual: Config, tied: Collection[str]) -> list[str]:
+    """The default name, followed by every setting that is not as its recipe and scale have it.
 
-    Settings that tie a run to its sources are `tied` and not part of it; `more` is said instead.
+    Settings that tie a run to its sources are `tied` and not part of it.
     """
     parts = [run_path(dataset, config, None).name]
     for field in dataclasses.fields(Config):
         value = getattr(config, field.name)
         if field.name not in ("method", "seed", *tied) and value != getattr(usual, field.name):
             parts.append(re.sub("[/:]", "_", f"{field.name}_{_text(value)}"))
-    name = "-".join([*parts, *more])
+    return parts
+
+
+def _run_name(parts: Sequence[str]) -> str:
+    """A name of some parts, or of the first and their checksum where it would be too long."""
+    name = "-".join(parts)
     return name if len(name) <= _LONGEST_NAME else f"{parts[0]}-{zlib.crc32(name.encode()):08x}"
 
 

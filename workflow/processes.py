@@ -70,7 +70,7 @@ def call(function: Callable[[Argument], object], argument: Argument) -> Failure 
 
 def _said(receiver) -> list[Failure | None]:
     """How the process says that it ended; empty where it could not."""
-    with contextlib.suppress(EOFError):
+    with contextlib.suppress(EOFError, OSError):  # it may have been killed in the middle of it
         return [receiver.recv()] if receiver.poll() else []
     return []
 

@@ -120,8 +120,9 @@ def check_trained(values: flags.FlagValues, training: train.TrainSettings) -> No
     for name, value in {**asdict(training.config), **training.protocol}.items():
         is_given = name in given or (name in values and values[name].present)
         if is_given and in_words(value) != in_words(there.get(name)):
+            flag = f"lambda ({name})" if name in given and values[name].value is None else name
             raise InputError(
-                f"--{name}: {training.directory} was trained with {in_words(there.get(name))}, not {in_words(value)}; "
+                f"--{flag}: {training.directory} was trained with {in_words(there.get(name))}, not {in_words(value)}; "
                 "leave the flag out, or name the run that is meant with --run_name or --run_dir"
             )
 

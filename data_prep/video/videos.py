@@ -103,7 +103,8 @@ class VideoFile:
     def estimates_length(self) -> bool:
         """Whether the declared length is made of rate and duration: only AVI and MP4 count their frames."""
         try:
-            return not check_file(self.path, 4).startswith(b"RIFF") and read_movie(self.path) is None
+            movie = read_movie(self.path)
+            return not check_file(self.path, 4).startswith(b"RIFF") and (movie is None or movie.shown is None)
         except InputError:
             return True
 

@@ -156,7 +156,7 @@ class Records:
         from dmcl_tf.datasets import DATASETS  # which read tables themselves
 
         names = [dataset.name for dataset in DATASETS.values() if dataset.folder == there.dataset]
-        name = names[0] if names else there.dataset
+        name = "|".join(names) or there.dataset
         raise InputError(
             f"{self.directory}: records of {','.join(there.modalities)} at {there.frame_size} pixels, but "
             f"{','.join(modalities)} at {frame_size} pixels are asked for; make them with python "

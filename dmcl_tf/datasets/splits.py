@@ -97,8 +97,8 @@ def _draw_validation(
             raise InputError("--validation=apart: neither the protocol nor the videos say what is kept apart")
         drawn = draw_apart(train, apart)
         if drawn:
-            given = protocol.get("validation_per_class") is not None
-            return (*drawn, ["--validation_per_class: no effect, as whole subjects validate"] if given else [])
+            given = protocol.get("validation_per_class") != dataset.protocol()["validation_per_class"]
+            return (*drawn, [f"--validation_per_class: no effect, as each {apart} is kept whole"] if given else [])
         warning = f"validation videos share their {apart} with training videos, since no {apart} can be spared"
         return (*draw_per_class(train, class_names, protocol["validation_per_class"]), [warning])
     return (*draw_per_class(train, class_names, protocol["validation_per_class"]), [])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import keras
 import tensorflow as tf
@@ -66,9 +67,24 @@ def make_optimizer(config: Config, steps_per_epoch: int, variables: list):
         optimizer = keras.optimizers.SGD(schedule, momentum=config.momentum, weight_decay=decay)
         if decay:
             optimizer.exclude_from_weight_decay(var_list=[v for v in variables if not is_decayed(v)])
-    optimizer.global_clipnorm = config.clip_norm or None
     optimizer.build(variables)
     return optimizer
+
+
+def clip_together(gradients: Sequence[tf.Tensor], largest: tf.Tensor | float) -> list[tf.Tensor]:
+    """Gradients of a replica, scaled so that their norm over all variables, summed over all replicas, is `largest`.
+
+    The optimisers of Keras 2 clip the sum over replicas, those of Keras 3 each replica's gradient; this is the former.
+
+    Args:
+        gradients: as many as there are variables.
+        largest: norm; smaller gradients stay as they are.
+    """
+    context = tf.distribute.get_replica_context()
+    replicas = context.num_replicas_in_sync
+    total = context.all_reduce(tf.distribute.ReduceOp.SUM, list(gradients)) if replicas > 1 else gradients
+    clipped, _ = tf.clip_by_global_norm(total, largest)
+    return [gradient / replicas for gradient in clipped]  # the optimiser sums over replicas
 
 
 def decays_itself(config: Config) -> bool:

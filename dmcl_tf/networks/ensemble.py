@@ -13,7 +13,7 @@ from dmcl_tf.config import Config
 from dmcl_tf.data.pipeline import training_input
 from dmcl_tf.errors import InputError
 from dmcl_tf.learning.loss_scale import LossScale
-from dmcl_tf.learning.optimizers import decays_itself, is_decayed
+from dmcl_tf.learning.optimizers import clip_together, decays_itself, is_decayed
 from dmcl_tf.methods import LEARNED, LOSSES, Outputs, Step, cross_entropy, winner
 from dmcl_tf.networks import NETWORKS, parts
 from dmcl_tf.networks.connection import Connected
@@ -44,6 +44,7 @@ class ModalityEnsemble(keras.Model):
         connected: whether the second network multiplies into the first, see `Connected`.
         recompute: whether training computes the inside of residual blocks twice instead of keeping it.
         loss_scale: of training in float16.
+        clip_norm: largest norm of the gradients of all variables together; 0: any.
         name: of the model.
 
     Raises:
@@ -65,6 +66,7 @@ class ModalityEnsemble(keras.Model):
         connected: bool = False,
         recompute: bool = False,
         loss_scale: LossScale | None = None,
+        clip_norm: float = 0.0,
         name: str = "modality_ensemble",
     ):
         # Keras would scale the loss of a float16 model once more
@@ -78,6 +80,7 @@ class ModalityEnsemble(keras.Model):
         self.teacher = teacher
         self.prepare = prepare or itemgetter("clips")
         self.loss_scale = loss_scale
+        self.clip_norm = clip_norm
         self.learned = learned
         self._trained = (
             self.networks
@@ -176,6 +179,8 @@ class ModalityEnsemble(keras.Model):
                 decay = by_variable[id(variable)]
                 by_variable[id(variable)] = recomputed if decay is None else decay + recomputed
         gradients = [by_variable[id(variable)] for variable in variables]
+        if self.clip_norm:
+            gradients = clip_together(gradients, self.clip_norm * (self.loss_scale.value if self.loss_scale else 1.0))
         if self.loss_scale:
             self.loss_scale.apply(self.optimizer, gradients, variables)
         else:
@@ -323,4 +328,5 @@ def make_ensemble(
         connected=config.connection,
         recompute=config.recompute,
         loss_scale=LossScale() if config.precision == "float16" else None,
+        clip_norm=config.clip_norm,
     )

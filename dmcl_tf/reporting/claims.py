@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 import pandas as pd
 
-from dmcl_tf.reporting.collection import METHOD_NAMES, SHARED, RunCollection, RunGroup
+from dmcl_tf.reporting.collection import METHOD_NAMES, SHARED, RunCollection, RunGroup, start_of
 from dmcl_tf.reporting.measures import (
     EARLY,
     LATE,
@@ -152,7 +152,7 @@ def random_flow_features(table: pd.DataFrame | None) -> Claim:
     cases = []
     for mode, rows in table.groupby("batch_norm"):
         means = rows.groupby(["seed", "modality"])["accuracy"].mean().unstack()
-        others = [modality for modality in ("rgb", "depth") if modality in means] if "flow" in means else []
+        others = [modality for modality in means if modality in ("rgb", "depth")] if "flow" in means else []
         found = [
             Difference(f"flow − {name_of(str(other))}", (means["flow"] - means[other]).dropna().to_dict(), None)
             for other in others
@@ -270,7 +270,8 @@ def _unlike(group: RunGroup, baseline: RunGroup, names: Sequence[str]) -> str:
         return missing
     one, two = group.config, baseline.config
     other = [f"the network of {name}" for name in names if one.network(name) != two.network(name)]
-    other += [name.replace("_", " ") for name in SHARED if getattr(one, name) != getattr(two, name)]
+    other += [name.replace("_", " ") for name in (*SHARED, "freeze") if getattr(one, name) != getattr(two, name)]
+    other += ["what networks start from"] if start_of(one) != start_of(two) else []
     return f"{baseline.label} differs in {', '.join(other)}" if other else ""
 
 

@@ -14,7 +14,7 @@ from dmcl_tf.config import RECIPES, Config, parse_start
 from dmcl_tf.datasets import find_dataset
 from dmcl_tf.datasets.base import Dataset, in_words
 from dmcl_tf.errors import InputError
-from dmcl_tf.registry import METHODS
+from dmcl_tf.registry import HALLUCINATION, METHODS
 from dmcl_tf.runs.folder import Run
 from dmcl_tf.scoring.results import Results, paths, read_confusion
 
@@ -149,12 +149,11 @@ class RunCollection:
         """The groups that differ in nothing but the share of the training videos, where there are several."""
         alike: dict[tuple, list[RunGroup]] = {}
         for group in self.groups:
-            alike.setdefault(_values(group.config, *_OF_EACH_RUN, "train_fraction"), []).append(group)
+            alike.setdefault(_but(group, "train_fraction"), []).append(group)
         return [members for members in alike.values() if len(members) > 1]
 
     def with_as_many_steps(self, whole: RunGroup) -> list[RunGroup]:
         """The groups that see fewer videos than another in so many more epochs that they take as many steps."""
-        but = (*_OF_EACH_RUN, "train_fraction", "epochs")
 
         def seen(config: Config) -> float:
             return config.epochs * config.train_fraction
@@ -162,7 +161,7 @@ class RunCollection:
         return [
             group
             for group in self.groups
-            if _values(group.config, *but) == _values(whole.config, *but)
+            if _but(group, "train_fraction", "epochs") == _but(whole, "train_fraction", "epochs")
             and group.config.train_fraction < whole.config.train_fraction
             and np.isclose(seen(group.config), seen(whole.config))
         ]
@@ -176,7 +175,7 @@ def group_runs(runs: Iterable[FinishedRun]) -> list[RunGroup]:
     """
     alike: dict[tuple, dict[int, FinishedRun]] = {}
     for run in runs:
-        members = alike.setdefault((_values(run.config, *_OF_EACH_RUN), _start(run.config), run.run.saw), {})
+        members = alike.setdefault((_values(run.config, *_OF_EACH_RUN), start_of(run.config), run.run.saw), {})
         if run.config.seed in members:
             raise InputError(f"{members[run.config.seed].directory} and {run.directory} are the same run: remove one")
         members[run.config.seed] = run
@@ -194,7 +193,7 @@ def group_runs(runs: Iterable[FinishedRun]) -> list[RunGroup]:
     return _told_apart(sorted(groups, key=place))
 
 
-def _start(config: Config) -> tuple[str, ...]:
+def start_of(config: Config) -> tuple[str, ...]:
     """What networks start from or are taught by, whichever run of a method it is."""
     starts = [(str(start), start.path) for start in map(parse_start, config.initial_weights)]
     starts += [(config.teacher_run, config.teacher_run)] if config.teacher_run else []
@@ -211,11 +210,16 @@ def _told_apart(groups: Sequence[RunGroup]) -> list[RunGroup]:
     """The groups, with labels that say what networks start from where they would be the same."""
     labels = [group.label for group in groups]
     return [
-        replace(group, label=f"{group.label}, from {' and '.join(_start(group.config)) or 'nothing'}")
+        replace(group, label=f"{group.label}, from {' and '.join(start_of(group.config)) or 'nothing'}")
         if labels.count(group.label) > 1
         else group
         for group in groups
     ]
+
+
+def _but(group: RunGroup, *without: str) -> tuple:
+    """What tells a group from others, but for some settings."""
+    return _values(group.config, *_OF_EACH_RUN, *without), start_of(group.config)
 
 
 def _values(config: Config, *without: str) -> tuple:
@@ -232,9 +236,10 @@ def _label(config: Config, configs: Sequence[Config]) -> str:
     parts, modalities = [METHOD_NAMES[config.method]], "+".join(config.modalities).replace("rgb", "RGB")
     most = max(len(other.inputs) for other in configs)
     largest = {other.inputs for other in configs if len(other.inputs) == most}
+    unusual = HALLUCINATION in config.modalities and not METHODS[config.method].hallucinates
     if config.teacher_modalities:
         parts.append(f"{'+'.join(config.teacher_modalities)} → {modalities}".replace("rgb", "RGB"))
-    elif len(config.inputs) < most or len(largest) > 1:
+    elif len(config.inputs) < most or len(largest) > 1 or unusual:
         parts.append(modalities)
     parts.append(_RECIPE_NAMES[config.recipe])
     if config.train_fraction != 1:

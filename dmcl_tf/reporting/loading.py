@@ -92,7 +92,8 @@ def _check_comparable(settings: Sequence[tuple[Path, Run]], finished: Sequence[F
 
     check("data sets", [(path, run.dataset) for path, run in settings])
     check("scales", [(path, run.config.scale) for path, run in settings])
-    for name in ("depth", "flow", "crop"):  # runs without a modality say nothing of how it was made
+    check("crops", [(path, in_words(run.crop or "whole frames")) for path, run in settings])
+    for name in ("depth", "flow"):  # runs without a modality say nothing of how it was made
         known = [(path, getattr(run, name)) for path, run in settings]
         check(f"preparations of {name}", [(path, in_words(value)) for path, value in known if value is not None])
     for name, what in _ALIKE.items():

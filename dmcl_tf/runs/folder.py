@@ -147,8 +147,8 @@ class RunFolder:
                 run are there.
         """
         if self.config_path.exists():
-            # whatever order or part of `learned_from` was written down, what matters is what had a part in all
-            there, now = (_flat(dataclasses.replace(r, learned_from=tuple(sorted(r.saw)))) for r in (self.load(), run))
+            # `learned_from` follows from the teacher and the sources, and was told less exactly before
+            there, now = (_flat(dataclasses.replace(r, learned_from=())) for r in (self.load(), run))
             different = [name for name in now if there.get(name) != now[name]]
             differing = [f"{name}: {in_words(there.get(name))} there, {in_words(now[name])} now" for name in different]
             if differing:
