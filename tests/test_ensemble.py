@@ -270,6 +270,14 @@ def test_two_devices_take_the_same_steps_as_one(two_devices):
     assert result["two"]["rgb_wins"] + result["two"]["depth_wins"] == pytest.approx(1.0)
 
 
+def test_two_devices_clip_the_sum_of_their_gradients(two_devices):
+    """Cut to a norm that each device's share exceeds, and the whole."""
+    result = two_devices["clipped"]
+    assert result["difference"]["trainable"] < 1e-5
+    assert result["two"] == pytest.approx(result["one"], rel=1e-4)
+    assert result["one"]["loss"] != pytest.approx(two_devices["without_batch_statistics"]["one"]["loss"], rel=1e-4)
+
+
 @pytest.mark.parametrize("ensemble", ["with_batch_statistics", "recomputed"])
 def test_two_devices_train_with_batch_statistics_as_one(two_devices, ensemble):
     """Each device has the same half of the batch, so that their batch statistics are those of the whole."""

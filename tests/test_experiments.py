@@ -250,6 +250,7 @@ def test_raw_data_of_another_origin_are_not_mixed_with_copies(done, root, tmp_pa
     monkeypatch.setenv("DATA_ROOT", str(tmp_path))  # no records there
     with pytest.raises(InputError, match=r"is of another origin \(.*; these runs: rendered\)"):
         experiments.main(arguments(root, "--origin=rendered"))
+    experiments.check_copies(plan(arguments(root)))  # nobody knows yet where the raw data will be from
 
 
 def test_without_test_videos_a_run_is_complete_and_nothing_is_copied(tmp_path, monkeypatch):

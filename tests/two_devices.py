@@ -30,14 +30,15 @@ def method_of(config):
     return partial(LOSSES[config.method], **config.loss_weights())
 
 
-def without_batch_statistics(config):
+def without_batch_statistics(config, clip_norm=0.0):
     """An ensemble that treats every sample alone, so that devices cannot differ in what they normalise by.
 
     It is fed what the input pipeline hands out.
     """
     networks, run = linear_networks(config.modalities, 3), dataclasses.replace(config, value_range="-1..1")
     prepare = partial(training_input, config=run)
-    return ModalityEnsemble(networks, method_of(config), weight_decay=config.weight_decay, prepare=prepare)
+    settings = {"weight_decay": config.weight_decay, "prepare": prepare, "clip_norm": clip_norm}
+    return ModalityEnsemble(networks, method_of(config), **settings)
 
 
 def with_batch_statistics(config, recompute=False, synchronized=False):
@@ -114,6 +115,7 @@ def main(directory: Path) -> None:
     result = {"devices": two.num_replicas_in_sync}
     for name, make, batch, steps in (
         ("without_batch_statistics", without_batch_statistics, handed_out, 3),
+        ("clipped", partial(without_batch_statistics, clip_norm=0.1), handed_out, 3),
         ("recomputed", partial(with_batch_statistics, recompute=True), halves, 3),
         ("taught", taught, different, 3),
         ("synchronized", partial(with_batch_statistics, recompute=True, synchronized=True), different, 3),
