@@ -23,12 +23,10 @@ from data_prep.raw_settings import RawSettings, raw_flags, raw_settings_from_fla
 from data_prep.running.processes import run_parallel
 from data_prep.summary import shared_subjects
 from data_prep.video.alignment import AlignedReader, allowed_difference
-from data_prep.video.base import Source
-from data_prep.video.given_flow import accept_given_flow
+from data_prep.video.given_flow import accept_given_flow, is_estimated
 from data_prep.video.opening import shown
 from data_prep.video.record import VideoSettings, make_encoders, peculiarities, reason_of
 from data_prep.video.sources import natural_order
-from data_prep.video.videos import VideoFile
 from dmcl_tf.datasets import find_dataset
 from dmcl_tf.errors import run_script
 from dmcl_tf.flag_groups import dataset_flags, define, frame_flags
@@ -43,7 +41,7 @@ def check_headers(video: RawVideo, *, settings: VideoSettings) -> list[Skipped]:
         problems = [problem for source in sources.values() for problem in source.problems()]
         if not problems:
             lengths = {name: source.declared_length() for name, source in accept_given_flow(sources).items()}
-            known = [n for name, n in lengths.items() if n is not None and not _is_rough(sources[name])]
+            known = [n for name, n in lengths.items() if n is not None and not is_estimated(sources[name])]
             longest = max(known, default=0)
             if known and longest - min(known) > allowed_difference(longest, settings.length_tolerance):
                 counts = ", ".join(f"{modality} {length}" for modality, length in lengths.items())
@@ -51,10 +49,6 @@ def check_headers(video: RawVideo, *, settings: VideoSettings) -> list[Skipped]:
     except Exception as error:
         problems = [reason_of(error)]
     return [Skipped(video.video_id, problem) for problem in problems]
-
-
-def _is_rough(source: Source) -> bool:
-    return isinstance(source, VideoFile) and source.estimates_length
 
 
 def check_frames(video: RawVideo, *, settings: VideoSettings) -> list[Skipped]:

@@ -159,16 +159,18 @@ def check_copies(plan: Plan) -> None:
         here["origin"] = origin
     for path in sorted(runs.glob("*/*/results.json")):
         of = read_results(path.parent).evaluated
-        there = {"scale": of.config.scale, "protocol": in_words(of.protocol), **{n: getattr(of, n) for n in _OF_COPIES}}
+        there = {
+            "scale": of.config.scale,
+            "protocol": in_words(of.protocol),
+            "checkpoint": of.checkpoint,
+            "origin": of.origin,
+        }
         for name, value in here.items():
             if there[name] != value:
                 raise InputError(
                     f"{path.parent} is of another {name} ({there[name]}; these runs: {value}), and one report holds "
                     "one: choose another --results"
                 )
-
-
-_OF_COPIES = ("origin", "checkpoint")
 
 
 @dataclass(frozen=True)

@@ -68,6 +68,11 @@ class GivenFlow:
         return frame
 
 
+def is_estimated(source: Source) -> bool:
+    """Whether the declared length of a source is a rough one, which only reading can tell."""
+    return isinstance(source, VideoFile) and source.estimates_length
+
+
 def accept_given_flow(sources: Mapping[str, Source]) -> dict[str, Source]:
     """Returns the sources of a video with its `flow`, if it has one, as `GivenFlow`.
 
@@ -82,7 +87,7 @@ def accept_given_flow(sources: Mapping[str, Source]) -> dict[str, Source]:
         ((name, source.declared_length()) for name, source in sources.items() if name != "flow"),
         key=lambda entry: float("inf") if entry[1] is None else entry[1],
     )
-    estimated = any(isinstance(source, VideoFile) and source.estimates_length for source in (flow, sources[name]))
+    estimated = is_estimated(flow) or is_estimated(sources[name])
     if count is None or frames is None or (estimated and count not in (frames, frames - 1)):
         # containers say no number of frames, or a rough one: the lengths are compared when they are read
         return {**sources, "flow": GivenFlow(flow, repeat_last=False)}
