@@ -65,7 +65,7 @@ missing_extras() {
 
 # Packages are installed once, and again only when their list or the interpreter changes. Extras are added to them.
 prepare_environment() {
-  local python="${PYTHON:-python3}" version stamp extra=()
+  local python="${PYTHON:-python3}" version stamp added extra=()
   version="$("$python" -c 'import sys; assert (3, 9) <= sys.version_info < (3, 14); print(sys.version)' 2>/dev/null)" || true
   if [ -z "$version" ]; then
     echo "error: $python is not a working Python 3.9 to 3.13; set PYTHON to one" >&2
@@ -92,15 +92,17 @@ prepare_environment() {
       exit 2
     fi
     echo "installing the packages of requirements.txt into $VENV, once; this takes a few minutes" >&2
+    EXTRAS="${EXTRAS:+$EXTRAS,}$(cat "$VENV/extras" 2>/dev/null || true)" # what was there is there again
     rm -f "$VENV/complete" "$VENV/extras"
     "$python" -m venv --clear "$VENV"
     "$VENV/bin/python" -m pip install --quiet --disable-pip-version-check -r requirements.txt "${extra[@]+"${extra[@]}"}"
     printf '%s' "$stamp" >"$VENV/complete"
   fi
-  if [ -n "$(missing_extras)" ]; then
-    echo "adding $EXTRAS to $VENV" >&2
-    "$VENV/bin/python" -m pip install --quiet --disable-pip-version-check --editable ".[$EXTRAS]"
-    printf '%s,' "$EXTRAS" >>"$VENV/extras"
+  added="$(missing_extras | sort -u | paste -sd, -)"
+  if [ -n "$added" ]; then
+    echo "adding $added to $VENV" >&2
+    "$VENV/bin/python" -m pip install --quiet --disable-pip-version-check --editable ".[$added]"
+    printf '%s,' "$added" >>"$VENV/extras"
   fi
   exec 9>&-
 }

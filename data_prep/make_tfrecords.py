@@ -100,7 +100,7 @@ def make_records(settings: RecordSettings) -> Records | None:
             description = replace(description, origin=read_json(directory / "dataset.json", Description, "").origin)
         found = found or _list(settings, reader)
         if isinstance(found, InputError):
-            return _keep(old, found)
+            return _keep(old, found, find_dataset(settings.dataset).class_names)
         videos = choose_videos(settings, found.videos)
         if settings.part is None or not (directory / "dataset.json").exists():
             write_json(directory / "dataset.json", description)
@@ -119,7 +119,7 @@ def make_records(settings: RecordSettings) -> Records | None:
         rows = [*_with_warnings(rows, _reasons(settings, found.warnings, " | ")), *kept_rows(settings, old, videos)]
         write_table(Records(directory, description, tuple(rows)), skipped)
         records = Records.load(directory)
-    print_summary(records, skipped)
+    print_summary(records, skipped, find_dataset(settings.dataset).class_names)
     return records
 
 
@@ -130,7 +130,7 @@ def _list(settings: RecordSettings, reader: Reader) -> Listing | InputError:
         return error
 
 
-def _keep(old: Records | None, error: InputError) -> Records:
+def _keep(old: Records | None, error: InputError, class_names: Sequence[str]) -> Records:
     """Returns records that are complete, although their raw data cannot be read; raises `error` where they are not."""
     if old is None:
         raise error
@@ -139,7 +139,7 @@ def _keep(old: Records | None, error: InputError) -> Records:
     except InputError:
         raise error from None
     print(f"the records are complete, so they are kept although the raw data cannot be read ({error})")
-    print_summary(old, {})
+    print_summary(old, {}, class_names)
     return old
 
 

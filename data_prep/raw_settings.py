@@ -23,6 +23,7 @@ from dmcl_tf.config import SCALES, Config, check_frame_size
 from dmcl_tf.datasets import DATASETS, find_dataset
 from dmcl_tf.datasets.base import Dataset, in_words
 from dmcl_tf.errors import InputError
+from dmcl_tf.files import expand_home
 from dmcl_tf.flag_groups import define_settings_of, given_settings
 from dmcl_tf.registry import HALLUCINATION
 
@@ -192,7 +193,7 @@ def raw_settings_from_flags(
         depth_modalities=_depth_modalities(values, seen),
         length_tolerance=values.length_tolerance,
         limits=Limits(values.max_pixels, values.max_frames),
-        root=Path(str(options["videos"])).expanduser().parent if "videos" in options else data_dir,
+        root=expand_home(str(options["videos"])).parent if "videos" in options else data_dir,
         flow=_flow_from_flags(dataset, reader, values, modalities, source, preset),
         crop=crop,
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 from data_prep.raw.base import RawVideo
 from dmcl_tf.data.records import record_path
@@ -12,26 +12,35 @@ from dmcl_tf.data.table import Records, Video
 _SHOWN = 5  # skipped videos whose reasons are printed; all are written down
 
 
-def print_summary(records: Records, skipped: Mapping[str, str]) -> None:
-    """Prints the videos per class and split or view, what was skipped, and what is peculiar."""
+def print_summary(records: Records, skipped: Mapping[str, str], class_names: Sequence[str] = ()) -> None:
+    """Prints the videos per class and split or view, what was skipped, and what is peculiar.
+
+    Args:
+        records: of which the table is.
+        skipped: why, by video.
+        class_names: of the data set, where it is one of several that share the records; else all of the records.
+    """
     description, directory = records.description, records.directory
     kind = next((kind for kind in ("split", "view") if any(kind in v.attributes for v in records.videos)), "")
     columns = sorted({video.attributes.get(kind, "") for video in records.videos}) if kind else []
     counts = Counter((video.label, video.attributes.get(kind, "")) for video in records.videos)
-    width = max(len(name) for name in (*description.class_names, "all"))
+    found = {video.label for video in records.videos}
+    wanted = class_names or description.class_names
+    names = [name for name in description.class_names if name in found or name in wanted]
+    width = max(len(name) for name in (*names, "all"))
     print(f"{'':{width}}" + "".join(f"{f'{kind} {column}':>18}" for column in columns) + f"{'videos':>12}")
-    for name in description.class_names:
+    for name in names:
         values = [counts[name, column] for column in columns]
         total = sum(count for (label, _), count in counts.items() if label == name)
         print(f"{name:{width}}" + "".join(f"{value:18d}" for value in values) + f"{total:12d}")
-    totals = [sum(counts[name, column] for name in description.class_names) for column in columns]
+    totals = [sum(counts[name, column] for name in names) for column in columns]
     print(f"{'all':{width}}" + "".join(f"{value:18d}" for value in totals) + f"{len(records.videos):12d}")
     print(
         f"{description.title}: {', '.join(description.modalities)} at {description.frame_size}² pixels, "
         f"{len(records.videos)} records in {directory}"
     )
-    for name in description.class_names:
-        if not any(label == name for label, _ in counts):
+    for name in wanted:
+        if name not in found:
             print(f"warning: there is no video of class {name!r}")
     for line in shared_subjects(records.videos):
         print(f"warning: {line}")

@@ -37,6 +37,11 @@ LONGEST_NAME = 200  # bytes; file systems allow 255, of which temporary names ne
 _written_to: set[Path] = set()  # folders, by this process
 
 
+def expand_home(text: str) -> Path:
+    """A path in which `~` is the home folder; unlike `Path.expanduser`, a name such as `~old.mp4` may begin with it."""
+    return Path(os.path.expanduser(text))
+
+
 @contextmanager
 def atomic_path(final: Path) -> Iterator[Path]:
     """Yields a temporary sibling of `final`, a file or folder to be made, and renames it when the block succeeds.

@@ -117,8 +117,9 @@ class Models:
                     continue
                 self._stamps[number] = stamp
                 try:
-                    version = load(number, path)
-                    self._compare_classes(version)
+                    exported = read_exported(path)
+                    self._compare_classes(exported)
+                    version = load(number, path, exported)
                 except Exception as error:  # the version that is served goes on
                     self.failed[number] = str(error)
                     _LOG.error("version refused", extra={"version": number, "reason": str(error)})
@@ -132,11 +133,11 @@ class Models:
                 return True
             return False
 
-    def _compare_classes(self, version: Version) -> None:
+    def _compare_classes(self, exported: Exported) -> None:
         """Clients know what the classes of a model are, so that they may not change between versions."""
         if self._current is None:
             return
-        ours, theirs = self._current.exported.class_names, version.exported.class_names
+        ours, theirs = self._current.exported.class_names, exported.class_names
         if ours != theirs:
             raise InputError(
                 f"its classes ({len(theirs)}: {', '.join(theirs[:3])}, …) are not those of version "
@@ -159,13 +160,12 @@ def _stamp(path: Path) -> object:
         return None
 
 
-def load(number: int, path: Path) -> Version:
+def load(number: int, path: Path, exported: Exported) -> Version:
     """Loads a version and lets each of its networks look at one clip, so that the first request need not wait.
 
     Raises:
         InputError: it is damaged, half-written, or in no format that is served.
     """
-    exported = read_exported(path)
     check_format(path, exported)
     check_files(path, exported)
     computed_flow(exported)  # or it says why it cannot be computed

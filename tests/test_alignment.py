@@ -109,10 +109,16 @@ def test_blank_depth_is_kept_and_said(tmp_path):
     sources = {"rgb": VideoFile(write_video(tmp_path / "rgb.avi", 10)), "depth": ImageFolder(tmp_path / "depth")}
     for mode in ("clip_mm", "per_clip", "jet"):
         _, warnings = extract(sources, depth=DepthSettings(mode))
-        assert warnings == ["depth is blank: every frame is of one grey level"]
+        assert warnings == ["depth is blank: every frame is of one colour"]
     black = VideoFile(write_video(tmp_path / "black.avi", [np.zeros((24, 32, 3), np.uint8)] * 10))
     _, warnings = extract({"rgb": sources["rgb"], "depth": black}, depth=DepthSettings())
-    assert warnings == ["depth is blank: every frame is of one grey level"]
+    assert warnings == ["depth is blank: every frame is of one colour"]
+
+
+def test_a_screen_of_one_colour_is_blank_too(tmp_path):
+    blue = VideoFile(write_video(tmp_path / "blue.avi", [np.full((24, 32, 3), (200, 40, 10), np.uint8)] * 10))
+    _, warnings = extract({"rgb": blue})
+    assert warnings == ["rgb is blank: every frame is of one colour"]
 
 
 def test_16_bits_where_8_are_said(tmp_path):

@@ -101,7 +101,7 @@ def test_faults_by_header_and_by_decoding(tmp_path, check):
         missing,
         f"{empty}; its frame is left out",
         f"{cut}: the PNG is cut off or damaged; download it again; its frame is left out",
-        f"{SAMPLES[2]}: depth is blank: every frame is of one grey level",
+        f"{SAMPLES[2]}: depth is blank: every frame is of one colour",
     ]
     _, text = check(*arguments, "--show=1")
     assert "… and 66 more; --show=67 prints all" in text  # the total, 3 views, 60 classes and the three of above

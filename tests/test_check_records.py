@@ -96,7 +96,7 @@ def test_sound_records_have_no_problems(made):
         (leave, {"video_id": "test-0"}, "its video_id is 'test-0', but videos.csv says 'train-0'"),
         (leave, {"frames": 4}, "its frames is 4, but videos.csv says 9"),
         (leave, {"fingerprint": "other"}, "its fingerprint is 'other', but videos.csv says 'drawn'"),
-        (set_all_frames("depth", FLAT), {}, "depth is blank: every frame is of one grey level"),
+        (set_all_frames("depth", FLAT), {}, "depth is blank: every frame is of one colour"),
         (set_all_frames("depth", encode_jpeg(marked_frame(1))), {}, "depth is constant: every frame is the same"),
     ],
 )
@@ -114,7 +114,7 @@ def test_another_record_than_the_table_says(made):
 
 def test_what_the_raw_videos_do_not_show_is_known_and_not_wrong(made):
     made = change(made, set_all_frames("depth", FLAT))
-    warning = "depth is blank: every frame is of one grey level"
+    warning = "depth is blank: every frame is of one colour"
     rows = tuple(
         dataclasses.replace(each, warnings=f"odd | {warning}") if each.video_id == "train-0" else each
         for each in made.videos

@@ -16,7 +16,7 @@ from dmcl_tf import flag_groups, train
 from dmcl_tf.config import resolve
 from dmcl_tf.errors import InputError
 from dmcl_tf.evaluate import EvaluateSettings, evaluate
-from dmcl_tf.export import ExportSettings, export
+from dmcl_tf.export import ExportSettings, export, read_exported
 from dmcl_tf.learning.optimizers import make_optimizer
 from dmcl_tf.methods import LEARNED
 from dmcl_tf.networks.ensemble import ModalityEnsemble, make_ensemble, stack
@@ -204,7 +204,7 @@ def test_rgb_plus_is_evaluated_and_served_from_rgb_alone(trained, checkpoints, t
     for subset in (("hallucination",), ("rgb", "hallucination")):
         small = served_model.load(version, of_weights, subset)(given)  # half precision
         np.testing.assert_allclose(small, logits["_".join(subset)], rtol=0.02, atol=0.02)
-    said = server_models.load(1, version).logits(given, ("hallucination",))
+    said = server_models.load(1, version, read_exported(version)).logits(given, ("hallucination",))
     np.testing.assert_allclose(said["hallucination"], logits["hallucination"], rtol=1e-5, atol=1e-6)
     built = server_models._build(version, of_weights)["rgb_hallucination"](rgb=clips)["logits"]
     np.testing.assert_allclose(built, mean, rtol=0.02, atol=0.02)

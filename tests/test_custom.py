@@ -124,9 +124,18 @@ BAD_ROWS = {
         row("x", rgb="none.avi"),
         "none.avi: No such file or directory; expected a video file or a folder",
     ),
+    "home of nobody": (row("x", rgb="~nobody.avi"), "~nobody.avi: No such file or directory"),
     "image as a video": (row("x", rgb="depth/1.png"), "1.png: a single image; expected a video file or a folder"),
     "label of the test split": (row("x", "jump", "test"), "x: the label 'jump' is not in the train split"),
 }
+
+
+def test_a_name_may_begin_with_a_tilde(folder):
+    (folder / "rgb.avi").rename(folder / "~rgb.avi")
+    _, listing = open_csv(
+        write_csv(folder / "~videos.csv", [row("a", rgb="~rgb.avi"), row("b", "sit", rgb="~rgb.avi")])
+    )
+    assert [path.name for path in listing.videos[0].sources["rgb"].files] == ["~rgb.avi"]
 
 
 @pytest.mark.parametrize("fault", BAD_ROWS)

@@ -45,7 +45,8 @@ def test_a_sample_goes_first():
 
 
 @pytest.mark.parametrize(
-    ("count", "text"), [(0, "0 bytes"), (999, "999 bytes"), (1500, "1.5 kB"), (2.5e9, "2.5 GB"), (3e15, "3e+03 TB")]
+    ("count", "text"),
+    [(0, "0 bytes"), (999, "999 bytes"), (1500, "1.5 kB"), (999_600, "1 MB"), (2.5e9, "2.5 GB"), (3e15, "3e+03 TB")],
 )
 def test_bytes_are_readable(count, text):
     assert disk.readable(count) == text

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
+from pathlib import Path
+
 import cv2
 import numpy as np
 import pytest
@@ -13,6 +16,18 @@ from data_prep.video.sources import ImageSequence
 from dmcl_tf.errors import InputError
 
 SETTINGS = VideoSettings(("rgb", "depth"), 16)
+
+
+@pytest.mark.parametrize(
+    ("root", "text", "named"),
+    [
+        ("/data/own", "line 3: /data/own/a/b.avi: cut off (/data/own/c)", "line 3: a/b.avi: cut off (c)"),
+        (".", "line 3: x: ../rgb.avi leaves the folder", "line 3: x: ../rgb.avi leaves the folder"),
+        ("videos", "/srv/my_videos/a.avi and videos/b.avi", "/srv/my_videos/a.avi and b.avi"),
+    ],
+)
+def test_files_are_named_relative_to_the_folder_of_the_raw_files(root, text, named):
+    assert dataclasses.replace(SETTINGS, root=Path(root)).relative(text) == named
 
 
 def picture(seed=0, shape=(24, 32, 3)):

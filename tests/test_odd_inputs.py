@@ -158,6 +158,17 @@ def test_two_modalities_in_one_folder_are_told_apart(tmp_path):
         images_of(open_source(tmp_path, "infrared"))
 
 
+@pytest.mark.parametrize("names", [("cam1", "cam2"), ("cam1", "cam10"), ("rgb_left", "rgb_right")])
+def test_names_of_modalities_with_digits_and_underscores_are_told_apart(tmp_path, names):
+    for index in range(9):
+        write_image(tmp_path / f"{names[0]}_{index:03}.png", colour_frame(index))
+        write_image(tmp_path / f"{names[1]}_{index:03}.png", colour_frame(index + 9))
+    sources, warnings = open_sources(dict.fromkeys(names, tmp_path))
+    assert warnings == []
+    for number, source in enumerate(sources.values()):
+        np.testing.assert_array_equal(images_of(source), [colour_frame(9 * number + index) for index in range(9)])
+
+
 @pytest.mark.parametrize("other", ["000.jpg", "00.png", "000.PNG"])
 def test_two_images_of_one_number_are_refused(tmp_path, other):
     for index in range(9):

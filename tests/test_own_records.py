@@ -96,6 +96,9 @@ def test_data_sets_of_a_family_share_their_records(tmp_path, capsys):
     assert [video.video_id for video in made.videos] == [name for name in sorted(names) if name[-3:] != "061"]
     assert (made.description.dataset, made.description.title) == ("ntu", "NTU RGB+D")
     assert len(made.description.class_names) == 120
+    said = capsys.readouterr().out
+    assert said.count("there is no video of class") == 58
+    assert f"class {made.description.class_names[60]!r}" not in said  # which is no class of ntu60
     whole = prepare("--dataset=ntu120", *small)
     assert len(whole.videos) == 6
     assert whole.by_id[names[2]].attributes == {"subject": "1", "view": "1", "setup": "1"}

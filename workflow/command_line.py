@@ -11,6 +11,7 @@ from absl import flags
 
 from dmcl_tf.config import parse_start
 from dmcl_tf.errors import InputError
+from dmcl_tf.files import expand_home
 
 # flags that name files and folders
 _PATHS = (
@@ -64,7 +65,7 @@ def parse(values: flags.FlagValues, arguments: Sequence[str], paths: Sequence[st
 
 def user_path(text: str) -> str:
     """A path as the user means it: `~` is the home folder, and it starts where the command was given."""
-    path, called_from = Path(text).expanduser(), os.environ.get("CALLED_FROM")
+    path, called_from = expand_home(text), os.environ.get("CALLED_FROM")
     if path.is_absolute() or not called_from:
         return str(path)
     absolute = Path(called_from) / path

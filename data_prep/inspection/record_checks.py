@@ -6,15 +6,12 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import numpy as np
-
 from data_prep.inspection.contact_sheets import strip
-from data_prep.video.frames import decode_image
+from data_prep.video.frames import BLANK, decode_image, is_blank
 from dmcl_tf.data.records import decode_video, read_record, record_path
 from dmcl_tf.data.table import Records, Video, checksum
 from dmcl_tf.errors import InputError
 
-_BLANK_LEVELS = 2  # an image of no more grey levels than decoding noise shows nothing
 _MOVING = 3  # so many different frames, and the other modalities cannot all be the same: of two, flow has one
 
 
@@ -97,7 +94,7 @@ def check_record(video: Video, *, expected: Expected) -> CheckedRecord:
 
 
 def _check_frames(modality: str, contents: Sequence[bytes], size: int, report: Callable[[str], None]) -> bool:
-    """Decodes every frame; returns whether all that can be decoded are of one level."""
+    """Decodes every frame; returns whether all that can be decoded are of one colour."""
     blank = True
     for index, content in enumerate(contents):
         try:
@@ -109,7 +106,7 @@ def _check_frames(modality: str, contents: Sequence[bytes], size: int, report: C
             continue
         if image.shape[:2] != (size, size):
             report(f"{modality}, frame {index}: {image.shape[1]}×{image.shape[0]} pixels, not {size}²")
-        blank = blank and int(np.ptp(image, axis=(0, 1)).max()) <= _BLANK_LEVELS
+        blank = blank and is_blank(image)
     return blank
 
 
@@ -120,7 +117,7 @@ def _shows_nothing(contents: Mapping[str, Sequence[bytes]], blank: Mapping[str, 
     for modality in contents:
         others = max((count for other, count in different.items() if other not in (modality, "flow")), default=0)
         if blank[modality] and not (modality == "flow" and others == 1):
-            reasons[modality] = f"{modality} is blank: every frame is of one grey level"
+            reasons[modality] = f"{modality} is {BLANK}"
         elif different[modality] == 1 and others >= _MOVING:
             reasons[modality] = f"{modality} is constant: every frame is the same"
     return reasons

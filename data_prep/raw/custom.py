@@ -28,7 +28,7 @@ from data_prep.video.sources import open_sources
 from dmcl_tf.datasets.base import Setting
 from dmcl_tf.datasets.custom import check_modalities, split_of
 from dmcl_tf.errors import InputError
-from dmcl_tf.files import LONGEST_NAME
+from dmcl_tf.files import LONGEST_NAME, expand_home
 
 REQUIRED = ("video_id", "label", "split")
 OPTIONAL = ("subject", "view")
@@ -70,7 +70,7 @@ def configure(
     """
     if not videos:
         raise InputError(f"--videos is missing: {HOW_TO_GET}")
-    path = Path(videos).expanduser()
+    path = expand_home(videos)
     columns, rows, skipped = read_csv(path, allow_outside=allow_outside, modalities=modalities)
     names = sorted({row.label for row in rows if row.attributes["split"] == "train"})
     for row in rows:
@@ -165,8 +165,8 @@ def _leave_out(names: Sequence[str], wrong: Sequence[str]) -> str:
 
 def _exists(folder: Path, text: str) -> bool:
     try:
-        return (folder / Path(text).expanduser()).exists()
-    except (OSError, ValueError, RuntimeError):
+        return (folder / expand_home(text)).exists()
+    except (OSError, ValueError):
         return False
 
 
@@ -188,7 +188,7 @@ def _read_row(path: Path, values: Mapping[str, str], modalities: Sequence[str], 
     for modality in modalities:
         if not values[modality]:
             raise InputError(f"{video_id}: there is no {modality}")
-        paths[modality] = folder / Path(values[modality]).expanduser()
+        paths[modality] = folder / expand_home(values[modality])
         if not allow_outside and not inside(paths[modality], folder):
             raise InputError(
                 f"{video_id}: {shown(values[modality])} leaves the folder of the CSV file; --allow_outside permits it"
@@ -198,7 +198,12 @@ def _read_row(path: Path, values: Mapping[str, str], modalities: Sequence[str], 
 
 
 def _list_videos(
-    data_dir: Path, *, rows: Sequence[Row], skipped: tuple[Skipped, ...], mat_variable: str | None, root: Path | None
+    data_dir: Path,
+    *,
+    rows: Sequence[Row] = (),
+    skipped: tuple[Skipped, ...] = (),
+    mat_variable: str | None = None,
+    root: Path | None = None,
 ) -> Listing:
     """Opens what the rows name; `data_dir` is for outputs alone."""
     videos, unusable, warnings = [], list(skipped), []
@@ -213,12 +218,8 @@ def _list_videos(
     return Listing(tuple(videos), tuple(unusable), tuple(warnings))
 
 
-def _unconfigured(data_dir: Path) -> Listing:
-    raise InputError(f"--videos is missing: {HOW_TO_GET}")
-
-
 READER = Reader(
-    list_videos=_unconfigured,
+    list_videos=_list_videos,
     how_to_get=HOW_TO_GET,
     recorded=(),
     modalities=(),

@@ -40,5 +40,5 @@ def check_space(directory: Path, needed: float, *, ignore: bool) -> None:
 def readable(count: float) -> str:
     """Returns bytes as text, e.g. `1.5 GB`."""
     units = ("bytes", "kB", "MB", "GB", "TB")
-    power = min(int(math.log10(max(count, 1)) // 3), len(units) - 1)
+    power = min(int(math.log10(max(float(f"{count:.3g}"), 1)) // 3), len(units) - 1)
     return f"{count / 1000**power:.3g} {units[power]}"

@@ -20,8 +20,8 @@ _COMPRESSED = (".jpg", ".jpeg", ".png", ".webp")  # two such images of one name 
 def fingerprint(sources: Mapping[str, Source], settings: Mapping[str, object]) -> str:
     """Returns a checksum of a video's raw files and of the settings that shape its record.
 
-    It changes when a file is downloaded again, or another takes its place. Of images it holds names and sizes; of
-    other files, which may be of one size, beginning and end as well.
+    It changes when a file is downloaded again, or another takes its place. Of JPEG, PNG and WebP images it
+    holds names and sizes; of other files, which may be of one size, beginning and end as well.
 
     Args:
         sources: by modality, those that the record is made from.

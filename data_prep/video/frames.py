@@ -17,6 +17,8 @@ NUMPY = ".npy"
 _AGAIN = "download it again"
 _SILENT = 0  # OpenCV's level of messages
 _HEAD = 16  # bytes that tell an image's format
+_NOISE = 2  # levels by which decoding may change a colour
+BLANK = "blank: every frame is of one colour"
 
 
 def read_image(path: Path, limits: Limits = DEFAULT_LIMITS) -> np.ndarray:
@@ -120,6 +122,11 @@ def check_header(path: Path) -> None:
             image_kind(file.read(_HEAD))
         except InputError as error:
             raise InputError(f"{error}; {_AGAIN}") from None
+
+
+def is_blank(image: np.ndarray) -> bool:
+    """Whether an image, `(H, W)` or `(H, W, 3)` of 8 bits, is of one colour and so shows nothing."""
+    return int(np.ptp(image, axis=(0, 1)).max()) <= _NOISE
 
 
 def resize(image: np.ndarray, size: int) -> np.ndarray:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
@@ -20,7 +21,7 @@ from data_prep.video.base import Frame, Source
 from data_prep.video.crop import Box, Crop, cut, find_boxes
 from data_prep.video.depth import DepthSettings, encode_depth, reading_range
 from data_prep.video.fingerprint import fingerprint
-from data_prep.video.frames import encode_jpeg, resize
+from data_prep.video.frames import BLANK, encode_jpeg, is_blank, resize
 from data_prep.video.given_flow import accept_given_flow
 from data_prep.video.opening import Limits, shown
 from data_prep.video.skeletons import DRAWN, SKELETON
@@ -37,7 +38,6 @@ from dmcl_tf.data.table import Video
 from dmcl_tf.errors import InputError, is_disk_full, is_wrong_place
 
 FLOW = "flow"  # the modality that can be computed
-_BLANK_LEVELS = 2  # an image of no more grey levels than decoding noise shows nothing
 
 
 @dataclass(frozen=True)
@@ -87,17 +87,20 @@ class VideoSettings:
         Raises:
             InputError: a modality is not recorded.
         """
-        missing = [modality for modality in self.recorded if modality not in video.sources]
+        missing = next((modality for modality in self.recorded if modality not in video.sources), None)
         if missing:
+            what = f"{missing if missing in self.modalities else FLOW} out with --modalities"
             raise InputError(
-                f"{video.video_id}: it has no {missing[0]}, only {', '.join(video.sources)}; complete the raw files, "
-                f"or leave {missing[0]} out with --modalities"
+                f"{video.video_id}: it has no {missing}, only {', '.join(video.sources)}; complete the raw files, "
+                f"or leave {'--crop out' if self.crop and self.crop.found_in == missing else what}"
             )
         return {modality: video.sources[modality] for modality in self.recorded}
 
     def relative(self, text: str) -> str:
         """A text in which files are named relative to the folder of the raw files."""
-        return text if self.root is None else text.replace(f"{shown(self.root)}/", "")
+        if self.root is None or self.root == Path():
+            return text
+        return re.sub(rf"(?<![^\s:('\"]){re.escape(shown(self.root))}/", "", text)
 
     @cached_property
     def description(self) -> dict[str, Any]:
@@ -257,7 +260,7 @@ class FrameEncoder:
     """Brings the frames of one modality of one video to 8 bits and to their size, cut to a box where there is one.
 
     Attributes:
-        is_blank: whether every frame so far was of one grey level.
+        is_blank: whether every frame so far was of one colour.
         is_grey: whether every frame so far had one channel.
     """
 
@@ -294,16 +297,12 @@ class FrameEncoder:
                 )
         except InputError as error:
             raise InputError(f"{frame.where}: {error}") from None
-        self.is_blank = self.is_blank and int(np.ptp(image)) <= _BLANK_LEVELS
+        self.is_blank = self.is_blank and is_blank(image)
         self.is_grey = self.is_grey and image.ndim == 2
         return image
 
 
 def peculiarities(count: int, encoders: Mapping[str, FrameEncoder]) -> list[str]:
     """Warnings about a video of `count` frames that can be read and still is not what it should be."""
-    warnings = [
-        f"{modality} is blank: every frame is of one grey level"
-        for modality, encoder in encoders.items()
-        if encoder.is_blank
-    ]
+    warnings = [f"{modality} is {BLANK}" for modality, encoder in encoders.items() if encoder.is_blank]
     return warnings + (["it has one frame only, and so no motion"] if count == 1 else [])

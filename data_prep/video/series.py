@@ -30,7 +30,7 @@ def choose_series(names: Sequence[str], modality: str = "") -> list[str]:
     """
     groups: dict[str, list[str]] = {}
     for name in sorted(names, key=natural_order):
-        groups.setdefault(_pattern(name), []).append(name)
+        groups.setdefault(_pattern(name, modality), []).append(name)
     series = {pattern: members for pattern, members in groups.items() if len(members) >= max(2, _SHARE * len(names))}
     if len(series) > 1:
         chosen = _of_modality(series, modality)
@@ -44,7 +44,7 @@ def choose_series(names: Sequence[str], modality: str = "") -> list[str]:
     if len(series) == 1 and len(groups) > 1:
         ((pattern, members),) = series.items()
         if len(members) >= (1 - _SHARE) * len(names):
-            other = next(name for name in names if _pattern(name) != pattern)
+            other = next(name for name in names if _pattern(name, modality) != pattern)
             raise InputError(f"{other} is not named like the other images, such as {members[0]}: move it elsewhere")
     return _in_order(list(names))
 
@@ -54,13 +54,19 @@ def _of_modality(series: Mapping[str, object], modality: str) -> list[str]:
     stems = {pattern: pattern.rpartition(".")[0] for pattern in series}
     if len(set(stems.values())) == 1:
         return list(series)
-    words = {pattern: re.findall(r"[a-z]+", stem) for pattern, stem in stems.items()}
-    wanted = modality.lower()
-    for matches in (lambda word: word == wanted, lambda word: bool(wanted) and word.startswith(wanted)):
-        chosen = [pattern for pattern, found in words.items() if any(map(matches, found))]
+    if not modality:
+        return []
+    for word in (_word(modality), rf"(?<![a-z]){re.escape(modality.lower())}"):  # first the name alone, then its start
+        chosen = [pattern for pattern, stem in stems.items() if re.search(word, stem)]
         if chosen:
             return chosen if len({stems[pattern] for pattern in chosen}) == 1 else []
     return []
+
+
+def _word(modality: str) -> str:
+    """A regular expression of a modality's name as a word of its own; digits may follow one that ends in a letter."""
+    name = re.escape(modality.lower())
+    return rf"(?<![a-z]){name}(?![a-z])" if name[-1].isalpha() else rf"(?<![a-z]){name}(?![a-z0-9])"
 
 
 def _in_order(names: Sequence[str]) -> list[str]:
@@ -77,9 +83,11 @@ def _in_order(names: Sequence[str]) -> list[str]:
     return sorted(names, key=natural_order)
 
 
-def _pattern(name: str) -> str:
-    """A name without its numbers, and with one ending for each format."""
-    stem, _, ending = re.sub(r"[0-9]+", "#", name.lower()).rpartition(".")
+def _pattern(name: str, modality: str = "") -> str:
+    """A name without its numbers, but for those in the name of the modality, and with one ending for each format."""
+    parts = re.split(f"({_word(modality)})", name.lower()) if modality else [name.lower()]
+    parts[::2] = [re.sub(r"[0-9]+", "#", part) for part in parts[::2]]
+    stem, _, ending = "".join(parts).rpartition(".")
     return f"{stem}.{ {'jpeg': 'jpg', 'tiff': 'tif'}.get(ending, ending) }"
 
 

@@ -37,8 +37,8 @@ tests run a part of it (`tests/test_campaign.py`).
 - `taken` are inputs whose damage is none that shows: a turned bit in the picture of a JPEG or a video decodes to other
   pixels without complaint, in a BMP, TIFF, PNM or NumPy file to another value, and a digit in a table to another
   number. No reader can know that. A CSV file whose label reads `wavy` has another label.
-- A changed raw file is noticed by its fingerprint (names, sizes, and the ends of files that are no images) when the
-  same preparation runs again, and its record is made anew; of images only another name or size is noticed.
+- A changed raw file is noticed by its fingerprint (name, size, beginning and end) when the same preparation runs again,
+  and its record is made anew; of JPEG, PNG and WebP images only another name or size is noticed.
 - A changed record is noticed by its checksum in `videos.csv`: an evaluation and `check records` read every byte,
   training only the frames it needs. Where a record was changed together with the table, only what contradicts itself
   is noticed.
