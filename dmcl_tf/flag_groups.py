@@ -190,6 +190,8 @@ def given_config(values: flags.FlagValues) -> dict[str, typing.Any]:
             given[name] = integers(name, value)
         elif types[name] == tuple[str, ...]:
             given[name] = tuple(value)
+    for name in {"modalities", "teacher_modalities"} & given.keys():  # as the preparation of records reads them
+        given[name] = tuple(entry.strip().lower() for entry in given[name])
     if given.get("teacher_run"):
         given["teacher_run"] = os.path.relpath(given["teacher_run"])
     if given.get("initial_weights"):

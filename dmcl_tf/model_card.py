@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from dmcl_tf.config import subset_names
+from dmcl_tf.config import Config, subset_names
 from dmcl_tf.datasets import DATASETS
 from dmcl_tf.datasets.base import describe
 from dmcl_tf.errors import InputError
@@ -75,10 +75,16 @@ def _training(run: Run, exported: Exported) -> str:
         ("protocol", describe(run.protocol) or "the table of videos says it"),
         ("videos", videos),
         ("method, recipe, scale", f"{config.method}, {config.recipe}, {config.scale}"),
-        ("network, width", f"{config.variant}, {config.width}"),
+        ("network, width", _networks(config)),
         ("seed", config.seed),
         ("weights", f"{exported.checkpoint} checkpoint, epoch {exported.weights.epoch + 1} of {config.epochs}"),
     )
+
+
+def _networks(config: Config) -> str:
+    words = {modality: ", ".join(map(str, config.network(modality))) for modality in config.modalities}
+    alike = len(set(words.values())) == 1
+    return next(iter(words.values())) if alike else "; ".join(f"{name}: {text}" for name, text in words.items())
 
 
 def _accuracy(results: Results | None, modalities: tuple[str, ...]) -> str:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
-import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -75,7 +74,8 @@ def make_app(models: Models, limits: ServerLimits, *, decoders: int, threads: in
         if not request.headers.get("content-type", "").startswith("multipart/form-data"):
             raise Refused(415, "expected multipart/form-data with a file for each modality: curl -F rgb=@clip.mp4 …")
         deadline = request.scope["deadline"]
-        async with request.form(max_files=8, max_fields=8) as form:
+        files = max(8, len(models.current.exported.config.inputs))
+        async with request.form(max_files=files, max_fields=8) as form:
             loop = asyncio.get_running_loop()
             return answer(await loop.run_in_executor(looking, videos.predict, form, models, pool, limits, deadline))
 
@@ -113,5 +113,5 @@ def make_app(models: Models, limits: ServerLimits, *, decoders: int, threads: in
         Route("/v1/models/{rest:path}", model, methods=["GET", "POST"]),
     ]
     app = Starlette(routes=routes, lifespan=lifespan, exception_handlers={Refused: refused, HTTPException: no_route})
-    app.add_middleware(Guard, limits=limits, metrics=metrics, clock=time.monotonic)
+    app.add_middleware(Guard, limits=limits, metrics=metrics)
     return app

@@ -6,7 +6,6 @@ import asyncio
 import json
 import logging
 import time
-from collections.abc import Callable
 
 from starlette.requests import ClientDisconnect
 
@@ -26,11 +25,10 @@ class Guard:
         app: the other.
         limits: of a request.
         metrics: that count it.
-        clock: of deadlines.
     """
 
-    def __init__(self, app, limits: ServerLimits, metrics: Metrics, clock: Callable[[], float] = time.monotonic):
-        self._app, self._limits, self._metrics, self._clock = app, limits, metrics, clock
+    def __init__(self, app, limits: ServerLimits, metrics: Metrics):
+        self._app, self._limits, self._metrics = app, limits, metrics
         self._running = 0
 
     async def __call__(self, scope, receive, send) -> None:
@@ -38,7 +36,7 @@ class Guard:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        begin, status = self._clock(), 0
+        begin, status = time.monotonic(), 0
 
         async def noting_send(message) -> None:
             nonlocal status
@@ -56,10 +54,13 @@ class Guard:
                 await _refuse(noting_send, error)
         except ClientDisconnect:
             status = status or _CLIENT_LEFT
+        except Exception:
+            status = status or 500  # what Starlette answers, outside of this
+            raise
         finally:
             self._running -= 1
             self._metrics.running.dec()
-            seconds, route = self._clock() - begin, getattr(scope.get("endpoint"), "__name__", "none")
+            seconds, route = time.monotonic() - begin, getattr(scope.get("endpoint"), "__name__", "none")
             method = scope["method"] if scope["method"] in _METHODS else "other"  # a client may send any word
             self._metrics.requests.labels(route, method, str(status)).inc()
             self._metrics.seconds.labels(route).observe(seconds)

@@ -81,6 +81,14 @@ def test_the_demo_trains_rgb_alone_and_taught_on_the_same_records():
     assert page.model == Path("exported/demo/dmcl/paper-compact-seed3")
 
 
+def test_settings_of_other_networks_are_not_for_the_one_alone():
+    steps = demo.make_steps(["--networks=rgb:authors/8,depth:authors/16", "--freeze=flow:stem", "--select_by=sum"])
+    _, alone, taught, *_ = (step.settings for step in steps)
+    assert (alone.train.config.networks, taught.train.config.networks[1]) == (("rgb:authors/8",), "depth:authors/16")
+    assert (alone.train.config.freeze, taught.train.config.freeze) == ((), ("flow:stem",))
+    assert (alone.train.config.select_by, taught.train.config.select_by) == ("rgb", "sum")
+
+
 @pytest.mark.parametrize("modalities", ["rgb", "depth,flow"])
 def test_without_a_student_or_a_teacher_there_is_nothing_to_compare(modalities):
     with pytest.raises(InputError, match=f"--modalities={modalities}: the demo compares rgb alone"):

@@ -10,7 +10,8 @@ import pytest
 from tiny_run import make_config, make_run, smooth_clips, write_noisy_records
 
 from dmcl_tf import export as script
-from dmcl_tf import formats, serving
+from dmcl_tf import formats, model_card, serving
+from dmcl_tf.config import resolve
 from dmcl_tf.errors import InputError
 from dmcl_tf.networks import folding, layers, r2plus1d, testing
 from dmcl_tf.runs.checkpoints import restore_ensemble
@@ -69,6 +70,9 @@ def test_the_card_says_what_the_model_is(trained, version):
     card = (version / "model_card.md").read_text("utf-8")
     for text in ("own videos", "best checkpoint, epoch 6", "not been evaluated", "(N, 8, height, width, 3)", "class 5"):
         assert text in card
+    config = resolve("authors", "full", {"networks": ("depth:movinet_a0/32",), "select_by": "rgb"})
+    assert model_card._networks(config) == "rgb: authors, 64; depth: movinet_a0, 32; flow: authors, 64"
+    assert model_card._networks(resolve("authors", "compact", {})) == "authors, 16"
     ensemble, _ = restore_ensemble(trained, "best")
     assert f"| rgb | {ensemble.networks['rgb'].count_params():,} |" in card
 

@@ -125,6 +125,9 @@ def test_claim_3_flow_is_first(tmp_path):
     (case,) = _tested(claims.flow_is_first(load_runs(tmp_path / "no"))).cases
     assert [comparison.verdict for comparison in case.comparisons] == [HOLDS, DOES_NOT_HOLD]
     assert case.verdict == DOES_NOT_HOLD
+    write(tmp_path / "alone", "independent", 0, {"flow": right_in((0, 30))})
+    (case,) = claims.flow_is_first(load_runs(tmp_path / "alone")).cases
+    assert (case.verdict, case.note) == (NOT_TESTED, "Independent, authors' recipe has flow alone")
 
 
 def random_features(flow, spread=0.1):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import concurrent.futures
 import http.client
@@ -289,6 +290,22 @@ def test_new_versions_are_picked_up(server):
     wait_for(lambda: state(4)["state"] == "AVAILABLE")
     assert state(1)["state"] == "END"
     assert server.request("GET", "/healthz")[1]["version"] == "4"
+
+
+def test_an_error_of_the_server_is_counted_as_one():
+    from prometheus_client import generate_latest
+
+    from server.guard import Guard
+    from server.limits import ServerLimits
+    from server.metrics import Metrics
+
+    async def broken(scope, receive, send):
+        raise RuntimeError("broken")
+
+    metrics, scope = Metrics(), {"type": "http", "method": "GET", "path": "/healthz", "headers": []}
+    with pytest.raises(RuntimeError, match="broken"):
+        asyncio.run(Guard(broken, ServerLimits(), metrics)(scope, None, None))
+    assert 'status="500"' in generate_latest(metrics.registry).decode()
 
 
 def test_slow_videos_are_given_up_and_a_stop_is_graceful(tmp_path):

@@ -98,6 +98,7 @@ def test_modalities_are_those_of_the_flag_the_caller_the_data_set_or_the_records
         ("--noscale_by_temperature_squared", "scale_by_temperature_squared", False),
         ("--optimizer=lamb", "optimizer", "lamb"),
         ("--modalities=rgb,depth", "modalities", ("rgb", "depth")),
+        ("--modalities=RGB, Depth", "modalities", ("rgb", "depth")),
         ("--decay_epochs=3,5", "decay_epochs", (3, 5)),
         ("--decay_epochs=", "decay_epochs", ()),
         ("--weight_decay=0", "weight_decay", 0.0),

@@ -11,6 +11,8 @@ from dataclasses import dataclass
 
 from dmcl_tf.errors import InputError
 from dmcl_tf.export import default_directory
+from dmcl_tf.flag_groups import given_config
+from dmcl_tf.runs.stages import OF_SOME, that_concern
 from workflow import command_line, demo_page, stages
 from workflow.processes import call
 
@@ -49,7 +51,11 @@ def make_steps(arguments: Sequence[str]) -> list[Step]:
         )
     only = [f"--modalities={STUDENT}", "--method=independent", f"--select_by={STUDENT}"]
     name = f"{taught.train.directory.name}-{STUDENT}"
-    alone = stages.make_pipeline(stages.parse("demo", [*arguments, *only, f"--run_name={name}"]))
+    values = stages.parse("demo", [*arguments, *only, f"--run_name={name}"])
+    of_one = that_concern(given_config(values), "independent", (STUDENT,))
+    for setting in OF_SOME:
+        values[setting].value = of_one.get(setting)
+    alone = stages.make_pipeline(values)
     page = demo_page.PageSettings(
         alone=alone.train.directory,
         taught=taught.train.directory,

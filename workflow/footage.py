@@ -177,7 +177,7 @@ def _sources(video: RawVideo, settings: VideoSettings) -> dict[str, Source]:
 
 
 def _coloured(images: Images, modalities: Sequence[str]) -> Images:
-    """Images of three channels, red, green, blue; those of computed flow are so already."""
+    """Images of three channels, red, green, blue."""
     result = {}
     for modality in modalities:
         image = images[modality]

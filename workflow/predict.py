@@ -41,7 +41,7 @@ from dmcl_tf.flag_groups import Group
 from dmcl_tf.scoring.accuracy import softmax
 from workflow import command_line
 from workflow.footage import available_modalities, computed_flow, read_clips, video_settings
-from workflow.served import Serve, find_model, load
+from workflow.served import Serve, find_model, load, probability_columns
 
 _TOP = 5
 SAMPLES = Path(os.path.relpath(Path(__file__).parents[1] / "samples"))
@@ -218,7 +218,8 @@ def predict_many(settings: PredictSettings) -> pd.DataFrame:
             probabilities, moments = predictor(one, values.get("video_id", ""))
             best = int(probabilities.argmax())
             row.update(prediction=names[best], probability=float(probabilities[best]), frames=moments)
-            row.update(modalities="+".join(one.modalities), **dict(zip(names, probabilities.tolist())))
+            row.update(modalities="+".join(one.modalities))
+            row.update(zip(probability_columns(names), probabilities.tolist()))
         except InputError as error:
             row["error"] = str(error)
             tqdm.write(f"warning: {row['video_id']}: {error}", file=sys.stderr)

@@ -76,6 +76,11 @@ def load(model: Path, exported: Exported, modalities: tuple[str, ...]) -> Serve:
     return logits_of
 
 
+def probability_columns(class_names: Sequence[str]) -> list[str]:
+    """Columns of tables, which no other column is called, whatever the classes are."""
+    return [f"p({name})" for name in class_names]
+
+
 def build_networks(model: Path, exported: Exported, modalities: Sequence[str]) -> dict[str, Any]:
     """The networks of some modalities, in float32, around the kernels of `weights.npz`.
 

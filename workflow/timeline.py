@@ -18,7 +18,7 @@ from dmcl_tf.errors import InputError
 from dmcl_tf.files import atomic_path
 from dmcl_tf.scoring.accuracy import softmax
 from workflow.footage import read_moments
-from workflow.served import Serve
+from workflow.served import Serve, probability_columns
 
 _BATCH = 8  # windows that are served at once
 _PICTURES = 16  # of the strip, at most
@@ -143,7 +143,9 @@ def table(windows: Sequence[Window], class_names: Sequence[str]) -> pd.DataFrame
         "class": np.array(class_names)[probabilities.argmax(axis=1)],
         "probability": probabilities.max(axis=1),
     }
-    return pd.concat([pd.DataFrame(columns), pd.DataFrame(probabilities, columns=list(class_names))], axis=1)
+    return pd.concat(
+        [pd.DataFrame(columns), pd.DataFrame(probabilities, columns=probability_columns(class_names))], axis=1
+    )
 
 
 def draw_strip(path: Path, windows: Sequence[Window], class_names: Sequence[str]) -> None:

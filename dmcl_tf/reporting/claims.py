@@ -123,12 +123,12 @@ def flow_is_first(collection: RunCollection) -> Claim:
     """Claim 3: Fig. 3, Sec. 4.3."""
     cases = []
     independent = collection.find("independent")
-    for group in [group for group in independent if not _lacking(group, "flow")] or independent:
-        others = [modality for modality in group.config.modalities if modality != "flow"]
-        missing = _lacking(group, "flow")
-        cases.append(
-            Case(group.label, [] if missing else [early_difference(o, "flow", group) for o in others], missing)
-        )
+    others = {group.label: [name for name in group.config.modalities if name != "flow"] for group in independent}
+    whole = [group for group in independent if not _lacking(group, "flow") and others[group.label]]
+    for group in whole or independent:
+        missing = _lacking(group, "flow") or ("" if others[group.label] else f"{group.label} has flow alone")
+        differences = [] if missing else [early_difference(name, "flow", group) for name in others[group.label]]
+        cases.append(Case(group.label, differences, missing))
     how = (
         "What is compared is the training cross-entropy of independently trained networks, averaged over the first "
         f"{100 * EARLY:g} % of the epochs, the other modality minus flow. Training has no test videos, so there is no "

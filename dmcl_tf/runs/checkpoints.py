@@ -13,7 +13,7 @@ from dmcl_tf.errors import InputError
 from dmcl_tf.files import atomic_path, remove_at_once
 from dmcl_tf.networks.ensemble import ModalityEnsemble, make_ensemble
 from dmcl_tf.runs.folder import RunFolder
-from dmcl_tf.runs.progress import checkpoint_epoch, find_checkpoint, identify_checkpoint, remove_others
+from dmcl_tf.runs.progress import checkpoint_number, find_checkpoint, identify_checkpoint, remove_others
 
 # What TensorFlow raises for files that are cut off or hold other variables
 _UNREADABLE = (tf.errors.OpError, ValueError, LookupError, AssertionError)
@@ -102,7 +102,7 @@ class Checkpoints:
             reason = str(error).splitlines()[0]
             remedy = f"bring back {path.parent}, or remove {self._directory} to train anew"
             raise InputError(f"{path} cannot be restored ({reason}): {remedy}") from None
-        return checkpoint_epoch(path)
+        return checkpoint_number(path)
 
     def _check_networks(self, path: Path) -> None:
         """Raises `ValueError` for a checkpoint of other modalities, which Keras 3 restores as far as it goes."""

@@ -5,6 +5,7 @@ checkpoints/<data set>/<method>/<run>/
     history.csv       one row per epoch
     tensorboard/      the same figures for TensorBoard
     last/, best/      checkpoints: to continue from, and of the best validation accuracy
+    step/             a checkpoint inside an epoch, while there is one
     results.json, predictions.csv, confusion.csv     from dmcl_tf.evaluate
 """
 

@@ -21,9 +21,9 @@ _LINE = re.compile(
 
 
 def find_checkpoint(directory: Path) -> Path | None:
-    """The path of a checkpoint in its folder, `last` or `best` of a run, without the endings of its files.
+    """The path of a checkpoint in its folder, `last`, `best` or `step` of a run, without the endings of its files.
 
-    Its name is `ckpt-<epoch>`, counted from 0. None where there is no checkpoint.
+    Its name is `ckpt-<epoch>`, counted from 0, or `ckpt-<step>`. None where there is no checkpoint.
 
     Raises:
         InputError: files are missing, or the one called `checkpoint` is not what TensorFlow wrote.
@@ -67,8 +67,8 @@ def _damaged(state: Path, reason: str) -> InputError:
     return InputError(f"{state} is damaged ({reason}): restore {state.parent}, or remove {run} to train anew")
 
 
-def checkpoint_epoch(path: Path) -> int:
-    """The epoch, counted from 0, of a checkpoint of `find_checkpoint`."""
+def checkpoint_number(path: Path) -> int:
+    """The number in the path of a checkpoint: its epoch, counted from 0, or its step."""
     return int(path.name.partition("-")[2])
 
 
@@ -82,7 +82,7 @@ def identify_checkpoint(folder: RunFolder, name: str) -> Weights:
     if path is None:
         raise InputError(f"{folder.directory}: no {name} checkpoint; train the run first, python -m dmcl_tf.train")
     index = read_bytes(path.with_name(f"{path.name}.index"))  # it holds the checksum of every tensor
-    return Weights(checkpoint_epoch(path), f"{zlib.crc32(index):08x}")
+    return Weights(checkpoint_number(path), f"{zlib.crc32(index):08x}")
 
 
 def done_epochs(folder: RunFolder, config: Config) -> int:
@@ -98,8 +98,8 @@ def done_epochs(folder: RunFolder, config: Config) -> int:
     """
     history = folder.read_history(training_columns(config))
     last, best = (find_checkpoint(folder.directory / name) for name in ("last", "best"))
-    done = 0 if last is None else checkpoint_epoch(last) + 1
-    best_epoch = None if best is None else checkpoint_epoch(best)
+    done = 0 if last is None else checkpoint_number(last) + 1
+    best_epoch = None if best is None else checkpoint_number(best)
     rows = history["epoch"].tolist() if len(history) else []
     selected = best_score(history[:done], config) >= 0 or done >= config.epochs  # then there is a best epoch
     until = min(done + config.save_every, config.epochs)  # how far a process may be that has not saved again
@@ -129,7 +129,7 @@ def done_steps(folder: RunFolder, config: Config, steps_per_epoch: int) -> int:
     """
     complete, epochs = done_epochs(folder, config) * steps_per_epoch, len(folder.read_history())
     path = find_checkpoint(folder.directory / "step")
-    step = 0 if path is None else checkpoint_epoch(path)
+    step = 0 if path is None else checkpoint_number(path)
     return step if complete < step < (epochs + 1) * steps_per_epoch else complete
 
 

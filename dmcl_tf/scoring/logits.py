@@ -17,7 +17,7 @@ from dmcl_tf.learning.workers import Workers
 from dmcl_tf.networks.ensemble import ModalityEnsemble
 from dmcl_tf.scoring.results import VideoLogits
 
-_FRAMES_PER_BATCH = 2**21  # pixels of all clips of a modality in one batch, in units of 8 frames: bounds memory
+_PIXELS_PER_BATCH = 2**24  # of all clips of a modality: bounds memory
 
 
 class Evaluator:
@@ -87,7 +87,8 @@ class Evaluator:
 
     def videos_per_batch(self) -> int:
         """How many videos, of ten clips each, a device evaluates at a time."""
-        return max(1, _FRAMES_PER_BATCH // (CLIPS * self._config.crop_size**2))
+        pixels = self._config.clip_frames * self._config.crop_size**2
+        return max(1, _PIXELS_PER_BATCH // (CLIPS * pixels))
 
     def _average_statistics(self) -> None:
         """Gives every replica the mean of the moving statistics, as the checkpoints have it."""
