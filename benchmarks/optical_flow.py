@@ -3,21 +3,16 @@
     python -m benchmarks.optical_flow --size=80
     python -m benchmarks.optical_flow --size=1080 --width=1920 --clips=1 --pairs_per_clip=1 --algorithms=tvl1
     python -m benchmarks.optical_flow --pairs=FOLDER
-    git show 8622447:data_prep/flow/brox_liu.py >before.py
-    python -m benchmarks.optical_flow --algorithms=brox_liu --before=before.py
 
 Algorithms and presets take turns within one process on one core; the time is processor time, the median over the
 rounds, of a frame pair of a video, whose frames are prepared once. The end-point error is the mean distance in pixels
 between computed and true flow: on the body, where things move, and over the whole frame. With `--pairs`, the same for
 each image pair `NAME-frame10.png`, `NAME-frame11.png` of a folder, whose true flow is `NAME-flow10.flo` in the format
-of Middlebury. Below the table of rendered clips stands what storing the flow as JPEG adds to the error. `--before` adds
-the variational method of a file as it was before it was compiled, and how far today's flow is from its.
+of Middlebury. Below the table of rendered clips stands what storing the flow as JPEG adds to the error.
 """
 
 from __future__ import annotations
 
-import importlib.util
-import sys
 import time
 from collections.abc import Iterator
 from dataclasses import asdict
@@ -31,14 +26,13 @@ from benchmarks.turns import Ratios, machine
 from data_prep.flow.algorithms import ALGORITHMS, FlowAlgorithm
 from data_prep.flow.encoding import ENCODINGS, bound_in_pixels, decode_flow, encode_flow
 from data_prep.flow.settings import FlowSettings
-from data_prep.synthetic.demo_skeletons import demo_clips
+from data_prep.synthetic.demo_skeletons import demo_clip_ids, demo_skeletons
 from data_prep.synthetic.rendering.clip import render, stage, true_flow
 from data_prep.video.frames import encode_jpeg
 from dmcl_tf.errors import InputError, run_script
 
 Pair = tuple[np.ndarray, np.ndarray, np.ndarray]  # two grey frames and the true flow between them, NaN: unknown
 REFERENCE = "tvl1_opencv default"
-TODAY, BEFORE = "brox_liu default", "brox_liu before"
 
 
 def rendered_pairs(*, clips: int, pairs_per_clip: int, size: int, stride: int = 1) -> list[Pair]:
@@ -46,10 +40,10 @@ def rendered_pairs(*, clips: int, pairs_per_clip: int, size: int, stride: int = 
 
     With a stride, people move that many times as fast.
     """
-    available = list(demo_clips(subjects=2))
+    available = demo_clip_ids(subjects=2)
     pairs = []
-    for clip_id, all_skeletons in available[:: max(1, len(available) // clips)][:clips]:
-        skeletons = all_skeletons[::stride]
+    for clip_id in available[:: max(1, len(available) // clips)][:clips]:
+        skeletons = demo_skeletons(clip_id)[::stride]
         frames = [cv2.cvtColor(colour, cv2.COLOR_RGB2GRAY) for colour, _ in render(stage(skeletons, size, clip_id))]
         for i in np.linspace(1, len(frames) - 2, pairs_per_clip).astype(int):
             pairs.append((frames[i], frames[i + 1], true_flow(skeletons, int(i), size, clip_id)))
@@ -60,20 +54,6 @@ def stretched(pair: Pair, width: int) -> Pair:
     """A pair of another width."""
     first, second, truth = (cv2.resize(part, (width, len(part)), interpolation=cv2.INTER_LINEAR) for part in pair)
     return first, second, truth * np.float32((width / pair[0].shape[1], 1))
-
-
-class Before:
-    """The variational method of an earlier version's file, which took two frames at once."""
-
-    def __init__(self, path: str) -> None:
-        spec = importlib.util.spec_from_file_location("brox_liu_before", path)
-        module = sys.modules["brox_liu_before"] = importlib.util.module_from_spec(spec)
-        spec.loader.exec_module(module)
-        self.between = module.make_brox_liu({})
-
-    def prepare(self, frame: np.ndarray) -> np.ndarray:
-        """Returns the frame itself."""
-        return frame
 
 
 def photographed_pairs(folder: Path) -> Iterator[tuple[str, Pair]]:
@@ -131,11 +111,6 @@ def print_table(algorithms: dict[str, FlowAlgorithm], pairs: list[Pair], rounds:
     body, frame = end_point_errors([np.zeros_like(truth) for _, _, truth in pairs], pairs)
     print(f"{'no flow':20}{'':18}{body:8.3f}{frame:8.3f}")
     del ratios[f"{REFERENCE} / {REFERENCE}"]
-    if BEFORE in results:
-        key = f"{TODAY} / {BEFORE}"
-        ratios[key] = results[BEFORE][0] / results[TODAY][0]
-        distances = [np.linalg.norm(a - b, axis=-1).mean() for a, b in zip(results[TODAY][1], results[BEFORE][1])]
-        print(f"{key}: {ratios[key]:.1f} × the speed; {np.mean(distances):.4f} pixels apart")
     return ratios
 
 
@@ -162,7 +137,6 @@ def define_flags(flag_values: flags.FlagValues = flags.FLAGS) -> None:
     flags.DEFINE_integer("rounds", 3, "Turns of each algorithm.", 1, flag_values=flag_values)
     flags.DEFINE_multi_enum("algorithms", list(ALGORITHMS), ALGORITHMS, "Which.", flag_values=flag_values)
     flags.DEFINE_string("pairs", None, "A folder of image pairs instead of rendered clips.", flag_values=flag_values)
-    flags.DEFINE_string("before", None, "The file of an earlier brox_liu.", flag_values=flag_values)
 
 
 def main(values: flags.FlagValues) -> Ratios:
@@ -174,8 +148,6 @@ def main(values: flags.FlagValues) -> Ratios:
         for preset, parameters in algorithm.presets.items()
         if name in values.algorithms or f"{name} {preset}" == REFERENCE
     }
-    if values.before:
-        algorithms[BEFORE] = Before(values.before)
     print(f"{machine()}; one thread, {values.rounds} rounds")
     if values.pairs:
         ratios = {}

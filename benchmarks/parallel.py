@@ -16,7 +16,6 @@ import tempfile
 import time
 from collections.abc import Sequence
 from functools import partial
-from itertools import islice
 from pathlib import Path
 from typing import NamedTuple
 
@@ -29,7 +28,7 @@ from data_prep.raw.base import RawVideo
 from data_prep.raw.nwucla import list_videos
 from data_prep.running.processes import default_workers, run_parallel
 from data_prep.synthetic.clip_id import parse_clip_id
-from data_prep.synthetic.demo_skeletons import demo_clips
+from data_prep.synthetic.demo_skeletons import demo_clip_ids, demo_skeletons
 from data_prep.synthetic.rendering.clip import write_clip
 from data_prep.video.record import VideoSettings, make_record
 from dmcl_tf.errors import run_script
@@ -68,8 +67,8 @@ def measure(
 
 def render(folder: Path, *, size: int, clips: int, count: int) -> list[RawVideo]:
     """Renders some clips and returns `count` videos of them, the same over and over under other names."""
-    for clip_id, skeletons in islice(demo_clips(subjects=1), clips):
-        write_clip(skeletons, clip_id, folder / parse_clip_id(clip_id).folder, size=size)
+    for clip_id in demo_clip_ids(subjects=1)[:clips]:
+        write_clip(demo_skeletons(clip_id), clip_id, folder / parse_clip_id(clip_id).folder, size=size)
     videos = list_videos(folder).videos
     return [dataclasses.replace(videos[index % len(videos)], video_id=f"{index:06d}") for index in range(count)]
 

@@ -71,14 +71,10 @@ def forward_flops(network: keras.Model, config: Config) -> int:
     shape = (1, config.clip_frames, config.crop_size, config.crop_size, 3)
     graph = tf.function(network).get_concrete_function(tf.TensorSpec(shape, tf.float32)).graph
     flops = 0
-    for operation in _operations(graph, "Conv2D"):
+    for operation in (operation for operation in graph.get_operations() if operation.type == "Conv2D"):
         kernel = operation.inputs[1].shape
         flops += 2 * operation.outputs[0].shape.num_elements() * kernel[0] * kernel[1] * kernel[2]
     return flops
-
-
-def _operations(graph: tf.Graph, kind: str) -> list[tf.Operation]:
-    return [operation for operation in graph.get_operations() if operation.type == kind]
 
 
 def make_contestants(config: Config) -> dict[str, Callable[[], Step]]:

@@ -18,7 +18,7 @@ import cv2
 from absl import flags
 
 from data_prep.inspection.contact_sheets import file_name, sheet
-from data_prep.inspection.record_checks import CheckedRecord, Expected, check_record
+from data_prep.inspection.record_checks import CheckedRecord, check_record
 from data_prep.running.processes import default_workers, run_parallel
 from data_prep.summary import print_summary
 from dmcl_tf.data.table import Records, Video
@@ -42,9 +42,9 @@ def choose_pictured(records: Records) -> dict[str, dict[str, Video]]:
 
 def check_records(records: Records, *, workers: int) -> list[CheckedRecord]:
     """Checks all records of a folder, in the order of their names."""
-    pictured = [video.video_id for sides in choose_pictured(records).values() for video in sides.values()]
+    pictured = {video.video_id for sides in choose_pictured(records).values() for video in sides.values()}
     processes = workers if sum(video.bytes for video in records.videos) > _WORTH_A_PROCESS * workers else 1
-    work = partial(check_record, expected=Expected.of(records, pictured))
+    work = partial(check_record, directory=records.directory, description=records.description, pictured=pictured)
     results = run_parallel(work, records.videos, workers=processes, description="checking", killed=_killed)
     return sorted(results, key=lambda record: record.video_id)
 

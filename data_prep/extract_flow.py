@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 
@@ -33,23 +33,19 @@ from dmcl_tf.flag_groups import define
 _SETTINGS_FILE = "flow.json"
 
 
-@dataclass(frozen=True)
-class ExtractedFlow:
-    """The flow of one video: its folder's name and how many images were written now (0: it was complete)."""
+def extract_video_flow(folder: Path, *, settings: FlowSettings) -> int | Skipped:
+    """Writes `folder/flow`, unless it already has as many images as the folder of the source modality.
 
-    video_id: str
-    written: int
-
-
-def extract_video_flow(folder: Path, *, settings: FlowSettings) -> ExtractedFlow | Skipped:
-    """Writes `folder/flow`, unless it already has as many images as the folder of the source modality."""
+    Returns:
+        How many images were written now, or why there is no flow.
+    """
     source = folder / settings.source
     try:
         paths = sorted(source.glob("[!.]*.jpg"), key=lambda path: natural_order(path.name))
         if not paths:
             raise InputError(f"{source}: no .jpg frames there")
         if len(list((folder / "flow").glob("*.jpg"))) == len(paths):
-            return ExtractedFlow(folder.name, 0)
+            return 0
         images = [read_image(path) for path in paths]
         if len({image.shape[:2] for image in images}) > 1:
             raise InputError(f"{source}: the frames differ in size")
@@ -58,7 +54,7 @@ def extract_video_flow(folder: Path, *, settings: FlowSettings) -> ExtractedFlow
             unfinished.mkdir()
             for path, content in zip(paths, flow_images(images, settings)):
                 (unfinished / path.name).write_bytes(content)
-        return ExtractedFlow(folder.name, len(paths))
+        return len(paths)
     except Exception as error:
         if is_disk_full(error):
             raise

@@ -38,7 +38,7 @@ from dmcl_tf.config import Config
 from dmcl_tf.data.records import record_path
 from dmcl_tf.data.table import Description, Records, Video, write_table
 from dmcl_tf.datasets import DATASETS, find_dataset
-from dmcl_tf.datasets.base import Dataset
+from dmcl_tf.datasets.base import Dataset, in_words
 from dmcl_tf.errors import InputError, run_script
 from dmcl_tf.files import lock, read_json, remove_stale, write_json
 from dmcl_tf.flag_groups import dataset_flags, define, frame_flags, records_flags
@@ -180,7 +180,7 @@ def read_existing(settings: RecordSettings, description: Description) -> Records
     different = [name for name in {**before, **now} if before.get(name) != now.get(name)]
     if different and any((directory / "videos").glob("*/*.tfrecord")):
         shown = [name for name in different if "parameters" not in name] or different
-        made, asked = (", ".join(f"{n}={_text(each.get(n))}" for n in shown[:3]) for each in (before, now))
+        made, asked = (", ".join(f"{n}={in_words(each.get(n))}" for n in shown[:3]) for each in (before, now))
         raise InputError(
             f"{directory} holds records made with {made}, but {asked} is asked for: delete {directory} to make them "
             "again, or give another --records"
@@ -285,10 +285,6 @@ def _flatten(prefix: str, value: object) -> Iterator[tuple[str, object]]:
         return
     for name, inner in value.items():
         yield from _flatten(f"{prefix}.{name}" if prefix and prefix != "settings" else name, inner)
-
-
-def _text(value: object) -> str:
-    return ",".join(map(str, value)) if isinstance(value, (list, tuple)) else str(value)
 
 
 def preparation_flags(values: flags.FlagValues) -> None:

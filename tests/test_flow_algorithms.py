@@ -18,7 +18,7 @@ from data_prep.flow.algorithms import (
 )
 from data_prep.flow.parameters import DISParameters, FarnebackParameters, OpenCVTVL1Parameters
 from data_prep.flow.settings import preset_settings
-from data_prep.synthetic.demo_skeletons import demo_clips
+from data_prep.synthetic.demo_skeletons import demo_clip_ids, demo_skeletons
 from data_prep.synthetic.rendering.clip import render, stage, true_flow
 
 EVERY_PRESET = [(name, preset) for name, algorithm in ALGORITHMS.items() for preset in algorithm.presets]
@@ -56,7 +56,8 @@ MOTIONS = {
 
 
 def rendered_pairs(step, size=80):
-    for clip_id, skeletons in list(demo_clips(subjects=1))[::step]:
+    for clip_id in demo_clip_ids(subjects=1)[::step]:
+        skeletons = demo_skeletons(clip_id)
         frames = [cv2.cvtColor(colour, cv2.COLOR_RGB2GRAY) for colour, _ in render(stage(skeletons, size, clip_id))]
         for i in (len(frames) // 4, 3 * len(frames) // 4):
             yield frames[i], frames[i + 1], true_flow(skeletons, i, size, clip_id)

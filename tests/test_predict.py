@@ -227,7 +227,9 @@ def test_many_videos(model, raw, tmp_path, capsys):
     for line, subset in enumerate([("rgb",), ("rgb", "depth")]):
         paths = {modality: raw / modality / "test-0" for modality in subset}
         alone, _ = command.predict_video(settings(model, paths, clips=2))
-        np.testing.assert_allclose(rows.loc[line, [f"p({name})" for name in names]].astype(float), alone, rtol=1e-4)
+        np.testing.assert_allclose(
+            rows.loc[line, [f"probability:{name}" for name in names]].astype(float), alone, rtol=1e-4
+        )
         assert rows["prediction"][line] == names[alone.argmax()]
 
 

@@ -100,7 +100,13 @@ def test_table_strip_and_captions(clip, tmp_path):
     windows = windows_of(clip)
     timeline.write_table(tmp_path / "timeline.csv", windows, NAMES)
     table = pd.read_csv(tmp_path / "timeline.csv")
-    assert table.columns.tolist() == ["begin", "end", "class", "probability", *(f"p({name})" for name in NAMES)]
+    assert table.columns.tolist() == [
+        "begin",
+        "end",
+        "class",
+        "probability",
+        *(f"probability:{name}" for name in NAMES),
+    ]
     assert table["class"].tolist()[::6] == ["dark", "bright"]
     timeline.draw_strip(tmp_path / "timeline.png", windows, NAMES)
     strip = cv2.imread(str(tmp_path / "timeline.png"))

@@ -180,7 +180,9 @@ def test_predictions_are_those_of_the_evaluation(root, tmp_path, capsys):
             expected = np.mean(
                 [[logits.loc[name, f"{m}:{label}"] for label in ACTIONS] for m in subset.split("+")], axis=0
             )
-            np.testing.assert_allclose([said[name][label] for label in ACTIONS], softmax(expected), atol=0.02)
+            np.testing.assert_allclose(
+                [said[name][f"probability:{label}"] for label in ACTIONS], softmax(expected), atol=0.02
+            )
 
 
 @pytest.mark.parametrize(

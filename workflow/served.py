@@ -78,7 +78,7 @@ def load(model: Path, exported: Exported, modalities: tuple[str, ...]) -> Serve:
 
 def probability_columns(class_names: Sequence[str]) -> list[str]:
     """Columns of tables, which no other column is called, whatever the classes are."""
-    return [f"p({name})" for name in class_names]
+    return [f"probability:{name}" for name in class_names]
 
 
 def build_networks(model: Path, exported: Exported, modalities: Sequence[str]) -> dict[str, Any]:

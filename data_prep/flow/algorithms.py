@@ -7,7 +7,7 @@ the usual choice of two-stream networks, in an implementation of our own (`tvl1`
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from typing import Any, Protocol
 
 import cv2
@@ -71,24 +71,8 @@ def _make_brox_liu(parameters: Mapping[str, Any]) -> FlowAlgorithm:
 
 def make_tvl1_opencv(parameters: Mapping[str, Any]) -> FlowAlgorithm:
     """Returns OpenCV's TV-L1 with the given `OpenCVTVL1Parameters`."""
-    values = OpenCVTVL1Parameters(**parameters)
-
-    def make() -> cv2.DenseOpticalFlow:
-        tvl1 = cv2.optflow.DualTVL1OpticalFlow_create()
-        tvl1.setTau(values.tau)
-        tvl1.setLambda(values.lambda_)
-        tvl1.setTheta(values.theta)
-        tvl1.setScalesNumber(values.nscales)
-        tvl1.setWarpingsNumber(values.warps)
-        tvl1.setEpsilon(values.epsilon)
-        tvl1.setInnerIterations(values.inner_iterations)
-        tvl1.setOuterIterations(values.outer_iterations)
-        tvl1.setScaleStep(values.scale_step)
-        tvl1.setGamma(values.gamma)
-        tvl1.setMedianFiltering(values.median_filtering)
-        return tvl1
-
-    return OpenCVFlow(make)
+    values = astuple(OpenCVTVL1Parameters(**parameters))  # which are those of OpenCV's function, in its order
+    return OpenCVFlow(lambda: cv2.optflow.DualTVL1OpticalFlow_create(*values))
 
 
 def make_dis(parameters: Mapping[str, Any]) -> FlowAlgorithm:

@@ -2,40 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from data_prep.inspection.contact_sheets import strip
 from data_prep.video.frames import BLANK, decode_image, is_blank
 from dmcl_tf.data.records import decode_video, read_record, record_path
-from dmcl_tf.data.table import Records, Video, checksum
+from dmcl_tf.data.table import Description, Video, checksum
 from dmcl_tf.errors import InputError
 
 _MOVING = 3  # so many different frames, and the other modalities cannot all be the same: of two, flow has one
-
-
-@dataclass(frozen=True)
-class Expected:
-    """What every record of a folder has to be like.
-
-    Attributes:
-        directory: the folder.
-        modalities: of every record.
-        frame_size: of every frame, in pixels.
-        pictured: the videos of which pictures are wanted.
-    """
-
-    directory: Path
-    modalities: tuple[str, ...]
-    frame_size: int
-    pictured: frozenset[str] = frozenset()
-
-    @classmethod
-    def of(cls, records: Records, pictured: Sequence[str] = ()) -> Expected:
-        """Reads it from the description of the records."""
-        there = records.description
-        return cls(records.directory, there.modalities, there.frame_size, frozenset(pictured))
 
 
 @dataclass(frozen=True)
@@ -55,11 +32,20 @@ class CheckedRecord:
     strip: bytes = b""
 
 
-def check_record(video: Video, *, expected: Expected) -> CheckedRecord:
-    """Reads a record to its last byte, decodes every frame, and compares it with its line in the table."""
+def check_record(
+    video: Video, *, directory: Path, description: Description, pictured: Collection[str] = ()
+) -> CheckedRecord:
+    """Reads a record to its last byte, decodes every frame, and compares it with what is said of it.
+
+    Args:
+        video: its line in the table.
+        directory: of the records.
+        description: of all of them.
+        pictured: the videos of which pictures are wanted.
+    """
     problems: list[str] = []
     try:
-        serialized = read_record(record_path(expected.directory, video.video_id))
+        serialized = read_record(record_path(directory, video.video_id))
         if checksum(serialized) != video.checksum:
             problems.append(f"{video.video_id}: it is another record than videos.csv says: delete it and make it again")
         about, contents = decode_video(serialized)
@@ -73,14 +59,14 @@ def check_record(video: Video, *, expected: Expected) -> CheckedRecord:
         here, there = getattr(about, name), getattr(video, name)
         if here != there:
             report(f"its {name} is {here!r}, but videos.csv says {there!r}")
-    size = expected.frame_size
+    size = description.frame_size
     if (about.height, about.width) != (size, size):
         report(f"it is said to be {about.width}×{about.height} pixels, but dataset.json says {size}²")
-    if set(contents) != set(expected.modalities):
+    if set(contents) != set(description.modalities):
         report(
-            f"it has the modalities {', '.join(sorted(contents))}, expected {', '.join(sorted(expected.modalities))}"
+            f"it has the modalities {', '.join(sorted(contents))}, expected {', '.join(sorted(description.modalities))}"
         )
-    contents = {modality: contents[modality] for modality in expected.modalities if modality in contents}
+    contents = {modality: contents[modality] for modality in description.modalities if modality in contents}
     for modality, frames in contents.items():
         if len(frames) != about.length:
             report(f"{modality} has {len(frames)} frames, but its length is {about.length}")
@@ -89,7 +75,7 @@ def check_record(video: Video, *, expected: Expected) -> CheckedRecord:
     for modality, reason in _shows_nothing(contents, blank).items():
         is_known = any(warning.startswith(f"{modality} is blank") for warning in video.warnings.split(" | "))
         (known if is_known else problems).append(f"{video.video_id}: {reason}")
-    pictures = strip(contents) if video.video_id in expected.pictured else b""
+    pictures = strip(contents) if video.video_id in pictured else b""
     return CheckedRecord(video.video_id, problems, known, pictures)
 
 

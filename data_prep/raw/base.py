@@ -51,8 +51,8 @@ class Reader:
     """How the raw folders of a data set, or of a family of data sets, are read.
 
     Attributes:
-        list_videos: `list_videos(data_dir)` → `Listing`; raises `InputError` where the layout is not there.
-        how_to_get: what to download, from where, how to unpack it, and where to put it.
+        list_videos: `list_videos(data_dir)` → `Listing`; raises `InputError` where the layout is not there,
+            which says what to download, from where, how to unpack it, and where to put it.
         recorded: the modalities of its videos.
         optional: further modalities that its videos may have; records hold them where `--modalities` names them.
         modalities: what records hold unless `--modalities` says otherwise; flow that is not recorded is computed.
@@ -68,7 +68,6 @@ class Reader:
     """
 
     list_videos: Callable[[Path], Listing]
-    how_to_get: str
     recorded: tuple[str, ...] = ("rgb", "depth")
     optional: tuple[str, ...] = ()
     modalities: tuple[str, ...] = ("rgb", "depth", "flow")

@@ -220,7 +220,6 @@ def _list_videos(
 
 READER = Reader(
     list_videos=_list_videos,
-    how_to_get=HOW_TO_GET,
     recorded=(),
     modalities=(),
     options={

@@ -103,7 +103,6 @@ def match_names(rgb: Path, with_rgb: set[str], depth: Path, with_depth: set[str]
 
 READER = Reader(
     list_videos=list_videos,
-    how_to_get=HOW_TO_GET,
     optional=(SKELETON,),
     class_names=ACTIONS,
     depth=DepthSettings("clip_mm"),

@@ -116,7 +116,6 @@ def _render_demo(data_dir: Path, *, workers: int) -> None:
 
 READER = Reader(
     list_videos=list_videos,
-    how_to_get=HOW_TO_GET,
     optional=(SKELETON,),
     class_names=tuple(ACTIONS.values()),
     person_in="",  # depth shows the room, and skeletons do not say where in the pictures they are
@@ -124,6 +123,5 @@ READER = Reader(
 DEMO = dataclasses.replace(
     READER,
     class_names=tuple(ACTIONS[action] for action in DEMO_ACTIONS),
-    how_to_get="it is rendered: run python data_prep/make_tfrecords.py",
     generate=_render_demo,
 )

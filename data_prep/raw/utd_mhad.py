@@ -82,7 +82,6 @@ def _find(data_dir: Path, modality: str) -> Path:
 
 READER = Reader(
     list_videos=list_videos,
-    how_to_get=HOW_TO_GET,
     recorded=("depth", SKELETON),
     modalities=("depth", "flow", SKELETON),
     class_names=ACTIONS,

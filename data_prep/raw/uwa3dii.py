@@ -131,4 +131,4 @@ def _images(folder: Path, pattern: re.Pattern[str]) -> dict[int, Path]:
     return {int(match[1]): folder / name for name in names if (match := pattern.fullmatch(name))}
 
 
-READER = Reader(list_videos=list_videos, how_to_get=HOW_TO_GET, class_names=ACTIONS)
+READER = Reader(list_videos=list_videos, class_names=ACTIONS)

@@ -5,8 +5,6 @@ Clips have NW-UCLA's names and skeletons have its format, so everything that rea
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import numpy as np
 
 from data_prep.synthetic.animation.actions import ACTIONS
@@ -21,19 +19,12 @@ _DISTANCE = 3.8  # metres
 _AIM = 0.95  # metres over the floor
 
 
-def demo_clip_ids(*, subjects: int = 8, episodes: int = 1) -> list[str]:
-    """The clip ids `aAA_sSS_eEE_vVV` of 6 actions × `subjects` × `episodes` × 3 views.
-
-    Raises:
-        InputError: not 1 … 99 subjects and 1 … 100 episodes.
-    """
-    if not (1 <= subjects <= 99 and 1 <= episodes <= 100):
-        raise InputError(f"{subjects} subjects, {episodes} episodes: expected 1 … 99 subjects and 1 … 100 episodes")
+def demo_clip_ids(*, subjects: int = 8) -> list[str]:
+    """The clip ids `aAA_sSS_eEE_vVV` of 6 actions × `subjects` × 3 views."""
     return [
-        str(ClipId(action, subject, episode, view))
+        str(ClipId(action, subject, 0, view))
         for action in DEMO_ACTIONS
         for subject in range(1, subjects + 1)
-        for episode in range(episodes)
         for view in _VIEWS
     ]
 
@@ -52,12 +43,6 @@ def demo_skeletons(clip_id: str) -> np.ndarray:
     subject = draw_subject(generator("subject", clip.subject))
     body = perform(clip.action, subject, generator("performance", clip.action, clip.subject, clip.episode))
     return _to_camera(body, *_VIEWS[clip.view])
-
-
-def demo_clips(*, subjects: int = 8, episodes: int = 1) -> Iterator[tuple[str, np.ndarray]]:
-    """Yields (clip id, skeletons (L, 20, 3)) of the demo data set."""
-    for clip_id in demo_clip_ids(subjects=subjects, episodes=episodes):
-        yield clip_id, demo_skeletons(clip_id)
 
 
 def _to_camera(body: np.ndarray, azimuth: float, height: float) -> np.ndarray:

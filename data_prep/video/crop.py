@@ -20,7 +20,6 @@ from data_prep.video.skeleton_files import read_skeletons
 from data_prep.video.skeletons import SKELETON, SkeletonFile
 from dmcl_tf.errors import InputError
 
-DEPTH = "depth"
 _SPECK = 0.01  # of the readings of a frame: smaller islands are noise
 _ROOM = 0.5  # of the frame: where more has readings, the room is among them
 

@@ -169,7 +169,7 @@ def _edits(box: bytes) -> Iterator[tuple[int, int]]:
 def check_no_playlist(head: bytes) -> None:
     """Raises `InputError` for a text that would have the decoder open other files or addresses."""
     text = head.lstrip(b"\xef\xbb\xbf \t\r\n")
-    if text.startswith((b"#EXTM3U", b"ffconcat", b"<?xml", b"<MPD", b"<smil", b"v=0", b"[playlist]", b"#EXT")):
+    if text.startswith((b"#EXT", b"ffconcat", b"<?xml", b"<MPD", b"<smil", b"v=0", b"[playlist]")):
         raise InputError("a playlist, which names other files; expected a video file")
     if head.startswith(
         b"ID3"

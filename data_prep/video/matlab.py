@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from data_prep.video.mat5 import read_slices, read_variables
+from data_prep.video.mat5 import Variable, read_slices, read_variables
 from data_prep.video.opening import AGAIN, DEFAULT_LIMITS, Limits, check_file, naming, shown
 from dmcl_tf.errors import InputError
 
@@ -41,11 +41,10 @@ def volume_frames(path: Path, variable: str | None, limits: Limits = DEFAULT_LIM
                 # HDF5 has MATLAB's dimensions in reverse order: T × W × H
                 yield np.asarray(volume[index] if volume.ndim == 3 else volume[()]).T
         return
-    variables = read_variables(path)
+    found, shape = _choose_of_format_5(path, variable)
     with naming(path):
-        name, shape = _choose_of_format_5(path, variable)
         _check_size(shape, limits)
-    yield from read_slices(path, variables[name], shape)
+    yield from read_slices(path, found, shape)
 
 
 def volume_length(path: Path, variable: str | None) -> int:
@@ -69,11 +68,13 @@ def _check_size(shape: Shape, limits: Limits) -> None:
     limits.check_frames(shape[2])
 
 
-def _choose_of_format_5(path: Path, variable: str | None) -> tuple[str, Shape]:
-    variables = read_variables(path).values()
+def _choose_of_format_5(path: Path, variable: str | None) -> tuple[Variable, Shape]:
+    variables = read_variables(path)
     with naming(path):
-        shapes = {found.name: found.shape for found in variables if not found.kind}
-        return _choose(variable, shapes, {found.name: found.kind for found in variables if found.kind})
+        shapes = {name: found.shape for name, found in variables.items() if not found.kind}
+        others = {name: found.kind for name, found in variables.items() if found.kind}
+        name, shape = _choose(variable, shapes, others)
+    return variables[name], shape
 
 
 @contextmanager

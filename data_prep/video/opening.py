@@ -95,7 +95,7 @@ def open_file(path: Path, remedy: str = AGAIN) -> BinaryIO:
         return open_regular(path)
 
 
-def check_file(path: Path, head: int = 1) -> bytes:
+def check_file(path: Path, head: int) -> bytes:
     """Returns the first bytes of a file, for libraries that open it by its name.
 
     Raises:

@@ -57,7 +57,7 @@ def read_skeletons(path: Path, limits: Limits = DEFAULT_LIMITS) -> Skeletons:
     if kind == "matlab":
         found = Skeletons(_read_matlab(path, limits))
     elif kind == "json":
-        found = Skeletons(_check(path, load_skeletons(path, limits), NUM_JOINTS)[:, None])
+        found = Skeletons(_check(path, load_skeletons(path, limits))[:, None])
     else:
         found = _read_ntu(path, limits)
     with naming(path):
@@ -106,16 +106,16 @@ def _kind(path: Path) -> str:
     )
 
 
-def _check(path: Path, joints: np.ndarray, count: int) -> np.ndarray:
-    """Skeletons (T, count, 3), of which a joint that is no number is not seen."""
-    if joints.ndim != 3 or joints.shape[1:] != (count, 3) or not len(joints):
-        raise InputError(f"{shown(path)}: skeletons of the shape {joints.shape}; expected (frames, {count}, 3)")
+def _check(path: Path, joints: np.ndarray) -> np.ndarray:
+    """Skeletons (T, 20, 3), of which a joint that is no number is not seen."""
+    if joints.ndim != 3 or joints.shape[1:] != (NUM_JOINTS, 3) or not len(joints):
+        raise InputError(f"{shown(path)}: skeletons of the shape {joints.shape}; expected (frames, {NUM_JOINTS}, 3)")
     return np.where(np.isfinite(joints).all(axis=-1, keepdims=True), joints, np.nan)
 
 
 def _read_matlab(path: Path, limits: Limits) -> np.ndarray:
     slices = [np.asarray(joints, np.float64) for joints in volume_frames(path, _VARIABLE, limits)]
-    return _check(path, np.stack(slices), NUM_JOINTS)[:, None][:, :, _OF_UTD_MHAD]
+    return _check(path, np.stack(slices))[:, None][:, :, _OF_UTD_MHAD]
 
 
 def _read_ntu(path: Path, limits: Limits) -> Skeletons:

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import cv2
 import numpy as np
 
-from data_prep.inspection.record_checks import Expected, check_record
+from data_prep.inspection.record_checks import check_record
 from data_prep.make_tfrecords import describe, read_existing
 from data_prep.raw.base import RawVideo, Skipped
 from data_prep.raw.custom import configure
@@ -231,7 +231,7 @@ def records(place: Place, random: Random) -> Outcome:
         rows = {**found.by_id, video.video_id: video}
         found = dataclasses.replace(found, videos=tuple(rows.values()))
         videos = [rows[other.video_id] for other in splits.train]
-        noticed = bool(check_record(video, expected=Expected.of(found)).problems)
+        noticed = bool(check_record(video, directory=found.directory, description=found.description).problems)
         try:
             found.check_files(videos)
             damage = found.find_damage(videos)

@@ -17,6 +17,7 @@ from data_prep.synthetic.rendering.room import SAMPLES, Room, furnish
 from data_prep.synthetic.rendering.scene import Clothing, Light, body_echo, dress, illuminate, shade
 from data_prep.synthetic.rendering.sensor import colour_picture, depth_picture
 from data_prep.synthetic.rendering.shadow import shadow
+from data_prep.video.frames import encode_jpeg
 from dmcl_tf.files import atomic_path
 
 _JPEG_QUALITY = 95
@@ -148,11 +149,6 @@ def write_clip(skeletons: object, clip_id: str, folder: Path, *, size: int) -> i
     with atomic_path(folder) as partial:
         partial.mkdir()
         for (colour_name, depth_name), (colour, depth) in zip(names, render(clip)):
-            _write_jpeg(partial / colour_name, colour[..., ::-1])
-            _write_jpeg(partial / depth_name, depth)
+            (partial / colour_name).write_bytes(encode_jpeg(colour[..., ::-1], _JPEG_QUALITY))
+            (partial / depth_name).write_bytes(encode_jpeg(depth, _JPEG_QUALITY))
     return len(names)
-
-
-def _write_jpeg(path: Path, picture: np.ndarray) -> None:
-    _, data = cv2.imencode(".jpg", picture, [cv2.IMWRITE_JPEG_QUALITY, _JPEG_QUALITY])
-    path.write_bytes(data.tobytes())

@@ -62,11 +62,9 @@ def render_folder(skeletons: Path, output: Path, *, size: int, workers: int, lim
     return _render_all([(path.stem, path) for path in files], _read_file, output, size=size, workers=workers)
 
 
-def render_demo(
-    output: Path, *, size: int = 80, subjects: int = 8, episodes: int = 1, workers: int = 1
-) -> RenderSummary:
-    """Renders the demo data set, 6 actions × `subjects` × 3 views × `episodes` clips, as `render_folder` does."""
-    clips = [(clip_id, clip_id) for clip_id in demo_clip_ids(subjects=subjects, episodes=episodes)]
+def render_demo(output: Path, *, size: int = 80, subjects: int = 8, workers: int = 1) -> RenderSummary:
+    """Renders the demo data set, 6 actions × `subjects` × 3 views, as `render_folder` does."""
+    clips = [(clip_id, clip_id) for clip_id in demo_clip_ids(subjects=subjects)]
     return _render_all(clips, demo_skeletons, output, size=size, workers=workers)
 
 

@@ -50,7 +50,7 @@ class Palette:
     accent: np.ndarray
 
 
-def colour(
+def draw_colour(
     random: np.random.Generator,
     *,
     hue: tuple[float, float] = (0, 1),
@@ -65,10 +65,10 @@ def colour(
 def palette(random: np.random.Generator) -> Palette:
     """Draws the materials of a room."""
     return Palette(
-        wood=colour(random, hue=(0.06, 0.11), saturation=(0.08, 0.26), value=(0.5, 0.9)),
-        laminate=colour(random, saturation=(0.0, 0.06), value=(0.7, 0.98)),
-        metal=colour(random, saturation=(0.0, 0.08), value=(0.3, 0.7)),
-        accent=colour(random, saturation=(0.1, 0.4), value=(0.25, 0.75)),
+        wood=draw_colour(random, hue=(0.06, 0.11), saturation=(0.08, 0.26), value=(0.5, 0.9)),
+        laminate=draw_colour(random, saturation=(0.0, 0.06), value=(0.7, 0.98)),
+        metal=draw_colour(random, saturation=(0.0, 0.08), value=(0.3, 0.7)),
+        accent=draw_colour(random, saturation=(0.1, 0.4), value=(0.25, 0.75)),
     )
 
 
@@ -94,11 +94,11 @@ def _surface(random: np.random.Generator, materials: Palette) -> tuple[np.ndarra
 
 
 def _dark(random: np.random.Generator) -> np.ndarray:
-    return colour(random, saturation=(0.0, 0.2), value=(0.04, 0.14))
+    return draw_colour(random, saturation=(0.0, 0.2), value=(0.04, 0.14))
 
 
 def _carton(random: np.random.Generator) -> np.ndarray:
-    return colour(random, hue=(0.07, 0.1), saturation=(0.2, 0.33), value=(0.5, 0.8))
+    return draw_colour(random, hue=(0.07, 0.1), saturation=(0.2, 0.33), value=(0.5, 0.8))
 
 
 def door(random: np.random.Generator, materials: Palette) -> Piece:
@@ -128,7 +128,7 @@ def window(random: np.random.Generator, materials: Palette) -> Piece:
     ]
     cover = random.random()
     if cover < 0.35:
-        cloth = colour(random, saturation=(0.0, 0.25), value=(0.6, 0.95))
+        cloth = draw_colour(random, saturation=(0.0, 0.25), value=(0.6, 0.95))
         for side in (-1, 1):
             piece.append(Block((side * wide / 2, 1.2, -0.14), (0.42, 2.3, 0.08), cloth, "folds"))
     elif cover < 0.6:
@@ -250,7 +250,7 @@ def drawers(random: np.random.Generator, materials: Palette) -> Piece:
 def whiteboard(random: np.random.Generator, materials: Palette) -> Piece:
     """A glossy board with a tray."""
     wide, tall = random.uniform(1.1, 1.8), random.uniform(0.8, 1.1)
-    white = colour(random, saturation=(0.0, 0.03), value=(0.88, 0.98))
+    white = draw_colour(random, saturation=(0.0, 0.03), value=(0.88, 0.98))
     return [
         Block((0, 1.5, -0.015), (wide, tall, 0.03), materials.metal + 60),
         Block((0, 1.5, -0.02), (wide - 0.06, tall - 0.06, 0.03), white, "paint", 0.5),
@@ -261,7 +261,7 @@ def whiteboard(random: np.random.Generator, materials: Palette) -> Piece:
 def poster(random: np.random.Generator, materials: Palette) -> Piece:
     """A print, framed or not."""
     wide, tall = random.uniform(0.4, 0.8), random.uniform(0.5, 0.9)
-    paper = colour(random, saturation=(0.0, 0.25), value=(0.65, 0.95))
+    paper = draw_colour(random, saturation=(0.0, 0.25), value=(0.65, 0.95))
     piece = [Block((0, 1.5, -0.006), (wide, tall, 0.012), paper, "print")]
     if random.random() < 0.4:
         piece.append(Block((0, 1.5, -0.004), (wide + 0.06, tall + 0.06, 0.008), materials.metal))

@@ -19,7 +19,7 @@ from data_prep.synthetic.rendering.furniture import (
     Piece,
     carton,
     chair,
-    colour,
+    draw_colour,
     palette,
     placed,
     table,
@@ -94,15 +94,15 @@ def lay_out(random: np.random.Generator, joints: np.ndarray, camera_height: floa
 
 
 def _shell(random: np.random.Generator, left: float, right: float, back: float, tall: float) -> Piece:
-    wall = colour(random, hue=(0.05, 0.6), saturation=(0.0, 0.04), value=(0.8, 1.0))
-    other = wall if random.random() < 0.8 else colour(random, saturation=(0.03, 0.2), value=(0.65, 0.95))
+    wall = draw_colour(random, hue=(0.05, 0.6), saturation=(0.0, 0.04), value=(0.8, 1.0))
+    other = wall if random.random() < 0.8 else draw_colour(random, saturation=(0.03, 0.2), value=(0.65, 0.95))
     kind = random.choice(["carpet", "planks", "tiles"], p=[0.55, 0.25, 0.2])
     if kind == "planks":
-        floor = colour(random, hue=(0.05, 0.1), saturation=(0.1, 0.25), value=(0.25, 0.5))
+        floor = draw_colour(random, hue=(0.05, 0.1), saturation=(0.1, 0.25), value=(0.25, 0.5))
     elif kind == "tiles":
-        floor = colour(random, saturation=(0.0, 0.08), value=(0.35, 0.65))
+        floor = draw_colour(random, saturation=(0.0, 0.08), value=(0.35, 0.65))
     else:
-        floor = colour(random, hue=(0.0, 0.7), saturation=(0.02, 0.15), value=(0.1, 0.3))
+        floor = draw_colour(random, hue=(0.0, 0.7), saturation=(0.02, 0.15), value=(0.1, 0.3))
     far = 30.0  # metres: these blocks cover whatever the camera can see
     return [
         Block((0, -0.5, 0), (far, 1, far), floor, kind),
@@ -114,7 +114,7 @@ def _shell(random: np.random.Generator, left: float, right: float, back: float, 
 
 
 def _skirting(random: np.random.Generator, left: float, right: float, back: float) -> Piece:
-    shade = colour(random, saturation=(0.0, 0.1), value=(0.4, 1.0))
+    shade = draw_colour(random, saturation=(0.0, 0.1), value=(0.4, 1.0))
     high, middle = random.uniform(0.06, 0.12), (left + right) / 2
     socket = (random.uniform(left, right), 0.3, back)
     return [

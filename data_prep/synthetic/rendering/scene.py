@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import colorsys
 from dataclasses import dataclass
 
 import numpy as np
 
 from data_prep.synthetic.clip_id import ClipId, generator
 from data_prep.synthetic.rendering.body import MATERIALS, PART_MATERIALS, Capsules
+from data_prep.synthetic.rendering.furniture import draw_colour
 from data_prep.synthetic.rendering.raycast import Hits
 from data_prep.synthetic.rendering.sensor import reflected
 
@@ -48,18 +48,14 @@ class Light:
     ambient: float
 
 
-def _colour(random: np.random.Generator, saturation: tuple[float, float], value: tuple[float, float]) -> np.ndarray:
-    return 255 * np.array(colorsys.hsv_to_rgb(random.uniform(), random.uniform(*saturation), random.uniform(*value)))
-
-
 def dress(clip_id: ClipId) -> Clothing:
     """The clothing of a clip's subject, a function of the subject alone."""
     random = generator("clothing", clip_id.subject)
-    shirt = _colour(random, (0.15, 0.85), (0.3, 0.95))
-    trousers = _colour(random, (0.1, 0.6), (0.2, 0.6))
+    shirt = draw_colour(random, saturation=(0.15, 0.85), value=(0.3, 0.95))
+    trousers = draw_colour(random, saturation=(0.1, 0.6), value=(0.2, 0.6))
     skin = np.array([226, 178, 148]) * random.uniform(0.45, 1.05) ** np.array([0.8, 1.0, 1.15])
     hair = np.array([70, 50, 35]) * random.uniform(0.3, 2.2)
-    shoes = _colour(random, (0.0, 0.4), (0.1, 0.6))
+    shoes = draw_colour(random, saturation=(0.0, 0.4), value=(0.1, 0.6))
     by_name = {"skin": skin, "hair": hair, "shirt": shirt, "trousers": trousers, "shoes": shoes}
     contrast = {"skin": 0.06, "hair": 0.2, "shirt": random.uniform(0.1, 0.4), "trousers": 0.15, "shoes": 0.2}
     waves = random.normal(0, 40, (len(MATERIALS), 2, 3))
