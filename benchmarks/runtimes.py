@@ -126,7 +126,7 @@ def main(values: flags.FlagValues) -> Ratios:
     folder = RunFolder(Path(values.run_dir))
     run = folder.load()
     formats = tuple(name for name in FORMATS if name != "weights" and not missing_modules(name))
-    ensemble, _ = restore_ensemble(folder, "best", precision="float32")
+    ensemble = restore_ensemble(folder, "best", precision="float32")
     with tempfile.TemporaryDirectory() as name:
         version = export(
             ExportSettings(folder.directory, Path(name), formats=formats, subsets=tuple(values.subsets or ()))

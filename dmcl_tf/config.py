@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
-import difflib
 import itertools
 import re
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from dmcl_tf.errors import InputError
+from dmcl_tf.errors import InputError, meant
 from dmcl_tf.registry import HALLUCINATION, METHODS, VARIANTS
 
 STRATEGIES = ("one_device", "mirrored", "multi_worker")
@@ -130,9 +129,7 @@ class Config:
         for field in dataclasses.fields(self):
             choices, value = field.metadata["choices"], getattr(self, field.name)
             if choices and value not in choices:
-                raise InputError(
-                    f"--{field.name}={value}: expected one of {', '.join(choices)}{_meant(value, choices)}"
-                )
+                raise InputError(f"--{field.name}={value}: expected one of {', '.join(choices)}{meant(value, choices)}")
         positive = ("frame_size", "crop_size", "clip_frames", "width", "temperature", "learning_rate", "epochs")
         for name in (*positive, "batch_size", "save_every", "validate_every"):
             if not getattr(self, name) > 0:  # not-a-number is none either
@@ -168,8 +165,8 @@ class Config:
             )
         reported = reported_accuracies(self.modalities)
         if self.select_by not in reported:
-            meant = _meant(self.select_by, reported)
-            raise InputError(f"--select_by={self.select_by}: expected one of {', '.join(reported)}{meant}")
+            hint = meant(self.select_by, reported)
+            raise InputError(f"--select_by={self.select_by}: expected one of {', '.join(reported)}{hint}")
         self._check_networks()
         self._check_connection()
         self._check_teacher()
@@ -181,7 +178,7 @@ class Config:
             if variant not in VARIANTS:
                 raise InputError(
                     f"--networks={entry}: there is no network {variant!r}, only {', '.join(VARIANTS)}"
-                    f"{_meant(variant, VARIANTS)}"
+                    f"{meant(variant, VARIANTS)}"
                 )
             if width is not None and not width > 0:
                 raise InputError(f"--networks={entry}: a width of {width} is none; expected a positive number")
@@ -362,17 +359,10 @@ def resolve(recipe: str, scale: str, overrides: Mapping[str, object]) -> Config:
     Raises:
         InputError: for an unknown name or an impossible value.
     """
-    for flag, value, known in (("recipe", recipe, RECIPES), ("scale", scale, SCALES)):
-        if value not in known:
-            raise InputError(f"--{flag}={value}: expected one of {', '.join(known)}{_meant(value, known)}")
     method = METHODS.get(str(overrides.get("method")))
     defaults = {}
     if method:
         weighting = str(overrides.get("weighting", Config.weighting))
         defaults = {**method.defaults, **method.weightings.get(weighting, {})}
-    return Config(**{**RECIPES[recipe], **SCALES[scale], **defaults, **overrides, "recipe": recipe, "scale": scale})
-
-
-def _meant(value: object, choices) -> str:
-    close = difflib.get_close_matches(str(value), list(choices), n=1)
-    return f"; did you mean {close[0]}?" if close else ""
+    usual = {**RECIPES.get(recipe, {}), **SCALES.get(scale, {}), **defaults}
+    return Config(**{**usual, **overrides, "recipe": recipe, "scale": scale})

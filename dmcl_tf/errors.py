@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import difflib
 import errno
 import pickle
 import re
@@ -10,7 +11,7 @@ import resource
 import signal
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection
 
@@ -34,6 +35,12 @@ class InputError(Exception):
 
     def __init__(self, message: str):
         super().__init__(printable(message))
+
+
+def meant(value: object, choices: Iterable[str]) -> str:
+    """The end of a message about a value that is none of the choices: the nearest one, where one is near."""
+    close = difflib.get_close_matches(str(value), list(choices), n=1)
+    return f"; did you mean {close[0]}?" if close else ""
 
 
 class Stopped(Exception):

@@ -120,7 +120,7 @@ def _evaluate_together(settings: EvaluateSettings, task: _Task, workers: Workers
     from dmcl_tf.scoring.logits import Evaluator
 
     with workers.strategy.scope():
-        ensemble, _ = restore_ensemble(RunFolder(settings.run_dir), settings.checkpoint)
+        ensemble = restore_ensemble(RunFolder(settings.run_dir), settings.checkpoint)
     logits = Evaluator(ensemble, task.records, task.splits, task.evaluated.config, workers)(settings.split)
     unusable = ~np.isfinite(logits.logits).all(axis=(0, 2))
     if unusable.any():

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import os
 import re
-import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -25,7 +24,7 @@ from dmcl_tf import model_card
 from dmcl_tf.config import Config, subset_names
 from dmcl_tf.data.table import Records
 from dmcl_tf.errors import InputError, check_address_space, run_script
-from dmcl_tf.files import atomic_path, lock, open_regular, read_json, write_json, write_text
+from dmcl_tf.files import atomic_path, file_checksum, lock, read_json, write_json, write_text
 from dmcl_tf.flag_groups import define, run_flags
 from dmcl_tf.formats import FORMATS, check_installed
 from dmcl_tf.runs.folder import RunFolder, Weights
@@ -194,11 +193,8 @@ def name_signatures(modalities: Sequence[str]) -> dict[str, tuple[str, ...]]:
 
 def find_versions(directory: Path) -> list[Path]:
     """The versions of a model, the newest last: folders that are called by a number."""
-    return sorted((path for path in directory.glob("*") if re.fullmatch("[0-9]+", path.name)), key=_number)
-
-
-def _number(path: Path) -> int:
-    return int(path.name)
+    versions = [path for path in directory.glob("*") if re.fullmatch("[0-9]+", path.name)]
+    return sorted(versions, key=lambda path: int(path.name))
 
 
 def is_exported(folder: Path) -> bool:
@@ -236,21 +232,16 @@ def check_files(version: Path, exported: Exported) -> None:
     for name, (size, checksum) in exported.files.items():
         path = version / name
         try:
-            sound = path.stat().st_size == size and _checksum(path) == checksum
+            sound = path.stat().st_size == size and file_checksum(path) == checksum
         except OSError as error:
             raise InputError(f"{path}: {error.strerror}; {_REMEDY}") from None
         if not sound:
             raise InputError(f"{path} is damaged: {_REMEDY}")
 
 
-def _checksum(path: Path) -> str:
-    with open_regular(path) as file:
-        return f"{zlib.crc32(file.read()):08x}"
-
-
 def _list_files(version: Path) -> dict[str, tuple[int, str]]:
     paths = (path for path in sorted(version.rglob("*")) if path.is_file())
-    return {path.relative_to(version).as_posix(): (path.stat().st_size, _checksum(path)) for path in paths}
+    return {path.relative_to(version).as_posix(): (path.stat().st_size, file_checksum(path)) for path in paths}
 
 
 def _write(version: Path, folder: RunFolder, exported: Exported, signatures: dict[str, tuple[str, ...]]) -> None:
@@ -260,7 +251,7 @@ def _write(version: Path, folder: RunFolder, exported: Exported, signatures: dic
     from dmcl_tf.runs.checkpoints import restore_ensemble
 
     config = exported.config
-    ensemble, _ = restore_ensemble(folder, exported.checkpoint, precision="float32")
+    ensemble = restore_ensemble(folder, exported.checkpoint, precision="float32")
     with atomic_path(version) as partial:
         if "savedmodel" in exported.formats:
             serving.write_saved_model(partial, ensemble, signatures, config, exported.class_names)
@@ -298,6 +289,11 @@ def export_flags(values: flags.FlagValues) -> None:
 FLAG_GROUPS = (run_flags, export_flags)
 
 
+def show(settings: ExportSettings) -> None:
+    """Exports a run and prints where the model is."""
+    print(f"exported: {export(settings)}")
+
+
 def settings_from_flags(values: flags.FlagValues) -> ExportSettings:
     """The settings of an export.
 
@@ -318,7 +314,7 @@ def settings_from_flags(values: flags.FlagValues) -> ExportSettings:
 
 def main() -> None:
     """Exports the run that the flags name."""
-    print(f"exported: {export(settings_from_flags(flags.FLAGS))}")
+    show(settings_from_flags(flags.FLAGS))
 
 
 if __name__ == "__main__":

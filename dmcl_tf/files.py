@@ -227,3 +227,12 @@ def _may_hold(line: str) -> bool:
     if match is None:
         return False
     return match["host"] != socket.gethostname() or _is_running(int(match["process"]))
+
+
+def file_checksum(path: Path) -> str:
+    """The CRC-32 of a file as eight hexadecimal digits; raises `InputError` and `OSError` as `open_regular`."""
+    checksum = 0
+    with open_regular(path) as file:
+        while chunk := file.read(2**20):
+            checksum = zlib.crc32(chunk, checksum)
+    return f"{checksum:08x}"

@@ -118,10 +118,9 @@ def define_settings_of(owned: Mapping[str, Mapping[str, Setting]], values: flags
             owners.setdefault(name, {})[owner] = setting
     for name, of_owners in owners.items():
         settings = list(of_owners.values())
-        default_texts = {_text(setting.default) for setting in settings} - {"none"}
         listed = ", ".join(f"{owner} {_text(s.default)}" for owner, s in of_owners.items() if s.default is not None)
         text = " ".join(dict.fromkeys(setting.help for setting in settings if setting.help))
-        text += f" Defaults: {listed}." if default_texts else ""
+        text += f" Defaults: {listed}." if listed else ""
         choices = list(dict.fromkeys(choice for setting in settings for choice in setting.choices))
         default = next((setting.default for setting in settings if setting.default is not None), None)
         kind = settings[0].kind or (str if default is None else type(default))

@@ -27,6 +27,7 @@ from dmcl_tf.datasets import find_dataset, paper
 from dmcl_tf.datasets.splits import Splits, make_splits
 from dmcl_tf.errors import InputError, check_address_space, run_script
 from dmcl_tf.files import write_text
+from dmcl_tf.reporting.tables import mean_and_deviation
 from dmcl_tf.train import choose_data
 
 _SETTINGS = ("recipe", "crop_size", "clip_frames", "value_range", "variant", "width", "batch_size", "precision")
@@ -133,7 +134,7 @@ def table(results: pd.DataFrame) -> str:
     for modality, of_modality in results.groupby("modality", sort=False):
         for way, values in of_modality.groupby("batch_norm", sort=False):
             by_k = values.groupby("k")["accuracy"]
-            rows[modality, way] = {k: _mean_and_deviation(group) for k, group in by_k}
+            rows[modality, way] = {k: mean_and_deviation(group) for k, group in by_k}
         if modality in published:
             rows[modality, "paper"] = {
                 k: f"{published[modality][k]:.2f}" for k in by_k.groups if k in published[modality]
@@ -144,10 +145,6 @@ def table(results: pd.DataFrame) -> str:
         f"{dataset} · k-NN on features of untrained networks · accuracy %, {seeds} seeds\n"
         f"{results['train_videos'][0]} training videos, {results['test_videos'][0]} test videos\n{frame.to_string()}"
     )
-
-
-def _mean_and_deviation(values: pd.Series) -> str:
-    return f"{values.mean():.2f} ± {values.std():.2f}" if len(values) > 1 else f"{values.mean():.2f}"
 
 
 def random_feature_flags(values: flags.FlagValues) -> None:

@@ -61,7 +61,7 @@ def train_alone(records, checkpoints, method, **changes):
 
 
 def networks_of(folder):
-    return restore_ensemble(folder, "best")[0].networks
+    return restore_ensemble(folder, "best").networks
 
 
 def test_one_command_makes_the_stages_of_a_method(trained, checkpoints):

@@ -118,7 +118,7 @@ def test_the_run_and_its_results(root):
 def test_the_saved_model_is_the_run(root):
     model = tf.saved_model.load(str(root / "exported/1"))
     assert sorted(model.signatures) == ["depth", "depth_flow", "flow", "serving_default"]
-    ensemble, _ = restore_ensemble(run_folder(root), "best")
+    ensemble = restore_ensemble(run_folder(root), "best")
     run = run_folder(root).load()
     clips = {modality: smooth_clips(48, 64)[modality] for modality in MODALITIES}
     served = model.signatures["depth_flow"](**{name: tf.constant(clip) for name, clip in clips.items()})

@@ -72,7 +72,7 @@ def test_results_hold_what_was_evaluated(evaluated, records):
     assert videos.video_ids == [f"test-{k}" for k in range(7)]
     assert videos.labels.tolist() == [k % 6 for k in range(7)]
     assert all(len(set(classes)) > 1 for classes in videos.logits.argmax(axis=2))
-    ensemble, _ = checkpoints.restore_ensemble(RunFolder(directory), "best")
+    ensemble = checkpoints.restore_ensemble(RunFolder(directory), "best")
     expected = Evaluator(ensemble, records, RunFolder(directory).splits(records), CONFIG)("test")
     np.testing.assert_allclose(videos.logits, expected.logits, rtol=1e-5, atol=1e-5)
 
@@ -209,9 +209,9 @@ def test_records_that_are_damaged_or_of_another_video(own, copied):
 
 
 def test_logits_that_are_not_finite_are_no_result(own, evaluated, records):
-    ensemble, epoch = checkpoints.restore_ensemble(RunFolder(own), "best")
+    ensemble = checkpoints.restore_ensemble(RunFolder(own), "best")
     ensemble.networks["depth"].get_layer("logits").bias.assign([np.nan] * 6)
-    checkpoints.Checkpoints(own, ensemble).save_best(epoch + 1)
+    checkpoints.Checkpoints(own, ensemble).save_best(99)
     with pytest.raises(InputError, match=f"{own}: the networks say nothing finite about test-0"):
         evaluate(EvaluateSettings(own))
     assert files.read_results(own) == evaluated[1]

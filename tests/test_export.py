@@ -125,7 +125,7 @@ def as_functions(ensemble, config):
 def in_memory(folder, clips, subsets=SUBSETS, precision="float32"):
     """The same from the ensemble itself, signature by signature."""
     run = folder.load()
-    ensemble, _ = restore_ensemble(folder, "best", precision=precision)
+    ensemble = restore_ensemble(folder, "best", precision=precision)
     networks = as_functions(ensemble, run.config)
     return {
         name: serving.predict(networks, {modality: clips[modality] for modality in subset}, run.config, run.class_names)

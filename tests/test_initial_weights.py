@@ -63,8 +63,8 @@ def started(records, source, *entries, **settings):
 def test_a_run_starts_from_another_with_a_part_frozen_and_says_so(records, source, tmp_path, capsys):
     settings = {"method": "independent", "modalities": "depth", "epochs": 1, "freeze": "stem", "learning_rate": 0.1}
     folder = run_training(records, tmp_path, initial_weights=f"{source.directory}:rgb", **settings)
-    theirs = weights_of(restore_ensemble(source, "best")[0].networks["rgb"])
-    ours = weights_of(restore_ensemble(folder, "last")[0].networks["depth"])
+    theirs = weights_of(restore_ensemble(source, "best").networks["rgb"])
+    ours = weights_of(restore_ensemble(folder, "last").networks["depth"])
     same = equal(theirs, ours)
     assert {name: same[name] for name in ("convolution_0", "stem", "convolution_1", "logits")} == {
         "convolution_0": True,
@@ -81,7 +81,7 @@ def test_a_run_starts_from_another_with_a_part_frozen_and_says_so(records, sourc
 
 
 def test_entries_name_networks_and_targets(records, source):
-    theirs = {m: weights_of(n) for m, n in restore_ensemble(source, "best")[0].networks.items()}
+    theirs = {m: weights_of(n) for m, n in restore_ensemble(source, "best").networks.items()}
     for entries, expected in (
         (("RUN",), {"rgb": "rgb", "depth": "depth"}),
         (("RUN:depth",), {"depth": "depth"}),
@@ -97,7 +97,7 @@ def test_entries_name_networks_and_targets(records, source):
 
 def test_the_head_is_new_where_the_classes_are_others(source, tmp_path):
     networks, (sentence,) = started(write_few(tmp_path, 2), source, "RUN:rgb", modalities=("rgb",), select_by="rgb")
-    theirs = weights_of(restore_ensemble(source, "best")[0].networks["rgb"])
+    theirs = weights_of(restore_ensemble(source, "best").networks["rgb"])
     ours = weights_of(networks["rgb"])
     assert equal(theirs, ours, ["convolution_0", "stem", "convolution_1"]) == dict.fromkeys(
         ["convolution_0", "stem", "convolution_1"], True
@@ -226,7 +226,7 @@ def test_the_parts_of_a_network_hold_all_but_its_head(variant):
 def test_networks_of_different_kinds_and_widths_train_together(records, tmp_path):
     """The widths are those asked for, and evaluation restores them."""
     folder = run_training(records, tmp_path, networks="rgb:testing/128", modalities="rgb,depth", epochs=1)
-    ensemble, _ = restore_ensemble(folder, "best")
+    ensemble = restore_ensemble(folder, "best")
     sizes = {m: network.get_layer("logits").kernel.shape[0] for m, network in ensemble.networks.items()}
     assert sizes == {"rgb": 16, "depth": 8}
     history = folder.read_history()

@@ -48,7 +48,7 @@ def test_every_format_gives_what_the_ensemble_gives(trained, version):
     assert exported.formats == ("savedmodel", *INSTALLED)
     assert exported.subsets == ("rgb", "rgb+depth")
     card = (version / "model_card.md").read_text(encoding="utf-8")
-    ensemble, _ = restore_ensemble(trained, "best")
+    ensemble = restore_ensemble(trained, "best")
     runtimes = {
         version / f"{name.replace('+', '_')}{suffix}": name.split("+")
         for name in exported.subsets
@@ -73,7 +73,7 @@ def test_the_card_says_what_the_model_is(trained, version):
     config = resolve("authors", "full", {"networks": ("depth:movinet_a0/32",), "select_by": "rgb"})
     assert model_card._networks(config) == "rgb: authors, 64; depth: movinet_a0, 32; flow: authors, 64"
     assert model_card._networks(resolve("authors", "compact", {})) == "authors, 16"
-    ensemble, _ = restore_ensemble(trained, "best")
+    ensemble = restore_ensemble(trained, "best")
     assert f"| rgb | {ensemble.networks['rgb'].count_params():,} |" in card
 
 

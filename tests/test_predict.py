@@ -73,7 +73,7 @@ def test_it_says_what_the_evaluation_says(model, trained, info, raw, subset):
     paths = {modality: raw / modality / "test-0" for modality in subset}
     probabilities, moments = command.predict_video(settings(model, paths))
     assert moments == 12
-    ensemble, _ = restore_ensemble(trained, "best")
+    ensemble = restore_ensemble(trained, "best")
     videos = Evaluator(ensemble, info, split(info), make_config())("test")
     column = videos.video_ids.index("test-0")
     rows = [MODALITIES.index(modality) for modality in subset]
@@ -243,7 +243,7 @@ def test_the_weights_say_what_the_saved_model_says(model, trained, raw, tmp_path
         got, _ = command.predict_video(settings(small, paths, clips=2))
         np.testing.assert_allclose(got, expected, atol=5e-3)
     content = dict(np.load(small / "weights.npz"))
-    networks = restore_ensemble(trained, "best")[0].networks
+    networks = restore_ensemble(trained, "best").networks
     content.pop("depth/convolution_0/0")
     np.savez(tmp_path / "other.npz", **content)
     with pytest.raises(InputError, match=r"other.npz: not the weights of these networks .*depth/convolution_0/0"):

@@ -152,7 +152,7 @@ def test_own_splits_are_those_of_the_table():
     splits = split("custom", videos)
     assert [[each.video_id for each in members] for members in splits[:3]] == [["v00", "v01"], ["v02"], ["v03"]]
     assert splits.class_names == ("x", "y")
-    assert splits.label(splits.test[0]) == 1
+    assert splits.labels(splits.test[:1]).tolist() == [1]
     assert splits.labels(splits.train).tolist() == [0, 1]
     assert splits.warnings == (
         "the validation split (no protocol) has no video of class 'y'",

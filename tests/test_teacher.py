@@ -78,7 +78,7 @@ def test_loss_of_the_first_step(taught, teacher, records):
     inputs = dataclasses.replace(config, modalities=MODALITIES)
     batch = next(iter(pipeline.training_dataset(records, split(records), inputs)))
     clips = pipeline.training_input(batch, inputs)
-    ensemble, _ = restore_ensemble(teacher, "best")
+    ensemble = restore_ensemble(teacher, "best")
     logits = {m: ensemble.networks[m](clips[m], training=False)["logits"].numpy() for m in ("depth", "flow")}
     soft = special.softmax((logits["depth"] + logits["flow"]) / 2 / 2.0, axis=1)
     keras.utils.set_random_seed(config.seed + 1)
@@ -124,7 +124,7 @@ def test_evaluation_needs_no_teacher(taught, tmp_path):
 
 def test_teaching_networks_give_their_logits_in_inference_mode(teacher):
     clips = {m: tf.random.stateless_uniform((2, 8, 32, 32, 3), (k, 1), -1.0, 1.0) for k, m in enumerate(MODALITIES)}
-    ensemble, _ = restore_ensemble(teacher, "best")
+    ensemble = restore_ensemble(teacher, "best")
     logits = {m: ensemble.networks[m](clips[m], training=False)["logits"] for m in MODALITIES}
     for modalities in (("depth",), ("depth", "flow"), ()):
         config = resolve(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import importlib
 import os
 import sys
@@ -12,7 +11,7 @@ from pathlib import Path
 from absl import flags, logging
 
 from dmcl_tf.datasets import DATASETS
-from dmcl_tf.errors import InputError, ending_in_one_line, raise_on_termination
+from dmcl_tf.errors import InputError, ending_in_one_line, meant, raise_on_termination
 from dmcl_tf.flag_groups import define
 from workflow import command_line
 
@@ -40,8 +39,7 @@ def main(arguments: Sequence[str]) -> int:
     if name in _MODULES:
         return _run(_MODULES[name], rest)
     commands = [*DATASETS, "experiments", "check", "random_features", *_MODULES]
-    close = difflib.get_close_matches(name, commands, n=1)
-    hint = f"; did you mean {close[0]}?" if close else ""
+    hint = meant(name, commands)
     raise InputError(f"{name!r}: expected a data set or a command, one of {', '.join(commands)}{hint}")
 
 

@@ -15,29 +15,17 @@ from dmcl_tf.files import expand_home
 
 # flags that name files and folders
 _PATHS = (
-    *(
-        "videos",
-        "data_dir",
-        "records",
-        "checkpoints",
-        "run_dir",
-        "teacher_run",
-        "export_dir",
-        "model",
-        "sheets",
-        "annotate",
-    ),
-    *("runs", "output", "results", "docs", "random_features"),
+    *("videos", "data_dir", "records", "checkpoints", "run_dir", "teacher_run", "export_dir", "model", "sheets"),
+    *("annotate", "runs", "output", "results", "docs", "random_features"),
 )
 
 
-def parse(values: flags.FlagValues, arguments: Sequence[str], paths: Sequence[str] = _PATHS) -> flags.FlagValues:
+def parse(values: flags.FlagValues, arguments: Sequence[str]) -> flags.FlagValues:
     """Parses arguments, all of which must be flags; paths are made relative to where the command was given.
 
     Args:
         values: where the flags are defined.
         arguments: the command line.
-        paths: names of flags that hold paths.
 
     Raises:
         InputError: an unknown flag, an impossible value, or an argument that is no flag.
@@ -51,7 +39,7 @@ def parse(values: flags.FlagValues, arguments: Sequence[str], paths: Sequence[st
             f"unexpected argument {rest[0]!r}: a stage goes right after the data set, and every setting is a flag, "
             "--name=value"
         )
-    for name in paths:
+    for name in _PATHS:
         if name == "output" and "records" in values:  # another name of the same flag
             continue
         if name in values and values[name].present and values[name].value:

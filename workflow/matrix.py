@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import difflib
 import re
 import zlib
 from collections.abc import Collection, Mapping, Sequence
@@ -12,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from dmcl_tf.config import RECIPES, Config
-from dmcl_tf.errors import InputError
+from dmcl_tf.errors import InputError, meant
 from dmcl_tf.evaluate import EvaluateSettings
 from dmcl_tf.flag_groups import make_config
 from dmcl_tf.registry import METHODS
@@ -93,9 +92,7 @@ def check_entries(flag: str, entries: Sequence[str]) -> None:
     for entry in entries:
         for name, known in zip(entry.split(":"), (tuple(METHODS), tuple(RECIPES))):
             if name not in known:
-                close = difflib.get_close_matches(name, known, n=1)
-                hint = f"; did you mean {close[0]}?" if close else ""
-                raise InputError(f"--{flag}: {entry!r}: expected one of {', '.join(known)}{hint}")
+                raise InputError(f"--{flag}: {entry!r}: expected one of {', '.join(known)}{meant(name, known)}")
         if entry.count(":") > 1:
             raise InputError(f"--{flag}: {entry!r}: expected a method or method:recipe, such as dmcl:paper")
 
@@ -255,9 +252,7 @@ class _Stage:
             parts += [f"teachers_{'+'.join(self.teachers)}"] if self.teachers else []
         # settings of its sources that it does not share, as `modalities` and where they start from never are
         others = {part for path in made for part in path.name.split("-")} - {*"-".join(own).split("-")}
-        others = {
-            part for part in others if part.partition("_")[0] not in ("modalities", "from", "teacher", "teachers")
-        }
+        others = {part for part in others if part.partition("_")[0] not in _OF_SOURCES}
         return [*parts, *([f"{zlib.crc32(' '.join(sorted(others)).encode()):08x}"] if self.wired and others else [])]
 
 

@@ -7,13 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
-from typing import Protocol
+from typing import TYPE_CHECKING
 
 from absl import flags
 
 from data_prep import make_tfrecords
 from dmcl_tf import evaluate, export, train
-from dmcl_tf.datasets import find_dataset
 from dmcl_tf.datasets.base import in_words
 from dmcl_tf.errors import InputError
 from dmcl_tf.evaluate import EvaluateSettings
@@ -23,16 +22,15 @@ from dmcl_tf.train import TrainSettings
 from workflow import command_line
 from workflow.processes import call
 
-
-def _export(settings: export.ExportSettings) -> None:
-    print(f"exported: {export.export(settings)}")
+if TYPE_CHECKING:
+    from workflow.matrix import Experiment
 
 
 STAGES: dict[str, Callable] = {
     "prepare": make_tfrecords.make_records,
     "train": train.train,
     "evaluate": evaluate.show,
-    "export": _export,
+    "export": export.show,
 }
 FLAG_GROUPS = (
     *make_tfrecords.FLAG_GROUPS,
@@ -52,20 +50,8 @@ class Pipeline:
     export: export.ExportSettings
 
 
-class Trained(Protocol):
-    """The settings of a run that is trained and evaluated."""
-
-    @property
-    def train(self) -> TrainSettings:
-        """Of its training."""
-
-    @property
-    def evaluate(self) -> EvaluateSettings:
-        """Of its evaluation."""
-
-
-def train_and_evaluate(run: Trained) -> None:
-    """Both in one process, which imports TensorFlow once."""
+def train_and_evaluate(run: Pipeline | Experiment) -> None:
+    """Both stages of a run in one process, which imports TensorFlow once."""
     STAGES["train"](run.train)
     STAGES["evaluate"](run.evaluate)
 
@@ -129,7 +115,6 @@ def check_trained(values: flags.FlagValues, training: train.TrainSettings) -> No
 
 def main(dataset: str, arguments: Sequence[str]) -> int:
     """Runs the stages, or the one that is named first; returns the exit status of the first that failed, else 0."""
-    find_dataset(dataset)
     stages, rest = list(STAGES), list(arguments)
     if rest and not rest[0].startswith("-"):
         if rest[0] not in STAGES:

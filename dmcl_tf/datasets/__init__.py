@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import difflib
-
 from dmcl_tf.datasets import custom, ntu, nwucla, utd_mhad, uwa3dii
 from dmcl_tf.datasets.base import Dataset
-from dmcl_tf.errors import InputError
+from dmcl_tf.errors import InputError, meant
 
 DATASETS: dict[str, Dataset] = {
     dataset.name: dataset
@@ -24,9 +22,7 @@ def find_dataset(name: str) -> Dataset:
         InputError: there is none; the message suggests the nearest name.
     """
     if name not in DATASETS:
-        close = difflib.get_close_matches(name, DATASETS, n=1)
-        hint = f"; did you mean {close[0]}?" if close else ""
-        raise InputError(f"{name!r}: expected a data set, one of {', '.join(DATASETS)}{hint}")
+        raise InputError(f"{name!r}: expected a data set, one of {', '.join(DATASETS)}{meant(name, DATASETS)}")
     return DATASETS[name]
 
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import itertools
 import keyword
 import re
 from collections.abc import Sequence
 
+from dmcl_tf.config import subset_names
 from dmcl_tf.data.table import Video
 from dmcl_tf.datasets.base import Dataset, Protocol
 from dmcl_tf.errors import InputError
@@ -61,14 +61,13 @@ def check_modalities(names: Sequence[str]) -> None:
                 f"{name}_frames, or leave it out with --modalities"
             )
     seen: dict[str, tuple[str, ...]] = {}
-    for size in range(1, len(names) + 1):
-        for subset in itertools.combinations(names, size):
-            other = seen.setdefault("_".join(subset), subset)
-            if other != subset:
-                raise InputError(
-                    f"the columns {', '.join(other)} and {', '.join(subset)} cannot be told apart in an exported "
-                    f"model, which joins them to {'_'.join(subset)!r}; rename one of them"
-                )
+    for subset in subset_names(tuple(names)).values():
+        other = seen.setdefault("_".join(subset), subset)
+        if other != subset:
+            raise InputError(
+                f"the columns {', '.join(other)} and {', '.join(subset)} cannot be told apart in an exported "
+                f"model, which joins them to {'_'.join(subset)!r}; rename one of them"
+            )
 
 
 def side(video: Video, protocol: Protocol) -> str:

@@ -216,7 +216,7 @@ def _runs(collection: RunCollection, level: str) -> list[str]:
             seed,
             run.config.epochs,
             run.results.evaluated.weights.epoch + 1,
-            "/".join(run.directory.parts[-2:]),
+            _folder(run.directory),
         )
         for group in collection.groups
         for seed, run in group.runs.items()

@@ -113,8 +113,8 @@ class Checkpoints:
             raise ValueError(f"expected {', '.join(sorted(self._networks))}, but it holds {', '.join(there) or 'none'}")
 
 
-def restore_ensemble(folder: RunFolder, checkpoint: str, precision: str | None = None) -> tuple[ModalityEnsemble, int]:
-    """The ensemble of a run as one of its checkpoints has it, and the checkpoint's epoch.
+def restore_ensemble(folder: RunFolder, checkpoint: str, precision: str | None = None) -> ModalityEnsemble:
+    """The ensemble of a run as one of its checkpoints has it.
 
     Args:
         folder: of the run.
@@ -126,7 +126,7 @@ def restore_ensemble(folder: RunFolder, checkpoint: str, precision: str | None =
     """
     run = folder.load()
     config = run.config if precision is None else dataclasses.replace(run.config, precision=precision)
-    weights = identify_checkpoint(folder, checkpoint)
+    identify_checkpoint(folder, checkpoint)  # or it says what is wrong
     ensemble = make_ensemble(config, len(run.class_names))
     Checkpoints(folder.directory, ensemble).restore(checkpoint)
-    return ensemble, weights.epoch
+    return ensemble

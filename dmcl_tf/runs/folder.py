@@ -99,10 +99,6 @@ class Run:
             return self.saw
         return tuple(dict.fromkeys((*map(self.config.sees, networks), *self.learned_from)))
 
-    def path(self, run_name: str | None) -> Path:
-        """Where the run is kept under the folder of checkpoints."""
-        return run_path(self.dataset, self.config, run_name)
-
 
 def run_path(dataset: str, config: Config, run_name: str | None) -> Path:
     """Where a run is kept under the folder of checkpoints: `<data set>/<method>/<run>`.
@@ -241,7 +237,7 @@ def training_columns(config: Config) -> list[str]:
 
 def _flat(run: Run) -> dict[str, object]:
     """Every setting by name, those of the training beside the others."""
-    values = msgspec.to_builtins(dataclasses.replace(run))
+    values = msgspec.to_builtins(run)
     return {**values.pop("config"), **values}
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +12,7 @@ import keras
 
 from dmcl_tf.config import Config, Start, parse_start
 from dmcl_tf.errors import InputError
-from dmcl_tf.files import open_regular
+from dmcl_tf.files import file_checksum
 from dmcl_tf.networks.tf1 import load_tf1_variables, read_tf1_checkpoint
 from dmcl_tf.runs.checkpoints import restore_ensemble
 from dmcl_tf.runs.folder import Run, RunFolder
@@ -76,7 +75,7 @@ class RunSource:
     def load(self, network: keras.Model, run: Run) -> bool:
         """Its classes are the run's, or the head stays new."""
         policy = keras.mixed_precision.global_policy()
-        ensemble, _ = restore_ensemble(self.folder, CHECKPOINT, "float32")
+        ensemble = restore_ensemble(self.folder, CHECKPOINT, "float32")
         keras.mixed_precision.set_global_policy(policy)
         with_head = self.folder.load().class_names == run.class_names
         _copy(ensemble.networks[self.modality], network, with_head, f"{self.folder.directory}: {self.modality}")
@@ -95,7 +94,7 @@ class TF1Source:
 
     def describe(self) -> str:
         """The checkpoint and the checksum of its index, which holds those of all variables."""
-        return f"{self.start.path}:{self.modality}, checksum {_checksum(Path(f'{self.start.path}.index'))}"
+        return f"{self.start.path}:{self.modality}, checksum {file_checksum(Path(f'{self.start.path}.index'))}"
 
     def saw(self) -> tuple[str, ...]:
         """That of the network."""
@@ -128,7 +127,7 @@ class BackboneSource:
 
     def describe(self) -> str:
         """The file and its checksum."""
-        return f"{self.start.path}, checksum {_checksum(Path(self.start.path))}"
+        return f"{self.start.path}, checksum {file_checksum(Path(self.start.path))}"
 
     def saw(self) -> tuple[str, ...]:
         """None of a run."""
@@ -225,11 +224,3 @@ def _copy(source: keras.Model, network: keras.Model, with_head: bool, where: str
 
 def _text(shapes) -> str:
     return f"shape {', '.join('×'.join(map(str, shape)) for shape in shapes)}" if shapes else "no weights"
-
-
-def _checksum(path: Path) -> str:
-    checksum = 0
-    with open_regular(path) as file:
-        while chunk := file.read(2**20):
-            checksum = zlib.crc32(chunk, checksum)
-    return f"{checksum:08x}"

@@ -102,7 +102,7 @@ class Teacher:
         Raises:
             InputError: the checkpoint is damaged.
         """
-        ensemble, _ = restore_ensemble(self.folder, CHECKPOINT, student.precision)
+        ensemble = restore_ensemble(self.folder, CHECKPOINT, student.precision)
         networks = {modality: ensemble.networks[modality] for modality in self.modalities}
         if METHODS[student.method].compares == "middle":
             networks = {name: with_middle(network, student.middle_layer) for name, network in networks.items()}
