@@ -19,11 +19,12 @@ from workflow.predict import SAMPLES
 
 
 def test_an_older_version_is_served_again_where_the_newest_is_gone(tmp_path, monkeypatch):
-    def load(number, path):
-        return SimpleNamespace(number=number, exported=SimpleNamespace(class_names=("a", "b")))
+    def load(number, path, exported):
+        return SimpleNamespace(number=number, exported=exported)
 
     monkeypatch.setattr(models, "is_exported", lambda path: path.name.isdigit())
     monkeypatch.setattr(models, "find_versions", lambda folder: sorted(folder.iterdir()))
+    monkeypatch.setattr(models, "read_exported", lambda path: SimpleNamespace(class_names=("a", "b")))
     monkeypatch.setattr(models, "load", load)
     for number in "12":
         (tmp_path / number).mkdir()
