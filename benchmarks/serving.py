@@ -2,9 +2,10 @@
 
     python -m benchmarks.serving
 
-A server of the samples' model is started, and clients send clips of their own, 8 frames of 80², as JSON. Every answer
-is compared with the first one that the same clip got, which one client asked for alone. Printed are percentiles of the
-time to an answer, answers per second beside those of a single client, and the server's memory before and after.
+A server of a model, the samples' where none is named, is started, and clients send clips of their own, 8 frames of
+80², as JSON. Every answer is compared with the first one that the same clip got, which one client asked for alone.
+Printed are percentiles of the time to an answer, answers per second beside those of a single client, and the server's
+memory before and after.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from absl import flags
 
 from benchmarks.turns import Ratios, machine
 from dmcl_tf.errors import run_script
+from workflow.predict import SAMPLES
 
 _ROOT = Path(__file__).parents[1]
 _CLIPS = 8  # different ones
@@ -49,13 +51,14 @@ def megabytes(port: int) -> float:
 
 def define_flags(flag_values: flags.FlagValues = flags.FLAGS) -> None:
     """Defines this script's flags."""
+    flags.DEFINE_string("model", str(SAMPLES / "model"), "exported model", flag_values=flag_values)
     flags.DEFINE_integer("requests", 200, "Requests of all clients.", 1, flag_values=flag_values)
     flags.DEFINE_integer("clients", 16, "Clients at once.", 1, flag_values=flag_values)
 
 
 def main(values: flags.FlagValues) -> Ratios:
     """Prints the figures; returns how many times as many answers per second all clients get as one."""
-    command = [sys.executable, "-m", "workflow", "serve", "--port=0"]
+    command = [sys.executable, "-m", "workflow", "serve", "--port=0", f"--model={values.model}", "--name=model"]
     server = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, cwd=_ROOT)
     try:
         port = int(re.search(r":(\d+)/", server.stdout.readline())[1])
@@ -66,7 +69,7 @@ def main(values: flags.FlagValues) -> Ratios:
 
         def ask(number: int) -> tuple[float, np.ndarray]:
             begin = time.perf_counter()
-            content = request(port, "POST", "/v1/models/samples:predict", bodies[number % _CLIPS])
+            content = request(port, "POST", "/v1/models/model:predict", bodies[number % _CLIPS])
             return time.perf_counter() - begin, np.array(json.loads(content)["predictions"][0]["logits"])
 
         alone = [ask(number) for number in range(2 * _CLIPS)]

@@ -22,7 +22,10 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 # Files that take longest, so that no worker is left alone with one at the end.
-_FIRST = ("training", "benchmarks", "ensemble", "campaign", "experiments", "export", "teacher", "flow_algorithms")
+_FIRST = (
+    *("training", "ensemble", "server", "benchmarks", "export", "campaign", "comparators", "initial_weights", "page"),
+    *("workers", "interruption", "predict"),
+)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -68,6 +71,14 @@ def _write_nwucla_tree(
                     (folder / f"frame_{number}_tc_{time + 32}_skeletons.txt").write_text("0\n")
                 (folder / "fileList.txt").write_text("0 0\n")
     return root
+
+
+@pytest.fixture(scope="session")
+def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A version of a model that the server and `predict` load in no time, see `tiny_model.write_model`."""
+    from tiny_model import write_model  # which loads TensorFlow
+
+    return write_model(tmp_path_factory.mktemp("tiny_model") / "1")
 
 
 @pytest.fixture(scope="session")

@@ -140,15 +140,23 @@ def test_train_step(run):
     assert float(share[1]) > 0
 
 
-def test_predicting(run):
-    lines = run("predicting", "--frames=30", "--window=0.5", "--stride=0.25", "--rounds=1", "--seconds=0.05")
+def test_predicting(run, tiny_model):
+    lines = run(
+        "predicting",
+        f"--model={tiny_model}",
+        "--frames=30",
+        "--window=0.5",
+        "--stride=0.25",
+        "--rounds=1",
+        "--seconds=0.05",
+    )
     assert_table(lines, ["decode", "decode, prepare, flow", "all, with the networks"], [])
     assert re.fullmatch(r"milliseconds of a frame: [\d.]+ decoding, -?[\d.]+ preparing .*", lines[-1])
 
 
 @pytest.mark.skipif(importlib.util.find_spec("starlette") is None, reason="the extra serve is not installed")
-def test_serving(run):
-    lines = run("serving", "--requests=6", "--clients=3")
+def test_serving(run, tiny_model):
+    lines = run("serving", f"--model={tiny_model}", "--requests=6", "--clients=3")
     assert re.fullmatch(r"6 requests by 3 clients: all answered, each with its own clip's logits", lines[1])
     (latency,) = (line for line in lines if line.startswith("milliseconds"))
     percentiles = [float(number) for number in re.findall(r"[\d.]+(?=,|$)", latency)]

@@ -29,7 +29,7 @@ from dmcl_tf.errors import InputError
 from dmcl_tf.files import write_json
 from dmcl_tf.networks import weights
 from dmcl_tf.runs.checkpoints import restore_ensemble
-from dmcl_tf.runs.folder import Record
+from dmcl_tf.runs.folder import Record, RunFolder
 from dmcl_tf.scoring.accuracy import softmax
 from dmcl_tf.scoring.logits import Evaluator
 from workflow import __main__ as workflow
@@ -68,16 +68,20 @@ def settings(model, paths, clips=10):
     return command.PredictSettings(model, export.read_exported(model), paths, clips)
 
 
+@pytest.fixture(scope="module")
+def evaluated(trained, info):
+    """The logits of the test videos."""
+    return Evaluator(restore_ensemble(trained, "best"), info, split(info), make_config())("test")
+
+
 @pytest.mark.parametrize("subset", [("rgb",), ("depth",), ("depth", "rgb"), MODALITIES])
-def test_it_says_what_the_evaluation_says(model, trained, info, raw, subset):
+def test_it_says_what_the_evaluation_says(model, evaluated, raw, subset):
     paths = {modality: raw / modality / "test-0" for modality in subset}
     probabilities, moments = command.predict_video(settings(model, paths))
     assert moments == 12
-    ensemble = restore_ensemble(trained, "best")
-    videos = Evaluator(ensemble, info, split(info), make_config())("test")
-    column = videos.video_ids.index("test-0")
+    column = evaluated.video_ids.index("test-0")
     rows = [MODALITIES.index(modality) for modality in subset]
-    expected = softmax(videos.logits[rows, column].mean(axis=0))
+    expected = softmax(evaluated.logits[rows, column].mean(axis=0))
     np.testing.assert_allclose(probabilities, expected, rtol=1e-4)
 
 
@@ -167,13 +171,13 @@ def test_a_short_video_repeats_its_last_frame(tmp_path):
     np.testing.assert_array_equal(levels, np.where(records.draw_clips("x", 9, clips=4) == 0, 100, 200))
 
 
-def test_settings_of_the_records_reach_the_model(info, tmp_path):
+def test_settings_of_the_records_reach_the_model(trained, tmp_path):
     """From dataset.json through the run's folder and the exported model to the settings of the prediction."""
     depth = {"modalities": ["depth"], "mode": "per_clip"}
-    folder = make_run(tmp_path / "run", info, make_config())
+    folder = RunFolder(shutil.copytree(trained.directory, tmp_path / "run"))
     run = folder.load()
     write_json(folder.config_path, Record(dataclasses.replace(run, depth=depth)))
-    version = export.export(export.ExportSettings(folder.directory, tmp_path / "exported"))
+    version = export.export(export.ExportSettings(folder.directory, tmp_path / "exported", formats=("weights",)))
     assert served.find_model(version)[1].depth == depth
     assert footage.video_settings(served.find_model(version)[1], ("depth",)).depth.mode == "per_clip"
 
@@ -274,3 +278,25 @@ def test_what_is_wrong_is_said_in_one_line(model, arguments, message):
         workflow.main(["predict", *(argument.format(model=model) for argument in arguments)])
     assert message in str(error.value)
     assert "\n" not in str(error.value)
+
+
+def test_a_long_video_in_windows(tiny_model, tmp_path, capsys):
+    """The table, the strip and the annotated video that the command writes, as its flags say."""
+    output, annotated = tmp_path / "out", tmp_path / "said.avi"
+    video = ["--window=0.5", "--stride=0.25", f"--rgb={command.SAMPLES}/throw_rgb.avi", "--with=rgb"]
+    flags = [f"--model={tiny_model}", *video, f"--output={output}", f"--annotate={annotated}"]
+    assert workflow.main(["predict", *flags]) == 0
+    said = capsys.readouterr().out.splitlines()
+    names = export.read_exported(tiny_model).class_names
+    table = pd.read_csv(output / "timeline.csv")
+    assert f"{len(table)} windows; by rgb" in said[0]
+    np.testing.assert_allclose(table["end"] - table["begin"], 0.5, atol=0.05)
+    np.testing.assert_allclose(np.diff(table["begin"]), 0.25, atol=0.05)
+    np.testing.assert_allclose(table[[f"probability:{name}" for name in names]].sum(axis=1), 1, atol=1e-4)
+    assert set(table["class"]) <= set(names)
+    assert cv2.imread(str(output / "timeline.png")) is not None
+    length = len(list(open_source(command.SAMPLES / "throw_rgb.avi").frames()))
+    assert len(list(open_source(annotated).frames())) == length
+    assert workflow.main(["predict", *flags[:-1], "--fps=12", "--json"]) == 0
+    slower = json.loads(capsys.readouterr().out)
+    assert slower[-1]["end"] > 1.5 * table["end"].iloc[-1]

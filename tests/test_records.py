@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 
 import numpy as np
@@ -95,14 +94,19 @@ def test_every_damaged_byte_is_found(tmp_path):
 
 def test_garbage_is_no_record(tmp_path):
     random = np.random.RandomState(0)
-    content = records.encode_video(ABOUT, FRAMES)
+    content, refused = records.encode_video(ABOUT, FRAMES), 0
     for _ in range(300):
         garbled = bytearray(content)
         for position in random.randint(0, len(content), 3):
             garbled[position] = random.randint(256)
         records.write_record(tmp_path / "v", bytes(garbled))
-        with contextlib.suppress(InputError):  # and nothing else is raised
-            records.read_about(tmp_path / "v")
+        try:
+            about, checksum = records.read_about(tmp_path / "v")
+        except InputError:  # and nothing else is raised
+            refused += 1
+        else:
+            assert (type(about.video_id), type(about.length), type(checksum)) == (str, int, str)
+    assert refused > 50
 
 
 @pytest.mark.parametrize("length", [8, 9, 15, 16, 17, 100, 201])

@@ -116,7 +116,6 @@ def main(directory: Path) -> None:
     for name, make, batch, steps in (
         ("without_batch_statistics", without_batch_statistics, handed_out, 3),
         ("clipped", partial(without_batch_statistics, clip_norm=0.1), handed_out, 3),
-        ("recomputed", partial(with_batch_statistics, recompute=True), halves, 3),
         ("taught", taught, different, 3),
         ("synchronized", partial(with_batch_statistics, recompute=True, synchronized=True), different, 3),
         ("with_batch_statistics", with_batch_statistics, halves, 3),

@@ -54,7 +54,7 @@ Three more commands disturb what runs, and compare what comes of it with an undi
   file left.
 - `python -m tests.campaign.limits` runs each on disks that become full at several moments or are protected, and in
   little memory: one line must say so, and the same command must end well once there is enough. It needs the right to
-  mount. Training, evaluation and export refuse to begin below 2 GiB of addresses (`ulimit -v`), where libraries of
+  mount. Commands that load TensorFlow refuse to begin below 2 GiB of addresses (`ulimit -v`), where libraries of
   TensorFlow crash or wait for ever while they are loaded; from there to what a run needs, TensorFlow may be ended by a
   signal, and the command that started it says so.
 - `python -m tests.campaign.server` sends sound and hostile requests to a server from many clients at once. Sound ones

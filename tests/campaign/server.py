@@ -128,12 +128,12 @@ SOUND = (_sound_clip, _sound_video)
 HOSTILE = (_hostile_json, _hostile_bytes, _hostile_video, _hostile_form, _hostile_path, _hostile_socket)
 
 
-def run(requests: int, clients: int, seed: int) -> tuple[list[str], Counter[str]]:
+def run(requests: int, clients: int, seed: int, model: Path = SAMPLES / "model") -> tuple[list[str], Counter[str]]:
     """Sends so many requests from so many clients at once; returns what is wrong, and how many there were of each."""
     faults: list[str] = []
     sent: Counter[str] = Counter()
     with tempfile.TemporaryDirectory(prefix="campaign-") as folder:
-        server = Server(folder, f"--model={SAMPLES / 'model'}", "--name=actions", *LIMITS)
+        server = Server(folder, f"--model={model}", "--name=actions", *LIMITS)
         server.alone = {}
 
         def ask(number: int) -> None:
