@@ -5,12 +5,17 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from synthetic_runs import right_in, write_run
-from tiny_run import make_config
+from tiny_run import TRAINING, make_config, write_noisy_records
 
+from dmcl_tf import serving
 from dmcl_tf.config import Config
+from dmcl_tf.datasets import DATASETS
 from dmcl_tf.errors import InputError
+from dmcl_tf.evaluate import EvaluateSettings, evaluate
 from dmcl_tf.export import ExportSettings, export
 from dmcl_tf.networks.ensemble import make_ensemble
+from dmcl_tf.runs.checkpoints import restore_ensemble
+from dmcl_tf.train import TrainSettings, train
 
 
 @pytest.fixture(scope="module")
@@ -64,3 +69,22 @@ def test_connected_networks_have_no_files_of_their_own(tmp_path):
     folder = write_run(tmp_path, right, method="modality_distillation", connection=True)
     with pytest.raises(InputError, match="--formats: connected networks are exported as a SavedModel alone"):
         export(ExportSettings(folder.directory, formats=("savedmodel", "weights")))
+
+
+def test_a_connected_run_is_trained_evaluated_and_served(tmp_path):
+    """Both networks learn, and a signature of the first says what the second multiplies into it."""
+    records = write_noisy_records(tmp_path / "records")
+    settings = {**TRAINING, "method": "modality_distillation", "modalities": ("rgb", "hallucination"), "epochs": 1}
+    config = make_config(**{**settings, "variant": "authors", "width": 2, "connection": True})
+    protocol = DATASETS["custom"].protocol()
+    folder = train(TrainSettings(config, "custom", records.directory, protocol, directory=tmp_path / "run"))
+    assert np.isfinite(folder.read_history()[["rgb_loss", "hallucination_loss"]].to_numpy()).all()
+    assert evaluate(EvaluateSettings(folder.directory)).evaluated.videos == 7
+    ensemble = restore_ensemble(folder, "best")
+    clips = tf.constant(np.random.RandomState(0).randint(0, 256, (2, 8, 40, 40, 3)), tf.uint8)
+    expected = ensemble.forward({"rgb": serving.prepare_clips(clips, config)}).logits
+    served = tf.saved_model.load(str(export(ExportSettings(folder.directory, tmp_path / "model")))).signatures
+    for logits, name in zip(expected, ("rgb", "hallucination")):
+        np.testing.assert_allclose(served[name](rgb=clips)["logits"], logits, rtol=1e-4, atol=1e-4)
+    alone = ensemble.networks["rgb"](serving.prepare_clips(clips, config))["logits"]
+    assert np.abs(expected[0] - alone).max() > 1e-3
