@@ -75,7 +75,7 @@ prepare_environment() {
     extra=("tensorflow[and-cuda]")
   fi
   stamp="$version ${extra[*]-} $PWD $(cat requirements.txt pyproject.toml | "$python" -c 'import hashlib, sys; print(hashlib.sha256(sys.stdin.buffer.read()).hexdigest())')"
-  if is_installed "$stamp" && [ -z "$(missing_extras)" ]; then
+  if is_installed "$stamp" && [ -z "$(missing_extras)" ] && [ ! -e "$VENV.extras" ]; then
     return
   fi
   # one installation at a time; the lock ends with this process
@@ -92,18 +92,21 @@ prepare_environment() {
       exit 2
     fi
     echo "installing the packages of requirements.txt into $VENV, once; this takes a few minutes" >&2
-    EXTRAS="${EXTRAS:+$EXTRAS,}$(cat "$VENV/extras" 2>/dev/null || true)" # what was there is there again
+    # what was there is there again, also where an installation fails before
+    [ ! -e "$VENV/extras" ] || cp "$VENV/extras" "$VENV.extras"
     rm -f "$VENV/complete" "$VENV/extras"
     "$python" -m venv --clear "$VENV"
     "$VENV/bin/python" -m pip install --quiet --disable-pip-version-check -r requirements.txt "${extra[@]+"${extra[@]}"}"
     printf '%s' "$stamp" >"$VENV/complete"
   fi
+  EXTRAS="$EXTRAS,$(cat "$VENV.extras" 2>/dev/null || true)"
   added="$(missing_extras | sort -u | paste -sd, -)"
   if [ -n "$added" ]; then
     echo "adding $added to $VENV" >&2
     "$VENV/bin/python" -m pip install --quiet --disable-pip-version-check --editable ".[$added]"
     printf '%s,' "$added" >>"$VENV/extras"
   fi
+  rm -f "$VENV.extras"
   exec 9>&-
 }
 

@@ -58,7 +58,15 @@ def define_flags(flag_values: flags.FlagValues = flags.FLAGS) -> None:
 
 def main(values: flags.FlagValues) -> Ratios:
     """Prints the figures; returns how many times as many answers per second all clients get as one."""
-    command = [sys.executable, "-m", "workflow", "serve", "--port=0", f"--model={values.model}", "--name=model"]
+    command = [
+        sys.executable,
+        "-m",
+        "workflow",
+        "serve",
+        "--port=0",
+        f"--model={Path(values.model).resolve()}",
+        "--name=model",
+    ]
     server = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, cwd=_ROOT)
     try:
         port = int(re.search(r":(\d+)/", server.stdout.readline())[1])

@@ -10,7 +10,7 @@ a contact sheet for each class (look at them), and ends with status 1 where anyt
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -79,10 +79,10 @@ def own_flags(values: flags.FlagValues) -> None:
 FLAG_GROUPS = (dataset_flags, records_flags, own_flags)
 
 
-def check(records: Records, sheets: Path, *, workers: int) -> int:
-    """Checks records and prints what was found; returns how many things are wrong."""
+def check(records: Records, sheets: Path, *, workers: int, class_names: Sequence[str] = ()) -> int:
+    """Checks records and prints what was found, as `print_summary` does; returns how many things are wrong."""
     checked = check_records(records, workers=workers)
-    print_summary(records, {})
+    print_summary(records, {}, class_names)
     lengths = [video.length for video in records.videos]
     print(f"frames per video: {min(lengths)}–{max(lengths)}")
     count = write_sheets(records, {record.video_id: record for record in checked}, sheets)
@@ -102,7 +102,8 @@ def main(values: flags.FlagValues = flags.FLAGS, *, data_root: Path = Path("data
     if not records.videos:
         raise InputError(f"{records.directory}: there is no video in these records")
     sheets = Path(values.sheets or records.directory / "contact_sheets")
-    if check(records, sheets, workers=values.workers or default_workers()):
+    class_names = find_dataset(values.dataset).class_names if values.dataset else ()
+    if check(records, sheets, workers=values.workers or default_workers(), class_names=class_names):
         sys.exit(1)
 
 

@@ -23,6 +23,9 @@ SETTINGS = VideoSettings(("rgb", "depth"), 16)
     [
         ("/data/own", "line 3: /data/own/a/b.avi: cut off (/data/own/c)", "line 3: a/b.avi: cut off (c)"),
         (".", "line 3: x: ../rgb.avi leaves the folder", "line 3: x: ../rgb.avi leaves the folder"),
+        ("..", "line 3: x: ../rgb.avi leaves the folder", "line 3: x: ../rgb.avi leaves the folder"),
+        ("videos", "/srv/my videos/a.avi: cut off", "/srv/my videos/a.avi: cut off"),
+        ("../own", "x: ../own/a/b.avi: cut off", "x: a/b.avi: cut off"),
         ("videos", "/srv/my_videos/a.avi and videos/b.avi", "/srv/my_videos/a.avi and b.avi"),
     ],
 )

@@ -169,6 +169,14 @@ def test_names_of_modalities_with_digits_and_underscores_are_told_apart(tmp_path
         np.testing.assert_array_equal(images_of(source), [colour_frame(9 * number + index) for index in range(9)])
 
 
+@pytest.mark.parametrize("name", ["ir_", "ir"])
+def test_a_number_in_the_name_of_a_modality_is_no_other_kind_of_image(tmp_path, name):
+    for index in range(1, 13):
+        write_image(tmp_path / f"{name}{index}.png", colour_frame(index))
+    source = open_source(tmp_path, f"{name}1")
+    np.testing.assert_array_equal(images_of(source), [colour_frame(index) for index in range(1, 13)])
+
+
 @pytest.mark.parametrize("other", ["000.jpg", "00.png", "000.PNG"])
 def test_two_images_of_one_number_are_refused(tmp_path, other):
     for index in range(9):

@@ -283,7 +283,7 @@ def test_what_is_wrong_is_said_in_one_line(model, arguments, message):
 def test_a_long_video_in_windows(tiny_model, tmp_path, capsys):
     """The table, the strip and the annotated video that the command writes, as its flags say."""
     output, annotated = tmp_path / "out", tmp_path / "said.avi"
-    video = ["--window=0.5", "--stride=0.25", f"--rgb={command.SAMPLES}/throw_rgb.avi", "--with=rgb"]
+    video = ["--window=0.5", "--stride=0.25", f"--rgb={command.SAMPLES.resolve()}/throw_rgb.avi", "--with=rgb"]
     flags = [f"--model={tiny_model}", *video, f"--output={output}", f"--annotate={annotated}"]
     assert workflow.main(["predict", *flags]) == 0
     said = capsys.readouterr().out.splitlines()

@@ -119,6 +119,15 @@ def test_extras_are_added_and_kept(checkout, tmp_path):
         file.write("# another list of packages\n")
     done = run(checkout, "demo", PYTHON=python, EXTRAS="beam")
     assert "adding beam,onnx,serve to .venv" in done.stderr
+    with (checkout / "requirements.txt").open("a") as file:
+        file.write("# and another\n")
+    failing, _ = make_interpreter(tmp_path, stages_status=7, pip_status=1)
+    assert run(checkout, "demo", PYTHON=failing).returncode == 1
+    python, log = make_interpreter(tmp_path, stages_status=7)
+    assert "adding beam,onnx,serve to .venv" in run(checkout, "demo", PYTHON=python).stderr
+    before = len(log())
+    assert run(checkout, "demo", PYTHON=python, EXTRAS="serve").returncode == 7
+    assert not any(line.startswith(("-m venv", "-m pip")) for line in log()[before:])
 
 
 def test_extras_that_failed_are_installed_again(checkout, tmp_path):

@@ -94,14 +94,14 @@ def test_rows_and_columns_say_what_the_networks_say(server, expected, tiny_model
     path = "/v1/models/actions/versions/1:predict"
     status, said = server.post(path, {"signature_name": "rgb_depth", "instances": rows})
     assert status == 200, said
-    np.testing.assert_allclose([row["logits"] for row in said["predictions"]], logits, atol=1e-4)
+    np.testing.assert_allclose([row["logits"] for row in said["predictions"]], logits, rtol=1e-4, atol=1e-4)
     assert said["predictions"][0]["classes"][0] == read_exported(tiny_model).class_names[logits[0].argmax()]
     columns = {"signature_name": "rgb_depth", "inputs": {"rgb": rgb.tolist(), "depth": depth.tolist()}}
     status, said = server.post(PREDICT, columns)
-    np.testing.assert_allclose(said["outputs"]["logits"], logits, atol=1e-4)
+    np.testing.assert_allclose(said["outputs"]["logits"], logits, rtol=1e-4, atol=1e-4)
     # the only input of a signature needs no name
     _, said = server.post(PREDICT, {"signature_name": "rgb", "instances": rgb.tolist()})
-    np.testing.assert_allclose([row["logits"] for row in said["predictions"]], expected(rgb=rgb), atol=1e-4)
+    np.testing.assert_allclose([row["logits"] for row in said["predictions"]], expected(rgb=rgb), rtol=1e-4, atol=1e-4)
 
 
 @pytest.mark.parametrize(
@@ -227,7 +227,7 @@ def test_many_clients_are_not_mixed_up(server, expected):
 
     with concurrent.futures.ThreadPoolExecutor(16) as pool:
         for client, answers in enumerate(pool.map(ask, range(16))):
-            np.testing.assert_allclose(answers, np.tile(logits[client], (3, 1)), atol=1e-4)
+            np.testing.assert_allclose(answers, np.tile(logits[client], (3, 1)), rtol=1e-4, atol=1e-4)
 
 
 def test_health_and_metrics(server):

@@ -18,7 +18,7 @@ SAMPLES = Path(__file__).parents[1] / "samples"
 def write_model(folder: Path) -> Path:
     """Writes a version of a model that takes and says what that of the samples does, but is not trained."""
     exported = read_exported(SAMPLES / "model")
-    config = replace(exported.config, variant="testing")
+    config = replace(exported.config, variant="testing", value_range="-1..1")
     keras.utils.set_random_seed(1)
     folder.mkdir(parents=True)
     path = folder / WEIGHTS

@@ -93,8 +93,8 @@ def make_selection(values: flags.FlagValues) -> Selection:
         seeds=_numbers("seeds", values.seeds, int),
         fractions=_numbers("train_fractions", values.train_fractions, float),
         every_fraction=tuple(values.all_fractions),
-        teachers=tuple(values.teacher_modalities or ()),
-        student=values.student,
+        teachers=tuple(name.strip().lower() for name in values.teacher_modalities or ()),
+        student=values.student.strip().lower(),
     )
 
 

@@ -89,18 +89,21 @@ class VideoSettings:
         """
         missing = next((modality for modality in self.recorded if modality not in video.sources), None)
         if missing:
-            what = f"{missing if missing in self.modalities else FLOW} out with --modalities"
+            ways = ["--crop out"] if self.crop and self.crop.found_in == missing else []
+            if missing in self.modalities or not ways:
+                ways.append(f"{missing if missing in self.modalities else FLOW} out with --modalities")
             raise InputError(
                 f"{video.video_id}: it has no {missing}, only {', '.join(video.sources)}; complete the raw files, "
-                f"or leave {'--crop out' if self.crop and self.crop.found_in == missing else what}"
+                f"or leave {' and '.join(ways)}"
             )
         return {modality: video.sources[modality] for modality in self.recorded}
 
     def relative(self, text: str) -> str:
         """A text in which files are named relative to the folder of the raw files."""
-        if self.root is None or self.root == Path():
+        if self.root is None or set(self.root.parts) <= {".."}:  # whose names are short as they are
             return text
-        return re.sub(rf"(?<![^\s:('\"]){re.escape(shown(self.root))}/", "", text)
+        begin = r"(?<![^\s:('\"])" if self.root.is_absolute() else r"(?:^|(?<=: )|(?<=\()|(?<=')|(?<=, )|(?<= and ))"
+        return re.sub(begin + re.escape(shown(self.root)) + "/", "", text)
 
     @cached_property
     def description(self) -> dict[str, Any]:

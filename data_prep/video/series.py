@@ -28,9 +28,11 @@ def choose_series(names: Sequence[str], modality: str = "") -> list[str]:
     Raises:
         InputError: it cannot be told which images are meant, or two have one number. The message names no folder.
     """
+    # of one name alone, `ir_1.png` of the modality ir_1, the number is that of the frame
+    own = modality if modality and sum(bool(re.search(_word(modality), name.lower())) for name in names) > 1 else ""
     groups: dict[str, list[str]] = {}
     for name in sorted(names, key=natural_order):
-        groups.setdefault(_pattern(name, modality), []).append(name)
+        groups.setdefault(_pattern(name, own), []).append(name)
     series = {pattern: members for pattern, members in groups.items() if len(members) >= max(2, _SHARE * len(names))}
     if len(series) > 1:
         chosen = _of_modality(series, modality)
@@ -44,7 +46,7 @@ def choose_series(names: Sequence[str], modality: str = "") -> list[str]:
     if len(series) == 1 and len(groups) > 1:
         ((pattern, members),) = series.items()
         if len(members) >= (1 - _SHARE) * len(names):
-            other = next(name for name in names if _pattern(name, modality) != pattern)
+            other = next(name for name in names if _pattern(name, own) != pattern)
             raise InputError(f"{other} is not named like the other images, such as {members[0]}: move it elsewhere")
     return _in_order(list(names))
 
