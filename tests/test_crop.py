@@ -162,10 +162,8 @@ def test_ntu_is_cut_by_its_skeletons(tmp_path):
     assert made.description.crop == {"found_in": "skeleton", "margin": 0.125, "to": "person"}
     assert made.description.settings["skeleton"]["views"] == ["front", "side", "above"]
     skipped = (made.directory / "skipped.csv").read_text()
-    assert (
-        "it has no skeleton, only rgb, depth; complete the raw files, or leave --crop out and skeleton out with --modalities"
-        in skipped
-    )
+    ways = "complete the raw files, or leave --crop out and skeleton out with --modalities"
+    assert f"it has no skeleton, only rgb, depth; {ways}" in skipped
     video = settings(*flags).raw.list_videos(settings(*flags).raw.reader()).videos[0]
     boxes = find_boxes(video.sources, Crop("skeleton"), DEFAULT_LIMITS)
     assert boxes["rgb"] == pytest.approx(boxes["depth"], abs=1e-5)
