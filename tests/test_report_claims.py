@@ -227,9 +227,11 @@ def test_networks_of_another_width_are_compared_with_their_like_alone(tmp_path):
     for seed in range(3):
         for method, rgb, small in (("independent", 30, 20), ("dmcl", 40, 35)):
             write(tmp_path, method, seed, right(rgb, 40, 40))
-            # the independent one is RGB alone
-            rights = right(small, 40, 40) if method == "dmcl" else {"rgb": right_in((0, small))}
-            write(tmp_path, method, seed, rights, networks=("rgb:authors/8",))
+            # the independent one is RGB alone, and selected by itself
+            alone = method == "independent"
+            rights = {"rgb": right_in((0, small))} if alone else right(small, 40, 40)
+            settings = {"networks": ("rgb:authors/8",), **({"select_by": "rgb"} if alone else {})}
+            write(tmp_path, method, seed, rights, **settings)
     write(tmp_path, "mutual", 0, right(40, 40, 40))
     collection = load_runs(tmp_path)
     usual, small = _tested(claims.better_rgb(collection)).cases

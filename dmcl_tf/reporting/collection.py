@@ -252,7 +252,8 @@ def _label(config: Config, configs: Sequence[Config]) -> str:
         differs = any(getattr(other, name) != value for other in alike)
         if name in SHARED and prescribed.get(name, _NONE) != value:
             differs = any(getattr(other, name) != value for other in configs)
-        if name not in _IN_LABEL and differs and not usual:
+        said = (*_IN_LABEL, "select_by") if len(config.modalities) == 1 else _IN_LABEL  # where nothing can be selected
+        if name not in said and differs and not usual:
             parts.append(f"{name.replace('_', ' ')} {in_words(value) if isinstance(value, tuple) else value}")
     return ", ".join(parts)
 
