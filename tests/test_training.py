@@ -16,6 +16,7 @@ import pandas as pd
 import pytest
 import tensorflow as tf
 from tiny import split, write_records
+from tiny_run import assert_equal, variables_of
 
 from dmcl_tf.config import Config, reported_accuracies, resolve
 from dmcl_tf.data import pipeline
@@ -61,13 +62,6 @@ def make_config(**changes):
 def run(records, directory, save_every_steps=0, **changes):
     settings = {"directory": directory, "save_every_steps": save_every_steps}
     return train(TrainSettings(make_config(**changes), "custom", records.directory, PROTOCOL, **settings))
-
-
-def variables_of(checkpoint_folder):
-    """Every array of the newest checkpoint by its name."""
-    reader = tf.train.load_checkpoint(str(checkpoint_folder))
-    names = [name for name in reader.get_variable_to_shape_map() if name != "_CHECKPOINTABLE_OBJECT_GRAPH"]
-    return {name: reader.get_tensor(name) for name in names if "save_counter" not in name}
 
 
 @pytest.fixture(scope="module")
@@ -182,10 +176,7 @@ def test_a_run_continues_inside_an_epoch(records, drawn, tmp_path, monkeypatch, 
     assert folder.history_path.read_bytes() == drawn.history_path.read_bytes()
     assert not (folder.directory / "step").exists()
     assert not left.exists()
-    expected, actual = variables_of(drawn.directory / "last"), variables_of(folder.directory / "last")
-    assert set(actual) == set(expected)
-    for name, value in expected.items():
-        np.testing.assert_array_equal(actual[name], value, err_msg=name)
+    assert_equal(variables_of(folder.directory / "last"), variables_of(drawn.directory / "last"))
 
 
 class Killed(BaseException):
@@ -260,10 +251,8 @@ def test_killed_at_any_moment_and_continued_equals_uninterrupted(recorded, unint
         recorded(tmp_path, save_every, killed_at=moment)
     history, last, best = recorded(tmp_path, save_every)
     assert history == uninterrupted[0]
-    for actual, wanted in ((last, uninterrupted[1]), (best, uninterrupted[2])):
-        assert set(actual) == set(wanted)
-        for name, value in wanted.items():
-            np.testing.assert_array_equal(actual[name], value, err_msg=name)
+    assert_equal(last, uninterrupted[1])
+    assert_equal(best, uninterrupted[2])
 
 
 def test_a_loss_that_is_not_finite_stops_the_run_and_names_the_videos(records, tmp_path):
@@ -402,6 +391,4 @@ def test_stopped_and_continued_has_the_history_of_the_uninterrupted(runs):
 @pytest.mark.parametrize("name", ["last", "best"])
 def test_stopped_and_continued_has_the_weights_of_the_uninterrupted(runs, name):
     expected, actual = (variables_of(directory / name) for directory in runs[:2])
-    assert set(actual) == set(expected)
-    for key, value in expected.items():
-        np.testing.assert_array_equal(actual[key], value, err_msg=key)
+    assert_equal(actual, expected)

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import keras
 import numpy as np
+import tensorflow as tf
 import tiny
 from absl import flags
 
@@ -102,3 +103,16 @@ def smooth_clips(height: int, width: int, clips: int = 2) -> dict[str, np.ndarra
             wave = np.sin(0.2 * (1 + c) * x + t + n) * np.cos(0.15 * (1 + row) * y - n)
             result[modality][n, t, :, :, c] = 127.5 + 127.5 * wave
     return result
+
+
+def variables_of(checkpoint_folder):
+    """Every array of the newest checkpoint by its name."""
+    reader = tf.train.load_checkpoint(str(checkpoint_folder))
+    names = [name for name in reader.get_variable_to_shape_map() if name != "_CHECKPOINTABLE_OBJECT_GRAPH"]
+    return {name: reader.get_tensor(name) for name in names if "save_counter" not in name}
+
+
+def assert_equal(actual, expected):
+    assert set(actual) == set(expected)
+    for name, value in expected.items():
+        np.testing.assert_array_equal(actual[name], value, err_msg=name)
