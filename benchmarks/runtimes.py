@@ -21,8 +21,9 @@ from dmcl_tf import serving
 from dmcl_tf.config import subset_names
 from dmcl_tf.data import pipeline
 from dmcl_tf.data.table import Records
-from dmcl_tf.errors import InputError, run_script
+from dmcl_tf.errors import run_script
 from dmcl_tf.export import ExportSettings, export, read_exported
+from dmcl_tf.flag_groups import given_run
 from dmcl_tf.formats import FORMATS, missing_modules, open_model
 from dmcl_tf.runs.checkpoints import restore_ensemble
 from dmcl_tf.runs.folder import RunFolder
@@ -121,9 +122,7 @@ def measure(version: Path, clip: np.ndarray, modality: str, rounds: int, calls: 
 
 def main(values: flags.FlagValues) -> Ratios:
     """Prints the tables, and returns the ratios of the latencies."""
-    if not values.run_dir:
-        raise InputError("--run_dir is missing: expected the folder of a run, checkpoints/<data set>/<method>/<run>")
-    folder = RunFolder(Path(values.run_dir))
+    folder = RunFolder(given_run(values))
     run = folder.load()
     formats = tuple(name for name in FORMATS if name != "weights" and not missing_modules(name))
     ensemble = restore_ensemble(folder, "best", precision="float32")

@@ -89,6 +89,7 @@ def make_records(settings: RecordSettings) -> Records | None:
         InputError: the raw data are missing or unusable, or the folder holds records of other settings.
     """
     directory, reader = settings.records, settings.raw.reader()
+    class_names = find_dataset(settings.dataset).class_names
     description = describe(settings, reader)
     found = None if reader.generate else _list(settings, reader)
     if isinstance(found, InputError) and not directory.exists():
@@ -100,7 +101,7 @@ def make_records(settings: RecordSettings) -> Records | None:
             description = replace(description, origin=read_json(directory / "dataset.json", Description, "").origin)
         found = found or _list(settings, reader)
         if isinstance(found, InputError):
-            return _keep(old, found, find_dataset(settings.dataset).class_names)
+            return _keep(old, found, class_names)
         videos = choose_videos(settings, found.videos)
         if settings.part is None or not (directory / "dataset.json").exists():
             write_json(directory / "dataset.json", description)
@@ -119,7 +120,7 @@ def make_records(settings: RecordSettings) -> Records | None:
         rows = [*_with_warnings(rows, _reasons(settings, found.warnings, " | ")), *kept_rows(settings, old, videos)]
         write_table(Records(directory, description, tuple(rows)), skipped)
         records = Records.load(directory)
-    print_summary(records, skipped, find_dataset(settings.dataset).class_names)
+    print_summary(records, skipped, class_names)
     return records
 
 

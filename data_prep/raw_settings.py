@@ -24,7 +24,7 @@ from dmcl_tf.datasets import DATASETS, find_dataset
 from dmcl_tf.datasets.base import Dataset, in_words
 from dmcl_tf.errors import InputError
 from dmcl_tf.files import expand_home
-from dmcl_tf.flag_groups import define_settings_of, given_settings
+from dmcl_tf.flag_groups import define_settings_of, given_settings, modality_names
 from dmcl_tf.registry import HALLUCINATION
 
 WHOLE, PERSON = "none", "person"  # of --crop
@@ -157,8 +157,7 @@ def raw_settings_from_flags(
     options = _options_from_flags(dataset, values)
     given = None
     if values.modalities is not None:  # the hallucination network sees another modality, and has no frames of its own
-        names = (name.strip().lower() for name in values.modalities)
-        given = tuple(name for name in names if name != HALLUCINATION)
+        given = tuple(name for name in modality_names(values.modalities) if name != HALLUCINATION)
     source = values.flow_from or READERS[dataset.folder].flow_from
     reader = make_reader(dataset, options, [*given, source] if given and FLOW in given else given)
     scale = values.scale or str(dataset.defaults.get("scale", Config.scale))

@@ -19,7 +19,7 @@ from dmcl_tf.datasets import find_dataset
 from dmcl_tf.datasets.splits import Splits
 from dmcl_tf.errors import InputError, check_address_space, run_script
 from dmcl_tf.files import lock
-from dmcl_tf.flag_groups import define, records_flags, run_flags, strategy_flags
+from dmcl_tf.flag_groups import define, given_run, records_flags, run_flags, strategy_flags
 from dmcl_tf.learning.cluster import is_chief
 from dmcl_tf.runs.folder import RunFolder
 from dmcl_tf.runs.progress import identify_checkpoint
@@ -148,11 +148,9 @@ def settings_from_flags(values: flags.FlagValues) -> EvaluateSettings:
     Raises:
         InputError: no run is named.
     """
-    if not values["run_dir"].value:
-        raise InputError("--run_dir is missing: expected the folder of a run, checkpoints/<data set>/<method>/<run>")
     records = Path(values["records"].value) if values["records"].value else None
     names = ("split", "checkpoint", "strategy")
-    return EvaluateSettings(Path(values["run_dir"].value), records, *(values[name].value for name in names))
+    return EvaluateSettings(given_run(values), records, *(values[name].value for name in names))
 
 
 def show(settings: EvaluateSettings) -> None:

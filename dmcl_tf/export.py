@@ -25,7 +25,7 @@ from dmcl_tf.config import Config, subset_names
 from dmcl_tf.data.table import Records
 from dmcl_tf.errors import InputError, check_address_space, run_script
 from dmcl_tf.files import atomic_path, file_checksum, lock, read_json, write_json, write_text
-from dmcl_tf.flag_groups import define, run_flags
+from dmcl_tf.flag_groups import define, given_run, run_flags
 from dmcl_tf.formats import FORMATS, check_installed
 from dmcl_tf.runs.folder import RunFolder, Weights
 from dmcl_tf.runs.progress import identify_checkpoint
@@ -300,10 +300,8 @@ def settings_from_flags(values: flags.FlagValues) -> ExportSettings:
     Raises:
         InputError: no run is named.
     """
-    if not values["run_dir"].value:
-        raise InputError("--run_dir is missing: expected the folder of a run, checkpoints/<data set>/<method>/<run>")
     return ExportSettings(
-        Path(values["run_dir"].value),
+        given_run(values),
         Path(values["export_dir"].value) if values["export_dir"].value else None,
         values["checkpoint"].value,
         tuple(values["default_modalities"].value or ()),

@@ -10,6 +10,7 @@ import os
 import sys
 import typing
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from pathlib import Path
 
 from absl import flags
 
@@ -105,6 +106,17 @@ def run_flags(values: flags.FlagValues) -> None:
     flags.DEFINE_enum("checkpoint", "best", ["best", "last"], "weights to evaluate or export", flag_values=values)
 
 
+def given_run(values: flags.FlagValues) -> Path:
+    """The folder of the run that `run_flags` name.
+
+    Raises:
+        InputError: none is named.
+    """
+    if not values["run_dir"].value:
+        raise InputError("--run_dir is missing: expected the folder of a run, checkpoints/<data set>/<method>/<run>")
+    return Path(values["run_dir"].value)
+
+
 def define_settings_of(owned: Mapping[str, Mapping[str, Setting]], values: flags.FlagValues) -> None:
     """Defines a flag for each setting of some data sets; its default is left to the data set.
 
@@ -190,7 +202,7 @@ def given_config(values: flags.FlagValues) -> dict[str, typing.Any]:
         elif types[name] == tuple[str, ...]:
             given[name] = tuple(value)
     for name in {"modalities", "teacher_modalities"} & given.keys():  # as the preparation of records reads them
-        given[name] = tuple(entry.strip().lower() for entry in given[name])
+        given[name] = modality_names(given[name])
     if given.get("teacher_run"):
         given["teacher_run"] = os.path.relpath(given["teacher_run"])
     if given.get("initial_weights"):
@@ -203,6 +215,11 @@ def given_config(values: flags.FlagValues) -> dict[str, typing.Any]:
         given.setdefault("loser_ground_truth_weight", 1 - weight)
         given.setdefault("distillation_weight", weight)
     return given
+
+
+def modality_names(entries: Iterable[str]) -> tuple[str, ...]:
+    """The names of modalities that a flag lists, however they are written."""
+    return tuple(entry.strip().lower() for entry in entries)
 
 
 def integers(name: str, values: Sequence[str]) -> tuple[int, ...]:

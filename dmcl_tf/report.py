@@ -17,7 +17,7 @@ and `<!-- end -->` ask for them.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections import Counter
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -124,25 +124,18 @@ def read_random_features(path: Path, collection: RunCollection) -> pd.DataFrame:
     missing = [name for name in _RANDOM_FEATURES if name not in table]
     if missing:
         raise InputError(f"{path}: it has no column {missing[0]!r}; expected a file of dmcl_tf.random_features")
-    kinds: dict[tuple[str, ...], set[tuple]] = {
-        ("data set", "dataset"): {(run.run.dataset,) for run in collection.runs},
-        ("network", "variant", "width"): {
-            run.config.network(m) for run in collection.runs for m in run.config.modalities
-        },
-        ("crop size", "crop_size"): {(run.config.crop_size,) for run in collection.runs},
-    }
-    for (kind, *columns), known in kinds.items():
-        other = [row for row in table[columns].drop_duplicates().itertuples(index=False, name=None) if row not in known]
-        if other:
+    run = collection.runs[0]
+    networks = Counter(each.config.network(modality) for each in collection.runs for modality in each.config.modalities)
+    ((variant, width), _), *_ = networks.most_common(1)  # single networks of some runs may be others
+    expected = {"dataset": run.run.dataset, "variant": variant, "width": width, "crop_size": run.config.crop_size}
+    for name, value in expected.items():
+        there = table[name].unique().tolist()
+        if there != [value]:
             raise InputError(
-                f"{path} is of another {kind} ({_words(other)}) than the runs ({_words(known)}): make it anew with "
-                "python -m dmcl_tf.random_features"
+                f"{path} and {run.directory} are of different {name} ({', '.join(map(str, there))}, {value}): make the "
+                "former anew with python -m dmcl_tf.random_features"
             )
     return table
-
-
-def _words(rows: Iterable[tuple]) -> str:
-    return "; ".join(sorted(" ".join(map(str, row)) for row in rows))
 
 
 def _read(path: Path) -> str:

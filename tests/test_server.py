@@ -293,27 +293,29 @@ def test_new_versions_are_picked_up(server, tiny_model):
     assert server.request("GET", "/healthz")[1]["version"] == "4"
 
 
-def test_an_error_of_the_server_is_counted_as_one():
-    from prometheus_client import generate_latest
-
+def guarded(app, **limits):
+    """An application behind the guard, and its metrics."""
     from server.guard import Guard
     from server.limits import ServerLimits
     from server.metrics import Metrics
+
+    metrics = Metrics()
+    return Guard(app, ServerLimits(**limits), metrics), metrics
+
+
+def test_an_error_of_the_server_is_counted_as_one():
+    from prometheus_client import generate_latest
 
     async def broken(scope, receive, send):
         raise RuntimeError("broken")
 
-    metrics, scope = Metrics(), {"type": "http", "method": "GET", "path": "/healthz", "headers": []}
+    guard, metrics = guarded(broken)
     with pytest.raises(RuntimeError, match="broken"):
-        asyncio.run(Guard(broken, ServerLimits(), metrics)(scope, None, None))
+        asyncio.run(guard({"type": "http", "method": "GET", "path": "/healthz", "headers": []}, None, None))
     assert 'status="500"' in generate_latest(metrics.registry).decode()
 
 
 def test_more_requests_than_it_may_serve_are_asked_to_come_again():
-    from server.guard import Guard
-    from server.limits import ServerLimits
-    from server.metrics import Metrics
-
     async def ask():
         sent, done = [], asyncio.Event()
 
@@ -326,7 +328,7 @@ def test_more_requests_than_it_may_serve_are_asked_to_come_again():
         async def receive():
             return {"type": "http.request", "body": b""}
 
-        guard = Guard(app, ServerLimits(requests=1), Metrics())
+        guard, _ = guarded(app, requests=1)
         scope = {"type": "http", "method": "POST", "path": "/v1/videos", "headers": []}
         first = asyncio.create_task(guard(dict(scope), receive, send))
         await asyncio.sleep(0)

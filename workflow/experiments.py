@@ -23,7 +23,7 @@ from dmcl_tf import report
 from dmcl_tf.datasets import find_dataset
 from dmcl_tf.datasets.base import in_words
 from dmcl_tf.errors import InputError
-from dmcl_tf.flag_groups import define, given_config
+from dmcl_tf.flag_groups import define, given_config, modality_names
 from dmcl_tf.runs.stages import OF_SOME
 from dmcl_tf.scoring.results import read_results
 from workflow import command_line, stages
@@ -93,8 +93,8 @@ def make_selection(values: flags.FlagValues) -> Selection:
         seeds=_numbers("seeds", values.seeds, int),
         fractions=_numbers("train_fractions", values.train_fractions, float),
         every_fraction=tuple(values.all_fractions),
-        teachers=tuple(name.strip().lower() for name in values.teacher_modalities or ()),
-        student=values.student.strip().lower(),
+        teachers=modality_names(values.teacher_modalities or ()),
+        student=modality_names([values.student])[0],
     )
 
 
