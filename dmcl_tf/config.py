@@ -79,9 +79,9 @@ class Config:
     )
     scale_by_temperature_squared: bool = _setting(True, "multiply the distillation term by T²")
     beta: float = _setting(0.75, "weight β of the networks without the sample in cmcl and cmcl_stochastic")
-    teacher_run: str = _setting("", "folder of the finished run whose networks teach in generalized_distillation")
+    teacher_run: str = _setting("", "folder of the finished run whose networks teach, for methods with a teacher")
     teacher_modalities: tuple[str, ...] = _setting(
-        (), "modalities of the teacher run that teach, by the mean of their logits; none given: all of them"
+        (), "modalities of the teacher run that teach; none given: all of them"
     )
     feature_weight: float = _setting(50.0, "weight of the distance of features in mars")
     middle_layer: str = _setting(

@@ -81,13 +81,14 @@ def modality_distillation_student(
 
 
 def discriminate(features, weights):
-    """Three layers of a matrix, normalisation over the batch, and a leaky ReLU."""
+    """Three layers of a matrix, normalisation over the batch, and a leaky ReLU, in hidden layers twice."""
     x = features
     for layer in ("first", "second", "last"):
         x = x @ weights[f"{layer}_kernel"]
         x = (x - x.mean(axis=0)) / np.sqrt(x.var(axis=0) + 1e-5)
         x = weights[f"{layer}_gamma"] * x + weights[f"{layer}_beta"]
-        x = np.where(x > 0, x, 0.2 * x)
+        for _ in range(1 if layer == "last" else 2):
+            x = np.where(x > 0, x, 0.2 * x)
     return x
 
 

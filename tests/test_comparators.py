@@ -282,6 +282,11 @@ def test_weights_of_a_method_are_kept_to_continue_from(name, tmp_path):
             "--teacher_modalities=: --method=admd is taught by one network of rgb, depth: name it",
         ),
         (
+            "admd",
+            {"teacher_run": "{}", "teacher_modalities": "depth", "modalities": "rgb,hallucination"},
+            "--initial_weights: the hallucination network of --method=admd keeps the classifier that it starts with",
+        ),
+        (
             "hallucination",
             {"initial_weights": "{}", "modalities": "rgb,depth"},
             r"--method=hallucination has 3 networks \(network 1, network 2, hallucination\)",

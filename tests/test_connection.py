@@ -37,16 +37,16 @@ def test_the_second_network_multiplies_into_the_first(ensemble):
     np.testing.assert_allclose(ensemble({"rgb": clips})["rgb"], outputs.logits[0], rtol=1e-4, atol=1e-6)
 
     def walk(x, given):
-        """The receiver's layers one after the other, with the product at each second block."""
-        tensors, firsts = {id(receiver.input): x}, 0
+        """The receiver's layers one after the other, with the product in the residual of each second block."""
+        tensors, injected, ended = {id(receiver.input): x}, {}, 0
         for layer in receiver.layers[1:]:
-            arguments = tf.nest.map_structure(lambda tensor: tensors[id(tensor)], layer.input)
-            value = layer(arguments)
+            entering = tensors if isinstance(layer, keras.layers.Add) else {**tensors, **injected}
+            arguments = tf.nest.map_structure(lambda tensor, entering=entering: entering[id(tensor)], layer.input)
+            value = tensors[id(layer.output)] = layer(arguments)
             if isinstance(layer, keras.layers.ReLU):
-                firsts += 1
-                if firsts % 2:  # the first block of a stage ends
-                    value = value + arguments * given[firsts // 2]
-            tensors[id(layer.output)] = value
+                ended += 1
+                if ended % 2:  # the first block of a stage
+                    injected[id(layer.output)] = value + arguments * given[ended // 2]
         return tensors[id(receiver.output["logits"])]
 
     ends = [layer.output for layer in giver.layers if isinstance(layer, keras.layers.ReLU)]
@@ -58,6 +58,8 @@ def test_what_cannot_be_connected():
     settings = {"method": "modality_distillation", "modalities": ("rgb", "depth"), "connection": True}
     with pytest.raises(InputError, match="--connection: the networks of rgb and depth must be of one kind and width"):
         make_ensemble(make_config(**settings), 3)
+    with pytest.raises(InputError, match="must be of one kind and width, with two residual blocks in each stage"):
+        make_ensemble(make_config(**settings, variant="movinet_a0"), 3)
     with pytest.raises(InputError, match="--connection: --method=dmcl has no two streams"):
         Config(connection=True)
     with pytest.raises(InputError, match="leave out --recompute"):

@@ -50,7 +50,8 @@ def check(run: Run, records: Records, splits: Splits, replicas: int) -> None:
     config, teacher = run.config, Teacher.of(run.config)
     if teacher:
         teacher.check(run)
-    check_roles(config, teacher.modalities if teacher else ())
+    sources = find_sources(config)
+    check_roles(config, teacher.modalities if teacher else (), sources)
     _check_shapes(config, teacher)
     inputs = _input_modalities(config, teacher)
     records.check(inputs, config.frame_size)
@@ -64,7 +65,7 @@ def check(run: Run, records: Records, splits: Splits, replicas: int) -> None:
         )
     if replicas > 1 and config.precision == "float16":
         raise InputError(f"--precision=float16 works on one device, not on {replicas}: choose another, or one device")
-    for source in find_sources(config).values():
+    for source in sources.values():
         source.check(run)
     # what cannot be built or loaded is found now
     load_sources(make_ensemble(config, len(run.class_names)).networks, run)

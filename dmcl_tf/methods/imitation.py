@@ -20,9 +20,10 @@ def mars(outputs: Outputs, labels: tf.Tensor, step: Step, *, feature_weight: flo
         CE(y, z) + feature_weight · mean over F of (f - f_flow)².
 
     Stages: the network of flow learns the labels (`independent`); then that of RGB, which starts afresh. Deviations:
-    the network is R(2+1)D-18 or another of this project, theirs a 3-D ResNeXt-101; optimiser, schedule and clips are
-    those of the recipe, and the best epoch is chosen on validation videos, theirs on the test videos. With several
-    teachers the distance is the mean of theirs.
+    the network is R(2+1)D-18 or another of this project, theirs a 3-D ResNeXt-101, which on small data sets starts from
+    Kinetics and trains its last stage and head; optimiser, schedule and clips are those of the recipe, and the best
+    epoch is chosen on validation videos, theirs on the test videos. With several teachers the distance is the mean of
+    theirs.
 
     Args:
         feature_weight: 50 in their code.
@@ -51,9 +52,9 @@ def hallucination(outputs: Outputs, labels: tf.Tensor, step: Step, *, middle_wei
     Stages: RGB learns the labels; depth does, and starts from RGB; then all together, RGB and depth from these, the
     hallucination network from depth, which is frozen up to A. Deviations: the paper sets γ once, by hand, so that the
     term is about ten times any other; here it is found in every batch, without gradient. It grows as the activations
-    become alike, and so does the gradient, whose norm over all networks is cut to 10 (`clip_norm`), as in their later
-    code. Theirs is detection with Fast R-CNN, which has losses of boxes as well, and A is its last pooling; ours is the
-    recipe's classification.
+    become alike, and so does the gradient, whose norm over all networks is cut to 10 (`clip_norm`), as in code of
+    others (Lambert et al., dlupi-heteroscedastic-dropout). Theirs is detection with Fast R-CNN, which has losses of
+    boxes as well, and A is its last pooling; ours is the recipe's classification.
 
     Args:
         middle_weight: 10 in the paper.
@@ -99,15 +100,16 @@ def modality_distillation_student(
         label_weight · CE(y, z) + soft_weight · CE(softmax(z_d / T), z / T) + middle_weight · Σ (σ(A_d) - σ(A))²,
 
     with the activations A of the last part; others, which are frozen, are there for later. Two weightings are published
-    (`--weighting`): eccv2018, .25 : .25 : .005, and that of the group's later code for ADMD, 1 : T² : .01; T is 10.
+    (`--weighting`): eccv2018, .25 : .25 : .005, and admd_code, 1 : T² : .01, of the group's later code; T is 10. Of the
+    latter only the weights are taken: there, A is a bottleneck of 128 numbers, so that the last term weighs far less.
 
     Stages: RGB and depth learn the labels; both learn by the mean of their logits (`modality_distillation_teacher`);
     the hallucination network starts from that depth, and learns as above; it and that RGB learn by the mean of their
     logits (`modality_distillation`), which is tested. Deviations: R(2+1)D instead of a ResNet-50 of frames with
     temporal convolutions, whose initialisation is broken in their code; weights do not start from ImageNet's;
     optimiser, schedule and augmentation are the recipe's, and the best epoch is kept. The sum is over as many elements
-    as theirs: the mean of a sample's times the number in their batch. The connection of the streams by products, off by
-    default in their code, is `--connection`.
+    as in the code of 2018: the mean of a sample's times the number in their batch. The connection of the streams by
+    products, off by default in their code, is `--connection`.
 
     Args:
         temperature: T > 0.

@@ -11,15 +11,16 @@ import tensorflow as tf
 
 from dmcl_tf.methods.common import Outputs, Step, cross_entropy
 
-_HIDDEN, _LAYERS = (256, 128), ("first", "second", "last")  # of the discriminator
-_SLOPE, _EPSILON = 0.2, 1e-5  # of its leaky ReLU, and of its normalisation
+_HIDDEN = (256, 128)  # of the discriminator
+_SLOPES = {"first": 0.04, "second": 0.04, "last": 0.2}  # of what is negative after each of its layers
+_EPSILON = 1e-5  # of its normalisation
 
 
 def discriminator_shapes(classes: int, features: int) -> dict[str, tuple[int, ...]]:
     """The weights of ADMD's discriminator."""
     widths = (features, *_HIDDEN, classes + 1)
     shapes: dict[str, tuple[int, ...]] = {}
-    for layer, before, after in zip(_LAYERS, widths, widths[1:]):
+    for layer, before, after in zip(_SLOPES, widths, widths[1:]):
         shapes |= {f"{layer}_kernel": (before, after), f"{layer}_gamma": (after,), f"{layer}_beta": (after,)}
     return shapes
 
@@ -27,11 +28,11 @@ def discriminator_shapes(classes: int, features: int) -> dict[str, tuple[int, ..
 def discriminate(features: tf.Tensor, weights: Mapping[str, tf.Tensor]) -> tf.Tensor:
     """What the discriminator says of features: (B, F) → logits (B, C + 1), of class 0 for imitated ones."""
     x = features
-    for layer in _LAYERS:
+    for layer, slope in _SLOPES.items():
         x = x @ weights[f"{layer}_kernel"]
         mean, variance = tf.nn.moments(x, axes=[0])
         beta, gamma = weights[f"{layer}_beta"], weights[f"{layer}_gamma"]
-        x = tf.nn.leaky_relu(tf.nn.batch_normalization(x, mean, variance, beta, gamma, _EPSILON), _SLOPE)
+        x = tf.nn.leaky_relu(tf.nn.batch_normalization(x, mean, variance, beta, gamma, _EPSILON), slope)
     return x
 
 
@@ -46,13 +47,14 @@ def admd(outputs: Outputs, labels: tf.Tensor, step: Step) -> tf.Tensor:
 
     each with the other side fixed; their sum is returned. Both steps are taken from the same forward pass and weights,
     as in the authors' code, which runs the two optimisers in one call: with Adam one optimiser for both is the same.
-    As there, every layer of D ends in normalisation by the batch and a leaky ReLU, the last one too.
+    As there, every layer of D ends in normalisation by the batch and a leaky ReLU, the last one too, and in the hidden
+    ones the ReLU is taken twice, so that its slope of 0.2 becomes 0.04.
 
     Stages: RGB and depth learn the labels (`independent`); the hallucination network starts from depth and keeps its
     classifier. Tested is the mean of its logits and those of RGB, which stays as it is. Deviations: R(2+1)D instead of
     a ResNet-50 of frames; D sees the pooled features of a clip, without a bottleneck of 128 and without the place of a
-    frame; the schedule and the choice of the epoch are the recipe's; Adam, its rate of 1e-3 and no weight decay are the
-    authors'.
+    frame; the two networks are not trained together at the end, which is off in the authors' command; the schedule and
+    the choice of the epoch are the recipe's; Adam, its rate of 1e-3 and no weight decay are the authors'.
     """
     losses = cross_entropy(outputs.logits, labels)
     real, imitated = step.teacher.features[0], outputs.features[-1]

@@ -14,8 +14,9 @@ from dmcl_tf.networks.recompute import block_inputs
 class Connected:
     """A network into whose second blocks another multiplies; layers and variables are shared with both.
 
-    The second residual block of each stage is given x + p · d instead of the output x of the first: d is the output of
-    that block in the other network, p is x before its ReLU (resnet_v1_two_stream.py of the authors' code).
+    The residual of the second block of each stage is computed from x + p · d instead of the output x of the first, to
+    which it is added: d is the output of the first block in the other network, p is x before its ReLU
+    (resnet_v1_two_stream.py of the authors' code).
 
     Args:
         receiver: with two residual blocks in each stage.
@@ -26,23 +27,29 @@ class Connected:
     """
 
     def __init__(self, receiver: keras.Model, giver: keras.Model):
-        cuts, given = block_inputs(receiver)[1::2], block_inputs(giver)[1::2]
-        if not cuts or [cut.shape for cut in cuts] != [cut.shape for cut in given]:
+        sums = {id(layer.output): layer.input for layer in receiver.layers if isinstance(layer, keras.layers.ReLU)}
+        additions = [layer for layer in receiver.layers if isinstance(layer, keras.layers.Add)]
+        seconds = list(zip(block_inputs(receiver), additions))[1::2]
+        given = block_inputs(giver)[1::2]
+        kept = all(id(x) in sums and any(term is x for term in addition.input) for x, addition in seconds)
+        if not seconds or not kept or [x.shape for x, _ in seconds] != [x.shape for x in given]:
             raise InputError(
                 f"--connection: the networks of {receiver.name} and {giver.name} must be of one kind and width, with "
                 "two residual blocks in each stage, such as authors"
             )
-        before = {id(layer.output): layer.input for layer in receiver.layers if isinstance(layer, keras.layers.ReLU)}
-        starts = [receiver.input, *cuts]
-        self._parts = [keras.Model(start, [before[id(end)], end]) for start, end in zip(starts, cuts)]
-        self._rest = keras.Model(cuts[-1], receiver.output)
+        starts = [receiver.input, *(addition.output for _, addition in seconds)]
+        self._firsts = [keras.Model(start, [sums[id(x)], x]) for start, (x, _) in zip(starts, seconds)]
+        self._residuals = [
+            keras.Model(x, next(term for term in addition.input if term is not x)) for x, addition in seconds
+        ]
+        self._rest = keras.Model(starts[-1], receiver.output)
         self._giver = keras.Model(giver.input, [giver.output, given])
 
     def __call__(self, clips: tf.Tensor, given: tf.Tensor, training: bool = False) -> list[Mapping[str, tf.Tensor]]:
         """Clips of both → the outputs of the receiver and those of the giver."""
         outputs, activations = self._giver(given, training=training)
         x = clips
-        for part, activation in zip(self._parts, activations):
-            sums, x = part(x, training=training)
-            x = x + sums * activation
+        for first, residual, activation in zip(self._firsts, self._residuals, activations):
+            sums, x = first(x, training=training)
+            x = x + residual(x + sums * activation, training=training)
         return [self._rest(x, training=training), outputs]

@@ -6,7 +6,7 @@ one to the next; `run` says what the folder is, and may have found a finished ru
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -99,12 +99,13 @@ def roles(method: str, modalities: tuple[str, ...]) -> tuple[str, tuple[str, ...
     return student, tuple(teachers)
 
 
-def check_roles(config: Config, teachers: tuple[str, ...]) -> None:
+def check_roles(config: Config, teachers: tuple[str, ...], started: Collection[str]) -> None:
     """Checks that a run has the networks and teachers that the loss of its method is about.
 
     Args:
         config: of the run.
         teachers: the networks of its teacher.
+        started: the networks that start from weights.
 
     Raises:
         InputError: it has not.
@@ -123,6 +124,11 @@ def check_roles(config: Config, teachers: tuple[str, ...]) -> None:
         raise InputError(
             f"--teacher_modalities={','.join(config.teacher_modalities)}: --method={config.method} is taught by one "
             f"network of {', '.join(teachers)}: name it"
+        )
+    if config.method == "admd" and HALLUCINATION not in started:  # whose classifier is never trained
+        raise InputError(
+            "--initial_weights: the hallucination network of --method=admd keeps the classifier that it starts with: "
+            f"give {HALLUCINATION}=RUN:depth, or leave out --teacher_run, and it makes the runs that it needs"
         )
 
 
