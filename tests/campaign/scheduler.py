@@ -18,7 +18,7 @@ SLOTS = 2  # processes at a time
 def run_parts(
     command: Callable[[str], list[str]], parts: int, *, kills: int, twice: int, longest: float, seed: int, log: Path
 ) -> int:
-    """Runs all parts, some of them twice, until each has come to its end; returns how many were killed.
+    """Runs all parts, some of them twice, until each has come to its end; returns how many were killed: `kills`.
 
     Args:
         command: the command line of `--part=k/n`.
@@ -56,5 +56,9 @@ def run_parts(
                     queue.insert(random.randint(len(queue) + 1), part)
                 elif process.returncode:
                     raise RuntimeError(f"part {part} ended with {process.returncode}: {log.read_text()[-500:]}")
+                elif end < np.inf:  # was to be killed, and came to its end before
+                    longest *= 0.8
+                    if not queue:
+                        queue.append(part)
             time.sleep(0.02)
     return killed
