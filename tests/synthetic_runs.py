@@ -38,6 +38,7 @@ def write_run(
     results: bool = True,
     checkpoint: str = "best",
     trained: int | None = None,
+    learned_from: tuple[str, ...] = (),
     **settings: object,
 ) -> RunFolder:
     """Writes a run of some modalities at compact scale.
@@ -53,13 +54,15 @@ def write_run(
         results: whether it is evaluated.
         checkpoint: that was evaluated.
         trained: epochs of the weights that were evaluated; None: all.
+        learned_from: further modalities that had a part in what it started from.
         settings: settings of `Config` that are not the defaults.
     """
     settings = {"modalities": tuple(right), "epochs": 8, **settings}
     config = resolve(settings.pop("recipe", "authors"), settings.pop("scale", "compact"), settings)
     folder = RunFolder(directory)
     protocol = protocol or DATASETS["nwucla"].protocol()
-    folder.create_or_match(Run(dataset, "data/records", "drawn", CLASSES, protocol, {}, "", config))
+    run = Run(dataset, "data/records", "drawn", CLASSES, protocol, {}, "", config, learned_from=learned_from)
+    folder.create_or_match(run)
     folder.write_history(make_history(config, histories or {}))
     if not results:
         return folder

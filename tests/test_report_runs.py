@@ -79,14 +79,14 @@ def test_runs_with_other_starts_are_groups_of_their_own(tmp_path):
         write_run(tmp_path / f"started{seed}", RIGHT, method="dmcl", seed=seed, initial_weights=start)
     groups = load_runs(tmp_path).groups
     assert [(group.label, list(group.runs)) for group in groups] == [
-        ("DMCL, authors' recipe, from nothing", [0, 1]),
+        ("DMCL, authors' recipe", [0, 1]),
         ("DMCL, authors' recipe, from ntu60/independent", [0, 1]),
     ]
     assert load_runs(tmp_path).by_fraction() == []  # they are no shares of the videos
     for seed in (0, 1, 2):
         write_run(tmp_path / f"alone{seed}", RIGHT, method="independent", seed=seed)
     fresh, started = claims.better_rgb(load_runs(tmp_path)).cases, load_runs(tmp_path / "started0")
-    assert [case.label.startswith("DMCL, authors' recipe, from nothing") for case in fresh] == [True]
+    assert [case.label for case in fresh] == ["DMCL, authors' recipe − Independent, authors' recipe"]
     assert len(started.groups) == 1
 
 

@@ -63,11 +63,13 @@ def _class_accuracies(group: RunGroup, modality: str) -> pd.DataFrame:
 
 
 def confusion(group: RunGroup) -> Figure | None:
-    """Confusion matrices of every modality and Σ, in percent of each true class, over all seeds."""
+    """Confusion matrices of every modality and Σ of several, in percent of each true class, over all seeds."""
     matrices = [matrix for run in group.runs.values() if (matrix := run.confusion)]
     if not matrices:
         return None
-    classes, names = next(iter(group.runs.values())).run.class_names, list(matrices[0])
+    classes, names = group.first.class_names, list(matrices[0])
+    if len(names) == 2:  # one network, whose Σ it is itself
+        names = names[:1]
     named = len(classes) <= _MOST_CLASSES
     side = max(2.6, 0.27 * len(classes)) if named else 4.0  # a matrix's, in inches
     margin = 0.08 * max(map(len, classes)) if named else 0.4

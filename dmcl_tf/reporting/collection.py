@@ -16,6 +16,7 @@ from dmcl_tf.datasets.base import Dataset, in_words
 from dmcl_tf.errors import InputError
 from dmcl_tf.registry import HALLUCINATION, METHODS
 from dmcl_tf.runs.folder import Run
+from dmcl_tf.runs.stages import STAGES
 from dmcl_tf.scoring.results import Results, paths, read_confusion
 
 METHOD_NAMES = {
@@ -107,6 +108,11 @@ class RunGroup:
     label: str
     config: Config
     runs: dict[int, FinishedRun]
+
+    @property
+    def first(self) -> Run:
+        """The settings and splits of the run of the first seed."""
+        return next(iter(self.runs.values())).run
 
     @property
     def histories(self) -> dict[int, pd.DataFrame]:
@@ -207,11 +213,11 @@ def _kind(path: str) -> str:
 
 
 def _told_apart(groups: Sequence[RunGroup]) -> list[RunGroup]:
-    """The groups, with labels that say what networks start from where they would be the same."""
+    """The groups, with labels that say what networks start from where the method does not, or labels would be alike."""
     labels = [group.label for group in groups]
     return [
-        replace(group, label=f"{group.label}, from {' and '.join(start_of(group.config)) or 'nothing'}")
-        if labels.count(group.label) > 1
+        replace(group, label=f"{group.label}, from {' and '.join(start)}")
+        if (start := start_of(group.config)) and (labels.count(group.label) > 1 or group.config.method not in STAGES)
         else group
         for group in groups
     ]
@@ -251,7 +257,8 @@ def _label(config: Config, configs: Sequence[Config]) -> str:
         usual = 2 * sum(getattr(other, name) == value for other in configs) > len(configs)
         differs = any(getattr(other, name) != value for other in alike)
         if name in SHARED and prescribed.get(name, _NONE) != value:
-            differs = any(getattr(other, name) != value for other in configs)
+            others = (other for other in configs if name not in METHODS[other.method].defaults)
+            differs = any(getattr(other, name) != value for other in others)
         said = (*_IN_LABEL, "select_by") if len(config.modalities) == 1 else _IN_LABEL  # where nothing can be selected
         if name not in said and differs and not usual:
             parts.append(f"{name.replace('_', ' ')} {in_words(value) if isinstance(value, tuple) else value}")

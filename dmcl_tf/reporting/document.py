@@ -80,10 +80,8 @@ def claims_document(part: Part) -> str:
 
 def page_document(part: Part) -> str:
     """What `index.html` shows."""
-    parts = [f"# {part.title}: results", subject(part.collection), "## Claims", markdown(verdicts_table(part.claims))]
-    parts += ["## Tables", *_tables(part.tables, "###"), "## Figures", *_figures(part.captions)]
-    parts += ["## Tests behind the verdicts", RULE, *_tests(part.claims, "###")]
-    return _join([*parts, "## Runs", *_runs(part.collection, "###")])
+    claims = ["## Claims", markdown(verdicts_table(part.claims)), RULE]
+    return _join([f"# {part.title}: results", subject(part.collection), *claims, *_behind(part, "##")])
 
 
 def joint_document(parts: Sequence[Part]) -> str:
@@ -91,11 +89,16 @@ def joint_document(parts: Sequence[Part]) -> str:
     joint = ["# Results", " · ".join(part.title for part in parts)]
     joint += ["## Claims", markdown(joint_verdicts(parts)), RULE]
     for part in parts:
-        joint += [f"## {part.title}", subject(part.collection), *_tables(part.tables, "###")]
-        joint += ["### Figures", *_figures(part.captions, f"{part.name}/")]
-        joint += ["### Tests behind the verdicts", *_tests(part.claims, "####")]
-        joint += ["### Runs", *_runs(part.collection, "####")]
+        joint += [f"## {part.title}", subject(part.collection), *_behind(part, "###", f"{part.name}/")]
     return _join(joint)
+
+
+def _behind(part: Part, level: str, folder: str = "") -> list[str]:
+    """What the verdicts on a data set come from, below headings of a level; its pictures are in `folder`."""
+    parts = [f"{level} Tables", *_tables(part.tables, f"{level}#")]
+    parts += [f"{level} Figures", *_figures(part.captions, folder)]
+    parts += [f"{level} Tests behind the verdicts", *_tests(part.claims, f"{level}#")]
+    return [*parts, f"{level} Runs", *_runs(part.collection, level)]
 
 
 def joint_verdicts(parts: Sequence[Part]) -> pd.DataFrame:

@@ -16,7 +16,8 @@ from dmcl_tf.registry import HALLUCINATION
 from dmcl_tf.reporting.collection import METHOD_NAMES, RunCollection, RunGroup
 from dmcl_tf.reporting.measures import LATE, late
 
-COLUMN_NAMES = {"rgb": "RGB", "depth": "Depth", "flow": "Flow", "skeleton": "Skeleton", "sum": "Σ", "oracle": "Φ"}
+COLUMN_NAMES = {"rgb": "RGB", "depth": "Depth", "flow": "Flow", "skeleton": "Skeleton", HALLUCINATION: "Hallucination"}
+COLUMN_NAMES |= {"sum": "Σ", "oracle": "Φ"}
 _MCL = ("independent", "smcl", "cmcl", "cmcl_stochastic", "dmcl")
 _TEACHERS = ("independent", "random_teacher", "dmcl")
 _COMPARED = ("independent", "dmcl", "generalized_distillation", "mars")
@@ -90,8 +91,7 @@ def accuracies(
     for group in groups:
         if group.config.method not in methods:
             continue
-        published = paper.reported(dataset, group.config.method, group.config.modalities)
-        row = _head(group)
+        published, row = _published(dataset, group), _head(group)
         for name in names:
             row[_column(name)] = mean_and_deviation(group.accuracies(name))
             if dataset:
@@ -124,46 +124,55 @@ def random_features_table(dataset: str, features: pd.DataFrame | None) -> Table:
 
 def privileged_information(dataset: str, groups: Sequence[RunGroup]) -> Table:
     """The rows of Tables 4 and 5 for a data set: what is trained on, what is tested on, the paper's and ours."""
-    published = paper.comparison(dataset)
-    known = {group.config.method for group in groups}
-    rows = [
-        _compared(paper.OTHERS[row.method], row.trained.split("+"), row.tested, row.accuracy)
-        for row in published
-        if row.method in paper.OTHERS and _COMPARATORS.get(row.method) not in known
-    ]
+    published, rows, taken = paper.comparison(dataset), [], set()
     for group in groups:
-        config, first = group.config, next(iter(group.runs.values())).run
+        config, first = group.config, group.first
         if config.method not in (*_COMPARED, *_COMPARATORS.values()):
             continue
         several = len(config.modalities) > 1
         both = [f"{config.modalities[0]}+{HALLUCINATION}"] if HALLUCINATION in config.modalities else []
         together = ["sum"] if config.method == "independent" and several else []
-        quoted = {row.tested: row.accuracy for row in published if _COMPARATORS.get(row.method) == config.method}
         for name in (*config.modalities, *both, *together):
             saw = first.saw if name in both + together else first.saw_by([name])
             tested = "+".join(config.modalities) if name == "sum" else name
             independent = config.method == "independent" and saw == (name,)
             alone = paper.alone(dataset, name) if independent else {}
-            reported = {**alone, **paper.reported(dataset, config.method, saw), **quoted}
+            found = [row for row in published if _of_others(row) == (config.method, {*saw}, tested)]
+            reported = {**alone, **paper.reported(dataset, config.method, saw)}
+            reported.update((name, row.accuracy) for row in found)
+            taken.update(found)
+            frozen = f"{name}:all" in config.freeze
             ours = mean_and_deviation(group.accuracies(name)), ", ".join(map(str, group.runs))
-            rows.append(_compared(group.label, saw, tested, reported.get(name), *ours))
+            rows.append(_compared(group.label, ("frozen",) if frozen else saw, tested, reported.get(name), *ours))
+    others = [
+        _compared(paper.OTHERS[row.method], row.trained.split("+"), row.tested, row.accuracy)
+        for row in published
+        if row.method in paper.OTHERS and row not in taken
+    ]
     note = (
         "Accuracies are in percent, ours over these seeds. Numbers of the paper are of real videos at full size. "
-        "Hallucination is a second network that sees RGB and mimics the missing modality; RGB+ is both."
+        "Hallucination is a second network that sees RGB and mimics the missing modality; RGB+ is both, for which the "
+        "paper's Table 5 writes RGB. A frozen network stays as it was in the run that it started from. Modality "
+        "hallucination is the method of Hoffman et al., modality distillation that of Garcia et al. 2018, and graph "
+        "distillation that of Luo et al.; recipes are those of DMCL."
     )
     numbers = dict.fromkeys(f"Table {row.table}: " for row in published)
-    return Table(f"{''.join(numbers)}training and testing modalities", note, pd.DataFrame(rows))
+    return Table(f"{''.join(numbers)}training and testing modalities", note, pd.DataFrame(others + rows))
+
+
+def _of_others(row: paper.Row) -> tuple[str | None, set[str], str]:
+    """Our method, the modalities it learns from, and the networks tested, that a number of the paper is of."""
+    return _COMPARATORS.get(row.method), {*row.trained.split("+")}, row.tested
 
 
 def _compared(
     method: str, trained: Sequence[str], tested: str, published: float | None, ours="–", seeds=""
 ) -> dict[str, str]:
+    seen, second, _ = tested.partition(f"+{HALLUCINATION}")
     return {
         "Method": method,
         "Training modalities": ", ".join(map(_column, trained)),
-        "Testing modalities": "RGB+"
-        if tested.endswith(f"+{HALLUCINATION}")
-        else ", ".join(map(_column, tested.split("+"))),
+        "Testing modalities": f"{_column(seen)}+" if second else ", ".join(map(_column, tested.split("+"))),
         "Paper": _number(published),
         "Ours": ours,
         "Seeds": seeds,
@@ -253,7 +262,7 @@ def long_form(collection: RunCollection) -> pd.DataFrame:
     dataset, rows = collection.dataset.name, []
     for group in collection.groups:
         config = group.config
-        published = paper.reported(dataset, config.method, config.modalities) if config.train_fraction == 1 else {}
+        published = _published(dataset, group) if config.train_fraction == 1 else {}
         settings = {name: getattr(config, name) for name in ("method", "recipe", "scale", "train_fraction")}
         for name in reported_accuracies(config.modalities):
             values = group.accuracies(name)
@@ -262,6 +271,13 @@ def long_form(collection: RunCollection) -> pd.DataFrame:
             seeds = " ".join(map(str, values.index))
             rows.append({**start, **found, "seeds": seeds, "paper": published.get(name)})
     return pd.DataFrame(rows)
+
+
+def _published(dataset: str, group: RunGroup) -> dict[str, float]:
+    """The paper's accuracies by name; none where networks started from those of other modalities."""
+    config = group.config
+    same = {*group.first.saw} == {*config.inputs}
+    return paper.reported(dataset, config.method, config.modalities) if same else {}
 
 
 def _head(group: RunGroup) -> dict[str, str]:
