@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from dmcl_tf.errors import InputError, meant
-from dmcl_tf.registry import HALLUCINATION, METHODS, VARIANTS
+from dmcl_tf.registry import HALLUCINATION, METHODS, SMALLEST_CROPS, VARIANTS
 
 STRATEGIES = ("one_device", "mirrored", "multi_worker")
 SMALLEST_FRAME, LARGEST_FRAME = 16, 4096  # pixels; a clip of the largest takes 400 MB
@@ -172,9 +172,13 @@ class Config:
         self._check_teacher()
 
     def _check_networks(self):
+        named: set[str] = set()
         for entry in self.networks:
             modality, variant, width = parse_network(entry)
             self._check_is_network(f"--networks={entry}", modality)
+            if modality in named:
+                raise InputError(f"--networks={entry}: {modality} has a network already; name one for each")
+            named.add(modality)
             if variant not in VARIANTS:
                 raise InputError(
                     f"--networks={entry}: there is no network {variant!r}, only {', '.join(VARIANTS)}"
@@ -182,6 +186,9 @@ class Config:
                 )
             if width is not None and not width > 0:
                 raise InputError(f"--networks={entry}: a width of {width} is none; expected a positive number")
+        for variant in {self.network(modality)[0] for modality in self.modalities}:
+            if self.crop_size < (smallest := SMALLEST_CROPS.get(variant, 1)):
+                raise InputError(f"--crop_size={self.crop_size}: {variant} needs at least {smallest}")
         for entry in self.initial_weights:
             target = parse_start(entry).target
             if target:
@@ -234,6 +241,7 @@ class Config:
             raise InputError(
                 f"--method={self.method} learns from a finished run: give its folder as --teacher_run, "
                 "checkpoints/<data set>/<method>/<run>"
+                + (", or leave out --initial_weights, and it makes the runs that it needs" * bool(self.initial_weights))
             )
         if self.teacher_run and not taught:
             learning = ", ".join(name for name, method in METHODS.items() if method.needs_teacher)
@@ -241,7 +249,10 @@ class Config:
                 f"--teacher_run={self.teacher_run}: --method={self.method} has no use for it, only {learning} has"
             )
         if self.teacher_modalities and not self.teacher_run:
-            raise InputError(f"--teacher_modalities={','.join(self.teacher_modalities)}: there is no --teacher_run")
+            raise InputError(
+                f"--teacher_modalities={','.join(self.teacher_modalities)}: there is no --teacher_run; where "
+                "the method makes it, --modalities=rgb,flow names what learns and what teaches"
+            )
         if len(set(self.teacher_modalities)) < len(self.teacher_modalities):
             raise InputError(f"--teacher_modalities={','.join(self.teacher_modalities)}: expected different names")
 

@@ -124,3 +124,4 @@ VARIANTS: dict[str, str] = {
     "mobilenet_v2": "MobileNetV2 of single frames, averaged over time",
     "testing": "two convolutions, for tests",
 }
+SMALLEST_CROPS = {"mobilenet_v2": 32}  # below which a network has nothing left to convolve; others take any

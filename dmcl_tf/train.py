@@ -122,6 +122,7 @@ def settings_from_flags(
     if method in stages.STAGES and not (given.get("teacher_run") or given.get("initial_weights")):
         student, teachers = stages.roles(method, given.get("modalities", ()))
         stages.STAGES[method](run, student, teachers)
+        stages.check_concerned(given, [made.config for made in runs])
         return dataclasses.replace(runs[-1], stages=tuple(runs[:-1]))
     config = flag_groups.make_config(of_method(settings, given, method))
     directory = checkpoints / run_path(dataset.name, config, name)
@@ -174,18 +175,26 @@ def train(settings: TrainSettings) -> RunFolder:
     dataset, records = find_dataset(settings.dataset), Records.load(settings.records)
     splits = make_splits(dataset, records, settings.protocol)
     with working_together(settings.strategy) as workers:
+        if settings.stages:
+            _check_stages((*settings.stages, settings), len(splits.class_names))
         for run in (*settings.stages, settings):
             folder = _train(run, records, splits, workers)
             workers.wait()  # until the chief has written what the next one starts from
     return folder
 
 
+def _check_stages(stages: Sequence[TrainSettings], classes: int) -> None:
+    from dmcl_tf.learning import checks
+
+    checks.check_stages({str(stage.directory): stage.config for stage in stages}, classes)
+
+
 def _train(settings: TrainSettings, records: Records, splits: Splits, workers: Workers) -> RunFolder:
-    from dmcl_tf.learning import loop
+    from dmcl_tf.learning import checks, loop
 
     run, folder = _describe(settings, records, splits), RunFolder(settings.directory)
     # before there is a folder: a corrected setting makes another run of it
-    loop.check(run, records, splits, workers.strategy.num_replicas_in_sync)
+    checks.check(run, records, splits, workers.strategy.num_replicas_in_sync)
     with lock(folder.directory) if workers.chief else contextlib.nullcontext():
         if workers.chief:
             _begin(folder, run, settings, splits)

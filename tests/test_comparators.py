@@ -24,9 +24,8 @@ from dmcl_tf.networks.parts import with_middle
 from dmcl_tf.runs.checkpoints import Checkpoints, restore_ensemble
 from dmcl_tf.runs.folder import Run, RunFolder
 from server import models as server_models
-from workflow import command_line, experiments, predict
+from workflow import command_line, predict
 from workflow import served as served_model
-from workflow import stages as workflow_stages
 
 VIDEOS = {"train": 4, "validation": 1, "test": 3}
 METHODS = ("modality_distillation", "admd")  # they share their first stage
@@ -259,6 +258,18 @@ def test_weights_of_a_method_are_kept_to_continue_from(name, tmp_path):
             {"networks": "hallucination:authors/2"},
             r"compares features: hallucination is authors/2, but depth of .*depth is testing/64; choose the same",
         ),
+        (
+            "admd",
+            {"modalities": "rgb,hallucination"},
+            "--method=admd makes a hallucination network where it needs one; name the modality that learns and then",
+        ),
+        (
+            "mars",
+            {"networks": "rbg:testing/8"},
+            "--networks=rbg:testing/8: it concerns none of the runs, whose networks are",
+        ),
+        ("mars", {"connection": "true"}, "--connection=True: it concerns none of the runs"),
+        ("mars", {"initial_weights": "{}:rgb"}, "give its folder as --teacher_run, .* or leave out --initial_weights"),
         ("independent", {"modalities": "hallucination,rgb"}, "hallucination sees the first, which must be real"),
         (
             "independent",
@@ -312,22 +323,6 @@ def test_sources_of_another_split_or_unfinished_are_named(records, checkpoints, 
     unfinished.config_path.write_text(text.replace(f'"{splits}"', '"01234567"'))
     with pytest.raises(InputError, match=r"--teacher_run=.*run was trained on another split"):
         train.train(settings_of(records, checkpoints, "mars", run_name="other", **changes))
-
-
-def test_what_a_method_prescribes_goes_before_the_data_set_and_the_recipe():
-    def config(*arguments):
-        given = ["--methods=admd,modality_distillation", "--seeds=0", "--train_fractions=1", *arguments]
-        plan = experiments.make_plan(experiments.parse(["--dataset=demo", *given]))
-        return {run.config.method: run.config for run in plan.experiments}
-
-    admd = config()["admd"]
-    assert (admd.optimizer, admd.learning_rate, admd.epochs) == ("adam", 1e-3, 60)  # the demo has 0.01 for others
-    assert config("--learning_rate=0.5")["admd"].learning_rate == 0.5
-    command = ["--method=admd", "--scale=compact"]
-    assert workflow_stages.make_pipeline(workflow_stages.parse("demo", command)).train.config.learning_rate == 1e-3
-    student = config("--weighting=admd_code")["modality_distillation_student"]
-    assert student.recipe == "paper"
-    assert student.loss_weights() == {"temperature": 10, "label_weight": 1, "soft_weight": 100, "middle_weight": 0.01}
 
 
 def linear(factor):

@@ -1,6 +1,7 @@
 """Networks that start from weights, frozen parts, and networks of different kinds in one run."""
 
 import dataclasses
+import json
 import shutil
 from pathlib import Path
 
@@ -9,13 +10,23 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from tiny import split, write_records
-from tiny_run import SETTINGS, describe_run, make_config, make_run, noisy_frame, run_training, write_noisy_records
+from tiny_run import (
+    SETTINGS,
+    describe_run,
+    make_config,
+    make_run,
+    noisy_frame,
+    run_training,
+    write_noisy_records,
+)
 
 from dmcl_tf.config import Config, parse_start
+from dmcl_tf.datasets import DATASETS
 from dmcl_tf.errors import InputError
-from dmcl_tf.learning import loop
+from dmcl_tf.learning import checks
 from dmcl_tf.networks import NETWORKS, parts, r2plus1d
 from dmcl_tf.networks.ensemble import make_ensemble, make_networks
+from dmcl_tf.networks.tf1 import read_tf1_checkpoint
 from dmcl_tf.runs.checkpoints import restore_ensemble
 from dmcl_tf.runs.folder import RunFolder
 from dmcl_tf.runs.sources import find_sources, load_sources
@@ -112,23 +123,47 @@ def test_a_checkpoint_of_the_authors_code(records, tmp_path):
     graph = tf.Graph()
     with graph.as_default(), tf.compat.v1.Session() as session:
         for name, array in variables.items():
-            for modality, factor in (("rgb", 1.0), ("depth", 2.0)):
-                path = f"resnet_{modality}/{name.partition('/')[2]}"
+            for scope, factor in (("rgb", 1.0), ("depth", 2.0), ("oflow", 3.0)):
+                path = f"resnet_{scope}/{name.partition('/')[2]}"
                 tf.compat.v1.get_variable(path, initializer=tf.constant(factor * array))
                 tf.compat.v1.get_variable(f"{path}/Momentum", initializer=tf.constant(0.0))
         tf.compat.v1.get_variable("global_step", initializer=tf.constant(7))
         session.run(tf.compat.v1.global_variables_initializer())
         prefix = tf.compat.v1.train.Saver().save(session, str(tmp_path / "model.ckpt"), 7)
     kernel = next(array for name, array in variables.items() if name.endswith("/conv3d/kernel"))
-    networks, (sentence,) = started(records, None, prefix, **settings, modalities=("depth",), select_by="depth")
-    np.testing.assert_array_equal(networks["depth"].get_layer("convolution_0").get_weights()[0], 2.0 * kernel)
-    assert sentence.endswith("; its head is new, for 3 classes")
+    for modality, factor in (("depth", 2.0), ("flow", 3.0)):
+        of_one = {"modalities": (modality,), "select_by": modality}
+        networks, (sentence,) = started(records, None, prefix, **settings, **of_one)
+        np.testing.assert_array_equal(networks[modality].get_layer("convolution_0").get_weights()[0], factor * kernel)
+        assert sentence.endswith("; its head is new, for 3 classes")
     ten = r2plus1d.authors(10, width=8, name="rgb")
     config = make_config(**settings, modalities=("rgb",), select_by="rgb", initial_weights=(prefix,))
     assert find_sources(config)["rgb"].load(ten, describe_run(records, config))
     np.testing.assert_allclose(ten(GOLDEN["input"])["logits"], GOLDEN["inference/logits"], rtol=1e-3, atol=1e-3)
-    with pytest.raises(InputError, match=r"model\.ckpt-7:flow: rgb: no network of flow, only resnet_depth, resnet_rgb"):
-        find_sources(make_config(**settings, initial_weights=(f"rgb={prefix}:flow",)))["rgb"].load(ten, None)
+    source = find_sources(make_config(**settings, initial_weights=(f"rgb={prefix}:sound",)))["rgb"]
+    with pytest.raises(
+        InputError, match=r"model\.ckpt-7:sound: rgb: no network of sound, only resnet_depth, resnet_of"
+    ):
+        source.load(ten, None)
+    source = find_sources(config)["rgb"]
+    for name, damage in (("data-00000-of-00001", b""), ("index", b"none")):  # a disk that was full
+        (tmp_path / f"model.ckpt-7.{name}").write_bytes(damage)
+        with pytest.raises(InputError, match=r"--initial_weights=.*model\.ckpt-7: rgb: "):
+            source.load(ten, describe_run(records, config))
+
+
+@pytest.mark.parametrize(("scope", "fits"), [("resnet", True), ("resnet_oflow", False)])
+def test_a_checkpoint_of_a_single_network(tmp_path, scope, fits):
+    """It serves every modality unless its scope names one."""
+    with tf.Graph().as_default(), tf.compat.v1.Session() as session:
+        tf.compat.v1.get_variable(f"{scope}/dense/kernel", initializer=tf.zeros((2, 3)))
+        session.run(tf.compat.v1.global_variables_initializer())
+        prefix = tf.compat.v1.train.Saver().save(session, str(tmp_path / "model.ckpt"))
+    if fits:
+        assert list(read_tf1_checkpoint(prefix, "rgb")) == ["resnet/dense/kernel"]
+    else:
+        with pytest.raises(ValueError, match="no network of rgb, only resnet_oflow"):
+            read_tf1_checkpoint(prefix, "rgb")
 
 
 @pytest.mark.parametrize(
@@ -153,7 +188,8 @@ def test_sources_that_are_unfinished_of_another_split_or_of_other_shapes(records
     found.check(run)
     with pytest.raises(InputError, match=r"--initial_weights=.*:rgb: .* was trained on another split"):
         found.check(dataclasses.replace(run, splits="01234567"))
-    found.check(dataclasses.replace(run, dataset="other", splits="01234567"))  # other videos altogether
+    for elsewhere in ({"dataset": "nwucla"}, {"records": "other/records"}):  # other videos altogether
+        found.check(dataclasses.replace(run, splits="01234567", **elsewhere))
     wide = make_networks(make_config(modalities=("rgb",), select_by="rgb", networks=("rgb:authors/4",)), 3)
     with pytest.raises(
         InputError, match=r"full-seed0: rgb: shape 1×5×5×3×8 in convolution_0, where rgb has shape 1×7×7×3×4: choose"
@@ -168,9 +204,25 @@ def test_sources_that_are_unfinished_of_another_split_or_of_other_shapes(records
         run_training(records, tmp_path / "new", initial_weights=unfinished.directory)
 
 
+def test_data_sets_of_one_family_share_videos(records, source, tmp_path):
+    """Networks of cameras 2 and 3 of NTU RGB+D have seen people whom its protocol by subjects tests."""
+    folder = RunFolder(shutil.copytree(source.directory, tmp_path / "run"))
+    record = json.loads(folder.config_path.read_text())
+    record["run"] |= {"dataset": "ntu60", "protocol": DATASETS["ntu60"].protocol({"protocol": "cross_view"})}
+    folder.config_path.write_text(json.dumps(record))
+    run = describe_run(records, make_config(initial_weights=(f"{folder.directory}:rgb",)))
+    (found,) = set(find_sources(run.config).values())
+    run = dataclasses.replace(run, dataset="ntu120", protocol=DATASETS["ntu120"].protocol())
+    with pytest.raises(InputError, match="trained on ntu60 by cross_view, it may have seen test videos of ntu120 by"):
+        found.check(run)
+    found.check(dataclasses.replace(run, protocol={"protocol": "cross_view"}))
+
+
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
+        ({"networks": ("rgb:authors/8", "rgb:authors/16")}, r"--networks=rgb:authors/16: rgb has a network already"),
+        ({"crop_size": 24, "networks": ("depth:mobilenet_v2/8",)}, r"--crop_size=24: mobilenet_v2 needs at least 32"),
         ({"networks": ("rgb:resnet/8",)}, r"--networks=rgb:resnet/8: there is no network 'resnet', only authors, r2pl"),
         ({"networks": ("rgb:authors/0",)}, r"--networks=rgb:authors/0: a width of 0 is none"),
         ({"networks": ("sound:authors/8",)}, r"--networks=sound:authors/8: the run has no sound, only rgb, depth"),
@@ -239,4 +291,4 @@ def test_check_finds_what_does_not_fit_before_there_is_a_folder(tmp_path):
     config = make_config(initial_weights=(str(folder.directory),), batch_size=4)
     run, splits = describe_run(there, config), split(there)
     with pytest.raises(InputError, match=r"do not belong together|has trained"):
-        loop.check(run, there, splits, replicas=1)
+        checks.check(run, there, splits, replicas=1)

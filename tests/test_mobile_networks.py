@@ -8,7 +8,7 @@ from tiny import split
 from tiny_run import describe_run, make_config, write_noisy_records
 
 from dmcl_tf.errors import InputError
-from dmcl_tf.learning import loop
+from dmcl_tf.learning import checks
 from dmcl_tf.networks import NETWORKS
 from dmcl_tf.networks.ensemble import make_networks
 from dmcl_tf.networks.folding import multiply_adds
@@ -102,7 +102,7 @@ def test_a_backbone_starts_from_a_file_of_weights(tmp_path):
     np.testing.assert_allclose(networks["rgb"](clips)["features"], expected, rtol=1e-4, atol=1e-5)
     other = make_config(**settings)
     with pytest.raises(InputError, match="rgb: its network has no backbone of keras"):
-        loop.check(describe_run(records, other), records, split(records), replicas=1)
+        checks.check(describe_run(records, other), records, split(records), replicas=1)
     wider = make_config(**settings, networks=("rgb:mobilenet_v2/8",))
     with pytest.raises(InputError, match=r"--initial_weights=.*weights\.h5: rgb: .*expected weights of mobilenetv2"):
         load_sources(make_networks(wider, 2), describe_run(records, wider))

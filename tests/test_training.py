@@ -23,7 +23,7 @@ from dmcl_tf.data import pipeline
 from dmcl_tf.data import records as format_
 from dmcl_tf.datasets import DATASETS
 from dmcl_tf.errors import InputError
-from dmcl_tf.learning import loop
+from dmcl_tf.learning import checks, loop
 from dmcl_tf.learning.optimizers import make_optimizer
 from dmcl_tf.networks.ensemble import make_ensemble
 from dmcl_tf.runs.checkpoints import Checkpoints
@@ -321,7 +321,7 @@ def test_what_several_devices_cannot_do_is_refused(records, replicas, precision,
     splits, config = split(records), make_config(precision=precision)
     planned = Run("custom", "", "", splits.class_names, PROTOCOL, splits.counts(), "", config)
     with pytest.raises(InputError, match=message):
-        loop.check(planned, records, splits, replicas)
+        checks.check(planned, records, splits, replicas)
 
 
 def command(records, checkpoints):

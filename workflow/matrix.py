@@ -141,25 +141,8 @@ class Matrix:
                         for experiment in self._experiments(entry, seed, fraction):
                             chosen.setdefault(experiment.train.directory, experiment)
         if chosen:
-            self._check_concerned([experiment.config for experiment in chosen.values()])
+            stages.check_concerned(self.given, [experiment.config for experiment in chosen.values()])
         return list(chosen.values())
-
-    def _check_concerned(self, configs: Sequence[Config]) -> None:
-        """Checks that what concerns some of the runs concerns any.
-
-        Raises:
-            InputError: a setting, or an entry of it, that no run takes.
-        """
-        for name in stages.OF_SOME:
-            value = self.given.get(name)
-            for entry in value if isinstance(value, tuple) else (value,):
-                taken = [getattr(config, name) for config in configs]
-                if entry and not any(entry in one if isinstance(one, tuple) else entry == one for one in taken):
-                    networks = sorted({network for config in configs for network in config.modalities})
-                    raise InputError(
-                        f"--{name}={entry}: it concerns none of the runs, whose networks are {', '.join(networks)} and "
-                        f"whose methods are {', '.join(sorted({config.method for config in configs}))}"
-                    )
 
     def _experiments(self, entry: str, seed: int, fraction: float) -> list[Experiment]:
         """A run of the matrix, the last, and before it those that it starts from or is taught by."""

@@ -7,7 +7,6 @@ the `fit` of Keras 3 does not know `MultiWorkerMirroredStrategy`.
 from __future__ import annotations
 
 import contextlib
-import itertools
 import signal
 import threading
 from collections.abc import Iterator
@@ -24,51 +23,17 @@ from dmcl_tf.data.faults import explain
 from dmcl_tf.data.table import Records
 from dmcl_tf.datasets.splits import Splits
 from dmcl_tf.errors import InputError, Stopped
+from dmcl_tf.learning.checks import input_modalities
 from dmcl_tf.learning.optimizers import Schedule, make_optimizer
 from dmcl_tf.learning.workers import Workers
 from dmcl_tf.networks.ensemble import NOT_FINITE, ModalityEnsemble, make_ensemble
-from dmcl_tf.registry import HALLUCINATION, METHODS
 from dmcl_tf.runs.checkpoints import Checkpoints
 from dmcl_tf.runs.folder import Run, RunFolder, training_columns
 from dmcl_tf.runs.progress import best_score, done_epochs, done_steps
-from dmcl_tf.runs.sources import find_sources, load_sources
-from dmcl_tf.runs.stages import check_roles
+from dmcl_tf.runs.sources import load_sources
 from dmcl_tf.runs.teacher import Teacher
 from dmcl_tf.scoring.accuracy import accuracies
 from dmcl_tf.scoring.logits import Evaluator
-
-
-def check(run: Run, records: Records, splits: Splits, replicas: int) -> None:
-    """Checks all that can be known of a run before it begins.
-
-    Raises:
-        InputError: for records of other modalities or frames, too few or too short videos, a missing or half-written
-            record, flow that cannot be negated, a batch that does not divide among the replicas, float16 on several of
-            them, a network that cannot be recomputed or has no part to freeze, networks or teachers that are not the
-            method's, or a teacher or initial weights that do not fit.
-    """
-    config, teacher = run.config, Teacher.of(run.config)
-    if teacher:
-        teacher.check(run)
-    sources = find_sources(config)
-    check_roles(config, teacher.modalities if teacher else (), sources)
-    _check_shapes(config, teacher)
-    inputs = _input_modalities(config, teacher)
-    records.check(inputs, config.frame_size)
-    pipeline.check_negation(records.description, config, inputs)
-    pipeline.check_lengths(splits, config)
-    pipeline.steps_per_epoch(splits, config)
-    records.check_files(splits.train + splits.validation)
-    if config.batch_size % replicas:
-        raise InputError(
-            f"--batch_size={config.batch_size} does not divide among {replicas} devices: choose a multiple"
-        )
-    if replicas > 1 and config.precision == "float16":
-        raise InputError(f"--precision=float16 works on one device, not on {replicas}: choose another, or one device")
-    for source in sources.values():
-        source.check(run)
-    # what cannot be built or loaded is found now
-    load_sources(make_ensemble(config, len(run.class_names)).networks, run)
 
 
 def fit(
@@ -116,7 +81,7 @@ def fit(
         checkpoints.restore("step" if done > done_epochs(folder, config) * steps else "last")
     evaluate = Evaluator(ensemble, records, splits, config, workers)
     recorder = EpochRecorder(config, folder, checkpoints, evaluate, splits, workers.chief)
-    batches = _batches(records, splits, config, _input_modalities(config, teacher), workers, divmod(done, steps))
+    batches = _batches(records, splits, config, input_modalities(config, teacher), workers, divmod(done, steps))
     step = _Step(ensemble, workers)
     try:
         with noticing_termination() as told_to_stop, _progress(config, steps, done, workers.chief) as bar:
@@ -144,32 +109,6 @@ def fit(
         ) from None
     finally:
         recorder.close()
-
-
-def _input_modalities(config: Config, teacher: Teacher | None) -> tuple[str, ...]:
-    """The modalities that the run's networks see, then those that only its teacher sees."""
-    return tuple(dict.fromkeys((*config.inputs, *(teacher.inputs if teacher else ()))))
-
-
-def _check_shapes(config: Config, teacher: Teacher | None) -> None:
-    """Checks that those whose features or activations are compared are networks of one kind and width.
-
-    Raises:
-        InputError: naming two that are not.
-    """
-    method = METHODS[config.method]
-    if not method.compares:
-        return
-    students = (HALLUCINATION,) if HALLUCINATION in config.modalities else config.modalities
-    there = teacher.run.config if teacher else config
-    for taught, teaching in itertools.product(students, teacher.modalities if teacher else config.modalities[1:2]):
-        ours, theirs = config.network(taught), there.network(teaching)
-        if ours != theirs:
-            where = teacher.folder.directory if teacher else "this run"
-            raise InputError(
-                f"--method={config.method} compares {method.compares}: {taught} is {ours[0]}/{ours[1]}, but {teaching} "
-                f"of {where} is {theirs[0]}/{theirs[1]}; choose the same network and width, --networks"
-            )
 
 
 def _batches(records, splits, config, modalities, workers: Workers, first: tuple[int, int]) -> Iterator:

@@ -10,6 +10,7 @@ import numpy as np
 import tensorflow as tf
 
 _VARIABLE = re.compile(r"(?:.*/)?(?P<scope>[^/]+)/[^/]+/(?:kernel|bias|gamma|beta|moving_mean|moving_variance)")
+_OF_SCOPE = {"rgb": "rgb", "depth": "depth", "oflow": "flow"}  # how the authors' scopes end, by modality
 _KINDS = {"conv3d": "convolution", "batch_normalization": "normalization", "dense": "logits"}
 
 
@@ -48,7 +49,8 @@ def read_tf1_checkpoint(prefix: str, modality: str) -> dict[str, np.ndarray]:
 
     Args:
         prefix: of the checkpoint's files, `….ckpt-1234`.
-        modality: the network is that of a scope such as `resnet_rgb`, or the only one.
+        modality: the network is that of the scope `resnet_rgb`, `resnet_depth` or `resnet_oflow`, or the only one, if
+            that is named after none of these.
 
     Raises:
         ValueError: there is no such network; the message lists those that there are.
@@ -59,7 +61,8 @@ def read_tf1_checkpoint(prefix: str, modality: str) -> dict[str, np.ndarray]:
         match = _VARIABLE.fullmatch(name)  # what else is there belongs to the optimiser
         if match:
             scopes.setdefault(match["scope"], []).append(name)
-    fitting = [scope for scope in scopes if scope.rpartition("_")[2] == modality] or list(scopes)
-    if len(fitting) != 1:
+    named = {_OF_SCOPE.get(scope.rpartition("_")[2]): scope for scope in scopes}
+    fitting = [named[modality]] if modality in named else [scope for key, scope in named.items() if key is None]
+    if len(fitting) != 1 or (len(scopes) > 1 and modality not in named):
         raise ValueError(f"no network of {modality}, only {', '.join(sorted(scopes)) or 'none'}")
     return {name: reader.get_tensor(name) for name in scopes[fitting[0]]}

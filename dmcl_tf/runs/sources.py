@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import itertools
+import os
+import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
 import keras
+import tensorflow as tf
 
 from dmcl_tf.config import Config, Start, parse_start
+from dmcl_tf.datasets import find_dataset
 from dmcl_tf.errors import InputError
 from dmcl_tf.files import file_checksum
 from dmcl_tf.networks.tf1 import load_tf1_variables, read_tf1_checkpoint
@@ -53,15 +57,27 @@ class RunSource:
     modality: str
 
     def check(self, run: Run) -> None:
-        """The run must be complete and, on the same data set, of the same split."""
+        """The run must be complete and, on the same videos, of the same split.
+
+        Own videos are the same where the records are, others where the data sets are of one family.
+        """
         there, where = self.folder.load(), f"--initial_weights={self.start}"
         if self.modality not in there.config.modalities:
             raise InputError(
                 f"{where}: the run has no network {self.modality}, only {', '.join(there.config.modalities)}"
             )
         check_finished(f"{where}: {self.folder.directory}", self.folder, there)
-        if there.dataset == run.dataset:
+        theirs, ours = find_dataset(there.dataset), find_dataset(run.dataset)
+        own = not theirs.class_names and os.path.abspath(there.records) != os.path.abspath(run.records)
+        if own or theirs.folder != ours.folder:
+            return
+        if theirs is ours:
             check_split(f"{where}: {self.folder.directory}", there, run)
+        elif there.protocol["protocol"] != run.protocol["protocol"]:
+            raise InputError(
+                f"{where}: trained on {theirs.name} by {there.protocol['protocol']}, it may have seen test videos of "
+                f"{ours.name} by {run.protocol['protocol']}: choose a run of the same protocol"
+            )
 
     def describe(self) -> str:
         """The run, the network, and the epoch and checksum of its best weights."""
@@ -111,7 +127,7 @@ class TF1Source:
             if not with_head:
                 variables |= {name: own[kind].numpy() for name, kind in heads.items()}
             load_tf1_variables(network, variables)
-        except ValueError as error:
+        except (ValueError, LookupError, tf.errors.OpError) as error:  # also of damaged or missing files
             raise InputError(f"--initial_weights={self.start}: {network.name}: {error}") from None
         return with_head
 
@@ -141,7 +157,7 @@ class BackboneSource:
             raise InputError(f"{where}: its network has no backbone of keras.applications; give the folder of a run")
         try:
             backbones[0].load_weights(self.start.path)
-        except (OSError, ValueError, KeyError) as error:
+        except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
             reason = str(error).strip().splitlines()[0]
             raise InputError(f"{where}: {reason}; expected weights of {backbones[0].name} without its top") from None
         return False

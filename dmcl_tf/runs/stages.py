@@ -6,7 +6,7 @@ one to the next; `run` says what the folder is, and may have found a finished ru
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -88,8 +88,13 @@ def roles(method: str, modalities: tuple[str, ...]) -> tuple[str, tuple[str, ...
     """Which modality learns and which teach: the first, RGB where none is given, and the others, or the usual ones.
 
     Raises:
-        InputError: one teaches itself, or there are too many.
+        InputError: one teaches itself, there are too many, or one is no modality.
     """
+    if HALLUCINATION in modalities:
+        raise InputError(
+            f"--modalities={','.join(modalities)}: --method={method} makes a hallucination network where it needs one; "
+            "name the modality that learns and then those that it learns from, such as rgb,depth"
+        )
     student, *teachers = modalities if len(modalities) > 1 else (*(modalities or ("rgb",)), *usual_teachers(method))
     if student in teachers or (method not in _TAUGHT and len(teachers) > 1):
         raise InputError(
@@ -150,20 +155,22 @@ def stage_settings(
         last: whether it is what was asked for; earlier ones select by their usual accuracy and freeze nothing of the
             user's.
     """
-    settings = {**given, "method": method, "modalities": networks}
-    if "networks" in given:
-        settings["networks"] = tuple(entry for entry in given["networks"] if entry.partition(":")[0] in networks)
-    if not METHODS[method].connects:
-        settings.pop("connection", None)
-    if not last:
-        settings.pop("select_by", None)
-        settings.pop("freeze", None)
+    settings = {**that_concern(given, method, networks), "method": method, "modalities": networks}
+    for name in ("select_by", "freeze"):
+        settings.pop(name, None)
+        if last and name in given:
+            settings[name] = given[name]
     if wired.get("freeze"):
         wired = {**wired, "freeze": (*wired["freeze"], *settings.get("freeze", ()))}
     return {**wired, **settings, **{name: value for name, value in wired.items() if name != "select_by"}}
 
 
-OF_SOME = ("networks", "freeze", "select_by", "connection")  # settings that concern some networks or methods alone
+_OF_LOSSES = (
+    *("temperature", "loser_ground_truth_weight", "distillation_weight", "scale_by_temperature_squared"),
+    *("beta", "feature_weight", "middle_weight", "weighting"),
+)
+# settings that concern some networks or methods alone
+OF_SOME = ("networks", "freeze", "select_by", "connection", "middle_layer", *_OF_LOSSES)
 
 
 def that_concern(settings: Mapping[str, Any], method: str, networks: tuple[str, ...]) -> dict[str, Any]:
@@ -176,11 +183,31 @@ def that_concern(settings: Mapping[str, Any], method: str, networks: tuple[str, 
     of = dict(settings)
     for name in {"networks", "freeze"} & of.keys():
         of[name] = tuple(entry for entry in of[name] if concerns(name, entry))
-    if not METHODS[method].connects:
-        of.pop("connection", None)
-    if of.get("select_by") not in reported_accuracies(networks):
-        of.pop("select_by", None)
-    return of
+    known = {
+        **dict.fromkeys(_OF_LOSSES, bool(METHODS[method].weights)),
+        "connection": METHODS[method].connects,
+        "middle_layer": METHODS[method].compares == "middle",
+        "select_by": of.get("select_by") in reported_accuracies(networks),
+    }
+    return {name: value for name, value in of.items() if known.get(name, True)}
+
+
+def check_concerned(given: Mapping[str, Any], configs: Sequence[Config]) -> None:
+    """Checks that what concerns some runs alone concerns any of those that are made.
+
+    Raises:
+        InputError: a setting, or an entry of it, that no run takes.
+    """
+    for name in OF_SOME:
+        value = given.get(name)
+        for entry in value if isinstance(value, tuple) else (value,):
+            taken = [getattr(config, name) for config in configs]
+            if entry and not any(entry in one if isinstance(one, tuple) else entry == one for one in taken):
+                networks = sorted({network for config in configs for network in config.modalities})
+                raise InputError(
+                    f"--{name}={entry}: it concerns none of the runs, whose networks are {', '.join(networks)} and "
+                    f"whose methods are {', '.join(sorted({config.method for config in configs}))}"
+                )
 
 
 def stage_name(networks: tuple[str, ...], wired: Mapping[str, Any]) -> str:
