@@ -10,6 +10,7 @@ from dmcl_tf.datasets import DATASETS
 from dmcl_tf.datasets.base import describe
 from dmcl_tf.errors import InputError
 from dmcl_tf.formats import FORMATS
+from dmcl_tf.registry import HALLUCINATION
 from dmcl_tf.runs.folder import Run, RunFolder
 from dmcl_tf.scoring.results import Results, read_results
 
@@ -76,9 +77,17 @@ def _training(run: Run, exported: Exported) -> str:
         ("videos", videos),
         ("method, recipe, scale", f"{config.method}, {config.recipe}, {config.scale}"),
         ("network, width", _networks(config)),
+        *_origins(run),
         ("seed", config.seed),
         ("weights", f"{exported.checkpoint} checkpoint, epoch {exported.weights.epoch + 1} of {config.epochs}"),
     )
+
+
+def _origins(run: Run) -> list[tuple[str, str]]:
+    """Whom networks learned from besides the labels, and what they started from."""
+    teachers, sources = ", ".join(run.config.teacher_modalities) or "all networks", run.sources or {}
+    taught = [("taught by", f"{teachers} of {run.config.teacher_run}")] if run.config.teacher_run else []
+    return [*taught, *((f"{network} starts from", source) for network, source in sources.items())]
 
 
 def _networks(config: Config) -> str:
@@ -114,6 +123,8 @@ def _input(exported: Exported) -> str:
         "Channels are red, green, blue. Depth repeats one grey level in all three; flow has those of its images; a "
         "skeleton is seen from the front in red, from the side in green and from above in blue.",
     ]
+    if HALLUCINATION in config.modalities:
+        lines.append(f"The network `{HALLUCINATION}` sees {config.modalities[0]}, and has no input of its own.")
     for name, settings in (("Depth", exported.depth), ("Flow", exported.flow), ("The cut", exported.crop)):
         if settings:
             lines.append(f"{name} was made with these settings: {describe(settings)}.")

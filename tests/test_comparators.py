@@ -1,6 +1,7 @@
 """The comparators from end to end: one command makes the runs that a method needs, and RGB+ is served."""
 
 import dataclasses
+import re
 import shutil
 from pathlib import Path
 
@@ -185,6 +186,11 @@ def test_rgb_plus_is_evaluated_and_served_from_rgb_alone(trained, checkpoints, t
     results = evaluate(EvaluateSettings(folder.directory))
     assert set(results.accuracy) == {"rgb", "hallucination", "rgb+hallucination", "sum", "sum_probabilities", "oracle"}
     version = export(ExportSettings(folder.directory, tmp_path / "model", formats=("savedmodel", "weights")))
+    card = (version / "model_card.md").read_text(encoding="utf-8")
+    assert re.search(
+        r"\| taught by \| depth of .*-rgb\+depth \|\n\| rgb starts from \| .*:rgb, epoch 1, checksum ", card
+    )
+    assert "The network `hallucination` sees rgb, and has no input of its own." in card
     served = tf.saved_model.load(str(version)).signatures
     assert {name: set(f.structured_input_signature[1]) for name, f in served.items()} == {
         "rgb": {"rgb"},

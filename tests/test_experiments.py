@@ -201,6 +201,12 @@ def test_a_run_that_fails_is_listed_and_the_others_go_on(tmp_path, root, ran, mo
     assert errors[-2] == "failed: independent seed 0: the disk is full"
     assert errors[-1].startswith("failed: independent seed 1: ")  # it said that it worked, and nothing is there
     assert "to do after training and evaluation" in errors[-1]
+    failures["seed=0"] = Failure("the disk is full", 2)
+    assert experiments.main(arguments(root, "--seeds=0", "--methods=mars", *folders)) == 1
+    assert (
+        capsys.readouterr().err.splitlines()[-1]
+        == "failed: mars seed 0: it needs independent flow seed 0, which failed"
+    )
 
 
 def test_nothing_is_trained_where_the_records_cannot_be_made(tmp_path, root, ran, monkeypatch):

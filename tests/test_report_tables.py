@@ -42,6 +42,7 @@ def test_tables_have_means_deviations_runs_and_the_papers_numbers(tmp_path):
     assert (dmcl["Runs"], dmcl["RGB"], dmcl["RGB, paper"]) == ("3", "80.00 ± 1.67", "93.64")
     assert (independent["Runs"], independent["RGB"], independent["Φ, paper"]) == ("1", "75.00", "97.86")
     three = found["Table 3"].set_index("Method")
+    assert "hallucination" not in " ".join(three.columns).lower()
     assert three.loc["DMCL, authors' recipe", "Depth, paper"] == "83.29"
     two = found["Table 2"]
     assert two.loc[0, ["Modality", "Batch normalisation", "Seeds"]].tolist() == ["RGB", "inference", "5"]

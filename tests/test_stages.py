@@ -125,6 +125,17 @@ def test_a_run_that_is_named_is_evaluated_on_its_own_records():
     assert (chosen.run_dir, chosen.records) == (Path("checkpoints/mine"), None)
 
 
+def test_a_run_that_is_named_needs_no_table_of_videos(monkeypatch):
+    """Neither to be evaluated nor to be exported; preparing own videos does."""
+    asked = []
+    monkeypatch.setattr(stages, "call", lambda function, settings: asked.append((function, settings.run_dir)))
+    for stage in ("evaluate", "export"):
+        assert stages.main("custom", [stage, "--run_dir=checkpoints/mine"]) == 0
+        assert asked.pop() == (stages.STAGES[stage], Path("checkpoints/mine"))
+    with pytest.raises(InputError, match="--videos"):
+        stages.main("custom", ["evaluate"])
+
+
 @pytest.mark.parametrize("arguments", [["nwucla"], ["nwucla", "train"], ["demo"]])
 def test_a_run_is_not_named_by_its_folder_where_one_is_trained(arguments):
     with pytest.raises(InputError, match="--run_dir=checkpoints/mine: it names the run that is evaluated or exported"):

@@ -118,7 +118,8 @@ def run_all(experiments: Sequence[Experiment], runs: Path) -> dict[str, str]:
                 continue
             progress.set_description_str(f"run {number} of {len(experiments)}, {experiment.label}")
             print(file=sys.stderr, flush=True)  # the run's own bar goes below
-            reason = run_one(experiment, runs)
+            needed = [source.label for source in experiment.sources if source.label in failed]
+            reason = f"it needs {needed[0]}, which failed" if needed else run_one(experiment, runs)
             if reason:
                 failed[experiment.label] = reason
                 progress.total -= cost  # for the estimate of the time that is left

@@ -32,6 +32,8 @@ STAGES: dict[str, Callable] = {
     "evaluate": evaluate.show,
     "export": export.show,
 }
+# what needs nothing but a run, where one is named
+_OF_A_RUN = {"evaluate": evaluate.settings_from_flags, "export": export.settings_from_flags}
 FLAG_GROUPS = (
     *make_tfrecords.FLAG_GROUPS,
     *train.FLAG_GROUPS,
@@ -127,12 +129,16 @@ def main(dataset: str, arguments: Sequence[str]) -> int:
     default_run = values["run_dir"].value is None
     if "train" in stages:
         check_no_run_is_named(values)
-    pipeline = make_pipeline(values)
-    if default_run and stages[0] in ("evaluate", "export"):
-        check_trained(values, pipeline.train)
+    if stages[0] in _OF_A_RUN and not default_run:
+        settings = {stages[0]: _OF_A_RUN[stages[0]](values)}
+    else:
+        pipeline = make_pipeline(values)
+        settings = vars(pipeline)
+        if stages[0] in _OF_A_RUN:
+            check_trained(values, pipeline.train)
     for stage in stages:
         print(f"\n== {dataset}: {stage} ==", flush=True)
-        failure = call(STAGES[stage], getattr(pipeline, stage))
+        failure = call(STAGES[stage], settings[stage])
         if failure:
             return failure.status
     return 0

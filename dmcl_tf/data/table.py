@@ -157,10 +157,11 @@ class Records:
 
         names = [dataset.name for dataset in DATASETS.values() if dataset.folder == there.dataset]
         name = "|".join(names) or there.dataset
+        own = " --videos=videos.csv" if name == "custom" else ""
         raise InputError(
             f"{self.directory}: records of {','.join(there.modalities)} at {there.frame_size} pixels, but "
             f"{','.join(modalities)} at {frame_size} pixels are asked for; make them with python "
-            f"data_prep/make_tfrecords.py --dataset={name} --modalities={','.join(modalities)} "
+            f"data_prep/make_tfrecords.py --dataset={name}{own} --modalities={','.join(modalities)} "
             f"--frame_size={frame_size} and another --records"
         )
 

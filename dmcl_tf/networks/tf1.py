@@ -64,5 +64,6 @@ def read_tf1_checkpoint(prefix: str, modality: str) -> dict[str, np.ndarray]:
     named = {_OF_SCOPE.get(scope.rpartition("_")[2]): scope for scope in scopes}
     fitting = [named[modality]] if modality in named else [scope for key, scope in named.items() if key is None]
     if len(fitting) != 1 or (len(scopes) > 1 and modality not in named):
-        raise ValueError(f"no network of {modality}, only {', '.join(sorted(scopes)) or 'none'}")
+        there = f"only {', '.join(sorted(scopes))}" if scopes else "nor of anything else that the authors' code saves"
+        raise ValueError(f"no network of {modality}, {there}")
     return {name: reader.get_tensor(name) for name in scopes[fitting[0]]}

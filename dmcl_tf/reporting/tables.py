@@ -87,10 +87,9 @@ def accuracies(
     title: str, groups: Sequence[RunGroup], methods: Sequence[str], names: Sequence[str], dataset: str = ""
 ) -> Table:
     """Accuracies of methods (rows) under some names (columns); with a data set, the paper's on it beside ours."""
-    rows = []
+    rows, groups = [], [group for group in groups if group.config.method in methods]
+    names = [name for name in names if any(group.accuracies(name).notna().any() for group in groups)]
     for group in groups:
-        if group.config.method not in methods:
-            continue
         published, row = _published(dataset, group), _head(group)
         for name in names:
             row[_column(name)] = mean_and_deviation(group.accuracies(name))
@@ -156,8 +155,9 @@ def privileged_information(dataset: str, groups: Sequence[RunGroup]) -> Table:
         "hallucination is the method of Hoffman et al., modality distillation that of Garcia et al. 2018, and graph "
         "distillation that of Luo et al.; recipes are those of DMCL."
     )
-    numbers = dict.fromkeys(f"Table {row.table}: " for row in published)
-    return Table(f"{''.join(numbers)}training and testing modalities", note, pd.DataFrame(others + rows))
+    number = "".join(dict.fromkeys(f"Table {row.table}: " for row in published))
+    title = f"{number}training and testing modalities"
+    return Table(title[0].upper() + title[1:], note, pd.DataFrame(others + rows))
 
 
 def _of_others(row: paper.Row) -> tuple[str | None, set[str], str]:

@@ -154,11 +154,14 @@ class BackboneSource:
         where = f"--initial_weights={self.start}: {network.name}"
         backbones = [layer for layer in network.layers if isinstance(layer, keras.Model)]
         if not backbones:
-            raise InputError(f"{where}: its network has no backbone of keras.applications; give the folder of a run")
+            raise InputError(
+                f"{where}: its network has no backbone of keras.applications; give the folder of a run, or a "
+                "checkpoint without .index"
+            )
         try:
             backbones[0].load_weights(self.start.path)
         except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
-            reason = str(error).strip().splitlines()[0]
+            reason = " ".join(str(error).split())[:200]  # Keras lists every layer
             raise InputError(f"{where}: {reason}; expected weights of {backbones[0].name} without its top") from None
         return False
 
