@@ -107,7 +107,8 @@ def test_other_modalities_or_size_than_asked_for(made):
         message = str(caught.value)
         assert "rgb,depth,flow at 48 pixels" in message
         assert f"{','.join(modalities)} at {size} pixels" in message
-        assert f"--dataset=custom --modalities={','.join(modalities)} --frame_size={size}" in message
+        asked = f"--modalities={','.join(modalities)} --frame_size={size}"
+        assert f"--dataset=custom --videos=videos.csv {asked}" in message
 
 
 def test_missing_and_half_written_records_are_named(made):
