@@ -143,6 +143,15 @@ def test_a_setting_that_concerns_no_run_is_a_mistake(flag, entry):
         make("--methods=dmcl", "--seeds=0", "--train_fractions=1", flag)
 
 
+def test_methods_about_what_the_videos_do_not_have_are_named():
+    """UTD-MHAD's records have no RGB unless it is asked for."""
+    with pytest.raises(InputError, match="--methods=admd is about rgb, but the videos have depth, flow, skeleton: say"):
+        make("--dataset=utd_mhad", "--methods=independent,admd")
+    taught = ["--student=depth", "--teacher_modalities=flow"]
+    runs = make("--dataset=utd_mhad", "--methods=admd", "--seeds=0", "--train_fractions=1", *taught)
+    assert [run.config.modalities for run in runs] == [("depth", "flow", "skeleton"), ("depth", "hallucination")]
+
+
 def test_runs_that_start_from_others_are_folders_of_their_own():
     def folders(*arguments):
         return {run.label: run.folder.directory for run in make("--seeds=4", "--train_fractions=1", *arguments)}

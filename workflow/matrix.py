@@ -159,7 +159,16 @@ class Matrix:
             return made.setdefault(experiment.train.directory, experiment).train.directory
 
         if method in stages.STAGES:
-            stages.STAGES[method](run, *stages.roles(method, (self.selection.student, *teachers)))
+            student, taught = stages.roles(method, (self.selection.student, *teachers))
+            absent = (
+                [] if "modalities" in self.given else [m for m in (student, *taught) if m not in self._modalities()]
+            )
+            if absent:
+                raise InputError(
+                    f"--methods={entry} is about {absent[0]}, but the videos have {', '.join(self._modalities())}: say "
+                    f"with --student and --teacher_modalities what learns and what teaches, or leave {method} out"
+                )
+            stages.STAGES[method](run, student, taught)
         else:
             run(method, ())
         return list(made.values())
