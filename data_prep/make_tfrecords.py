@@ -25,6 +25,7 @@ import cv2
 import numpy as np
 from absl import flags
 
+from data_prep import earlier
 from data_prep.flow_flags import flow_flags
 from data_prep.raw.base import Listing, RawVideo, Reader, Skipped
 from data_prep.raw_settings import RawSettings, raw_flags, raw_settings_from_flags, video_flags
@@ -110,14 +111,17 @@ def make_records(settings: RecordSettings) -> Records | None:
         except BaseException:
             remove_stale(directory)  # of workers that were ended
             raise
-        skipped = _reasons(settings, (*found.skipped, *found.excluded, *unusable))
+        kept = kept_rows(settings, old, videos, found, reader)
+        stay = {row.video_id for row in kept}
+        left_out = [entry for entry in (*found.skipped, *found.excluded, *unusable) if entry.video_id not in stay]
+        skipped = _reasons(settings, left_out)
         if settings.part is not None:
             print(f"part {settings.part[0]} of {settings.part[1]}: {len(rows)} records in {directory}")
             print_skipped(_reasons(settings, unusable))
             return None
-        if not rows:
-            raise InputError(f"{settings.raw.data_dir}: no video can be used; the first: {unusable[0].reason}")
-        rows = [*_with_warnings(rows, _reasons(settings, found.warnings, " | ")), *kept_rows(settings, old, videos)]
+        if not rows and not kept:
+            raise InputError(f"{settings.raw.source}: no video can be used; the first: {left_out[0].reason}")
+        rows = [*_with_warnings(rows, _reasons(settings, found.warnings, " | ")), *kept]
         write_table(Records(directory, description, tuple(rows)), skipped)
         records = Records.load(directory)
     print_summary(records, skipped, class_names)
@@ -267,16 +271,13 @@ def _with_warnings(rows: Iterable[Video], warnings: Mapping[str, str]) -> list[V
     return [replace(row, warnings=" | ".join(filter(None, [warnings.get(row.video_id), row.warnings]))) for row in rows]
 
 
-def kept_rows(settings: RecordSettings, old: Records | None, videos: Sequence[RawVideo]) -> list[Video]:
-    """Lines of the old table that stay: videos of other data sets of the family, whose records are there."""
-    if old is None or len(_family(find_dataset(settings.dataset))) == 1:
-        return []
-    asked = {video.video_id for video in videos}
-    return [
-        row
-        for row in old.videos
-        if row.video_id not in asked and old.path(row).is_file() and old.path(row).stat().st_size == row.bytes
-    ]
+def kept_rows(
+    settings: RecordSettings, old: Records | None, videos: Sequence[RawVideo], found: Listing, reader: Reader
+) -> list[Video]:
+    """Rows of the old table that stay: of other data sets of the family, or of own videos whose files are away."""
+    if len(_family(find_dataset(settings.dataset))) > 1:
+        return earlier.of_other_data_sets(old, videos)
+    return earlier.of_files_that_are_away(old, found.away, reader.listed)
 
 
 def _flatten(prefix: str, value: object) -> Iterator[tuple[str, object]]:

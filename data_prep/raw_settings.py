@@ -113,6 +113,11 @@ class RawSettings:
         """The reader of its folders, which knows the options; of own data it reads the CSV file."""
         return make_reader(find_dataset(self.dataset), self.options, self.videos.recorded)
 
+    @property
+    def source(self) -> Path:
+        """What lists the videos: the CSV file of own ones, else the folder of the raw data."""
+        return Path(str(self.options.get("videos") or self.data_dir))
+
     def list_videos(self, reader: Reader) -> Listing:
         """Lists the raw videos of the data set's classes, after making them where they are generated.
 
@@ -128,9 +133,9 @@ class RawSettings:
             raise InputError(f"{error.filename}: {error.strerror}; {dataset.title} is read from there") from error
         known = dataset.class_names or reader.class_names
         listing = replace(listing, videos=tuple(video for video in listing.videos if video.label in known))
-        if not listing.videos:
+        if not listing.videos and not listing.away:
             example = f", for example {listing.skipped[0].reason}" if listing.skipped else ""
-            raise InputError(f"{self.data_dir}: no usable video among {len(listing.skipped)} folders{example}")
+            raise InputError(f"{self.source}: no usable video among {len(listing.skipped)}{example}")
         return listing
 
 

@@ -126,7 +126,7 @@ def test_16_bits_where_8_are_said(tmp_path):
     where = f"{tmp_path}/depth/0.png"
     with pytest.raises(InputError, match=f"{where}: an image of 16 bits per pixel, but as_is takes 8: choose "):
         extract(sources, depth=DepthSettings("as_is"))
-    with pytest.raises(InputError, match=f"{where}: more than 8 bits per pixel; where these are distances, "):
+    with pytest.raises(InputError, match=f"{where}: more than 8 bits per pixel: where these are distances, "):
         extract(sources, depth_modalities=("other",))
 
 

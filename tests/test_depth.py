@@ -98,7 +98,16 @@ def test_no_reading_stays_distinguishable_after_jpeg():
         ),
         (depth_frame(0).astype(np.float64), "as_is", "of 64 bits per pixel"),
         (np.ones((4, 4), np.uint8), "clip_mm", "8 bits per pixel holds no millimetres: choose --depth_mode=as_is"),
-        (np.ones((4, 4, 3), np.uint16), "clip_mm", "a colour image, but --depth_mode=clip_mm takes grey ones"),
+        (
+            np.ones((4, 4, 3), np.uint16),
+            "clip_mm",
+            "colour of more than 8 bits per channel: convert the frames to 8 bits",
+        ),
+        (
+            np.ones((4, 4, 3), np.uint16),
+            "as_is",
+            "colour of more than 8 bits per channel: convert the frames to 8 bits",
+        ),
         (np.ones((4, 4, 3), np.uint8), "per_clip", "a colour image, but --depth_mode=per_clip"),
     ],
 )

@@ -143,10 +143,14 @@ def test_a_setting_that_concerns_no_run_is_a_mistake(flag, entry):
         make("--methods=dmcl", "--seeds=0", "--train_fractions=1", flag)
 
 
-def test_methods_about_what_the_videos_do_not_have_are_named():
+def test_methods_about_what_the_videos_do_not_have_are_named(capsys):
     """UTD-MHAD's records have no RGB unless it is asked for."""
-    with pytest.raises(InputError, match="--methods=admd is about rgb, but the videos have depth, flow, skeleton: say"):
+    message = "--methods=independent,admd: leave out admd: about modalities that .* not have, which are depth, flow"
+    with pytest.raises(InputError, match=message):
         make("--dataset=utd_mhad", "--methods=independent,admd")
+    methods = {run.config.method for run in make("--dataset=utd_mhad", "--seeds=0", "--train_fractions=1")}
+    assert methods == {"independent", "smcl", "cmcl", "cmcl_stochastic", "mutual", "random_teacher", "dmcl"}
+    assert "left out: generalized_distillation, mars, hallucination, " in capsys.readouterr().out
     taught = ["--student=depth", "--teacher_modalities=flow"]
     runs = make("--dataset=utd_mhad", "--methods=admd", "--seeds=0", "--train_fractions=1", *taught)
     assert [run.config.modalities for run in runs] == [("depth", "flow", "skeleton"), ("depth", "hallucination")]

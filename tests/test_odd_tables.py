@@ -56,6 +56,32 @@ def test_what_spreadsheets_write_is_read_without_a_word(folder, text):
     assert listing.skipped == listing.warnings == ()
 
 
+@pytest.mark.parametrize(
+    ("row", "reason"),
+    [
+        ('b,right,train,"clip.avi', "unexpected end of data"),
+        ('b,"right,train,clip.avi\nd,"left",test,clip.avi', "expected after"),
+    ],
+)
+def test_a_quote_that_is_not_closed_swallows_no_rows(folder, row, reason):
+    text = as_text(rows=[ROWS[0]]) + row + "\n" + as_text(ROWS[2], [])
+    with pytest.raises(InputError, match=rf"^--videos=.*videos\.csv, line 3: .*{reason}.*is there a quote"):
+        read(folder, text)
+
+
+def test_a_value_of_several_lines_is_one_of_the_line_where_it_begins(folder):
+    reader, listing = read(
+        folder, as_text(rows=[("a", '"left\nhand"', "train", "clip.avi"), *ROWS[1:], ("", "x", "", "")])
+    )
+    assert reader.class_names == ("left\nhand", "right")
+    assert any("line 6: the video_id is empty" in entry.reason for entry in listing.skipped)
+
+
+def test_modalities_that_are_no_columns(folder):
+    with pytest.raises(InputError, match="--modalities=rgbb: it has no such column, only video_id, label, split, rgb"):
+        read(folder, as_text(), modalities=["rgbb"])
+
+
 @pytest.mark.parametrize("word", ["val", "valid", "dev", "VALIDATION", "Val "])
 def test_words_for_splits(folder, word):
     rows = [

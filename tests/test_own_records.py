@@ -13,6 +13,7 @@ from raw import depth_frame, write_image, write_video
 
 from dmcl_tf.data import records
 from dmcl_tf.errors import InputError
+from workflow import stages
 
 
 def write_own(folder: Path, rows, columns="video_id,label,split,subject,rgb"):
@@ -42,6 +43,61 @@ def test_edits_of_own_data_take_effect_and_keep_records(tmp_path, capsys):
     printed = capsys.readouterr().out
     assert "1 records in " in printed
     assert "warning: subject" not in printed
+
+
+@pytest.mark.parametrize("away", ["b", "abcd"])
+def test_edits_take_effect_while_raw_files_are_away(tmp_path, capsys, away):
+    """A disk that is not mounted, or records that were copied to another machine."""
+    for index, name in enumerate("abcd"):
+        write_video(tmp_path / f"{name}.avi", 9, seed=index)
+    made = write_own(tmp_path, ["a,x,train,s,a.avi", "b,x,test,s,b.avi", "c,y,train,s,c.avi", "d,y,test,s,d.avi"])
+    files = contents(tmp_path / "records/24/videos")
+    for name in away:
+        (tmp_path / f"{name}.avi").rename(tmp_path / f"{name}.away")
+    made.path(made.by_id["d"]).write_bytes(b"cut off")
+    capsys.readouterr()
+    again = write_own(
+        tmp_path, ["a,x,train,s,a.avi", "b,y,validation,t,b.avi", "d,y,test,s,d.avi", "c,y,train,s,c.avi"]
+    )
+    row = again.by_id["b"]
+    assert (row.label, row.attributes) == ("y", {"split": "validation", "subject": "t"})
+    assert row.warnings == "its raw files are away; the record that was made of them before is kept"
+    assert row.checksum == made.by_id["b"].checksum
+    assert ("d" in again.by_id) == (away == "b")  # whose record is damaged, and is made again where that is possible
+    assert ("skipped d: " in capsys.readouterr().out) == (away != "b")
+    for name in away:
+        (tmp_path / f"{name}.away").rename(tmp_path / f"{name}.avi")
+    rows = ["a,x,train,s,a.avi", "b,x,test,s,b.avi", "c,y,train,s,c.avi", "d,y,test,s,d.avi"]
+    assert write_own(tmp_path, rows).videos == made.videos
+    assert contents(tmp_path / "records/24/videos") == files
+
+
+def test_training_takes_no_table_of_another_csv_file(tmp_path):
+    for name in "abc":
+        write_video(tmp_path / f"{name}.avi", 9)
+    (tmp_path / "d.avi").write_bytes(b"no video")
+    rows = ["a,x,train,s,a.avi", "b,y,train,s,b.avi", "c,x,test,s,c.avi", "d,y,test,s,d.avi"]
+
+    def check(rows, *flags):
+        (tmp_path / "videos.csv").write_text("\n".join(["video_id,label,split,subject,rgb", *rows]))
+        given = [f"--videos={tmp_path}/videos.csv", f"--data_dir={tmp_path}", f"--records={made.directory}", *flags]
+        stages.check_table(
+            stages.make_pipeline(stages.parse("custom", [*given, "--frame_size=24", "--crop_size=16"])).prepare
+        )
+
+    made = write_own(tmp_path, rows)
+    check(rows)  # d was skipped
+    for other, difference in (
+        (["a,y,train,s,a.avi", "b,x,train,s,b.avi"], r"a: 'x', train, s there, 'y', train, s now"),
+        ([rows[0], "b,y,test,s,b.avi", "c,y,train,s,c.avi"], r"b: 'y', train, s there, 'y', test, s now"),
+        (rows[:2], "c: 'x', test, s there, not listed now"),
+        ([*rows, "e,x,test,s,a.avi"], "e: not listed there, 'x', test, s now"),
+    ):
+        with pytest.raises(
+            InputError, match=f"its table is of another CSV file than .*{difference}.: run the stage prep"
+        ):
+            check(other)
+    check([*rows, "e,x,test,s,a.avi"], "--limit=2")
 
 
 def test_names_of_our_own_files_are_names_of_videos(tmp_path):

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from absl import flags
@@ -206,6 +206,17 @@ def make_plan(values: flags.FlagValues) -> Plan:
         usual["modalities"] = pipeline.prepare.modalities
     checkpoints = Path(values["checkpoints"].value)
     matrix = Matrix(selection, usual, given, pipeline.train, pipeline.evaluate, checkpoints)
+    lacking = matrix.about_others()
+    if lacking:
+        about = (
+            f"{', '.join(lacking)}: about modalities that the videos do not have, which are "
+            f"{', '.join(matrix.modalities)}; --student and --teacher_modalities say what else learns and teaches"
+        )
+        if values.methods is not None:
+            raise InputError(f"--methods={','.join(values.methods)}: leave out {about}")
+        print(f"left out: {about}")
+        selection = replace(selection, methods=tuple(m for m in selection.methods if m not in lacking))
+        matrix = replace(matrix, selection=selection)
     results = Path(values["results"].value or Path("reports") / dataset.name)
     runs = matrix.experiments()
     if not runs:

@@ -144,6 +144,18 @@ class Matrix:
             stages.check_concerned(self.given, [experiment.config for experiment in chosen.values()])
         return list(chosen.values())
 
+    def about_others(self) -> list[str]:
+        """The methods of the selection that are about modalities which the videos do not have."""
+        if "modalities" in self.given:  # of which methods may need more than are trained together
+            return []
+        staged = [entry for entry in self.selection.methods if entry.partition(":")[0] in stages.STAGES]
+        roles = {entry: self._roles(entry.partition(":")[0]) for entry in staged}
+        return [entry for entry, (student, taught) in roles.items() if {student, *taught} - {*self.modalities}]
+
+    def _roles(self, method: str) -> tuple[str, tuple[str, ...]]:
+        teachers = self.selection.teachers or stages.usual_teachers(method)
+        return stages.roles(method, (self.selection.student, *teachers))
+
     def _experiments(self, entry: str, seed: int, fraction: float) -> list[Experiment]:
         """A run of the matrix, the last, and before it those that it starts from or is taught by."""
         method, _, recipe = entry.partition(":")
@@ -152,28 +164,21 @@ class Matrix:
         others = teachers if teachers != stages.usual_teachers(method) else ()
 
         def run(stage: str, networks: tuple[str, ...], **wired) -> Path:
-            if stage == BASELINE and not wired and set(networks) <= set(self._modalities()):
+            if stage == BASELINE and not wired and set(networks) <= set(self.modalities):
                 networks = ()  # the baseline's run has them
             entry_of, last = f"{stage}:{recipe}" if recipe else stage, stage == method
             experiment = self._experiment(entry_of, seed, fraction, _Stage(networks, wired, last, others), made)
             return made.setdefault(experiment.train.directory, experiment).train.directory
 
         if method in stages.STAGES:
-            student, taught = stages.roles(method, (self.selection.student, *teachers))
-            absent = (
-                [] if "modalities" in self.given else [m for m in (student, *taught) if m not in self._modalities()]
-            )
-            if absent:
-                raise InputError(
-                    f"--methods={entry} is about {absent[0]}, but the videos have {', '.join(self._modalities())}: say "
-                    f"with --student and --teacher_modalities what learns and what teaches, or leave {method} out"
-                )
-            stages.STAGES[method](run, student, taught)
+            stages.STAGES[method](run, *self._roles(method))
         else:
             run(method, ())
         return list(made.values())
 
-    def _modalities(self) -> tuple[str, ...]:
+    @property
+    def modalities(self) -> tuple[str, ...]:
+        """Of the networks of methods that take any number."""
         return {**asdict(Config()), **self.usual, **self.given}["modalities"]
 
     def _experiment(
@@ -186,7 +191,7 @@ class Matrix:
         usual |= {"recipe": recipe} if recipe else {}
         usual |= {name: stage.wired[name] for name in ("teacher_run",) if name in stage.wired}
         settings = {**usual, **self.given, **{name: usual[name] for name in ("method", "recipe") if name in usual}}
-        settings = stages.that_concern(settings, method, stage.networks or self._modalities())
+        settings = stages.that_concern(settings, method, stage.networks or self.modalities)
         if stage.networks:
             settings = stages.stage_settings(method, stage.networks, settings, stage.wired, last=stage.last)
         config = make_config({**settings, "seed": seed, "train_fraction": fraction})

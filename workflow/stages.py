@@ -7,12 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from absl import flags
 
-from data_prep import make_tfrecords
+from data_prep import earlier, make_tfrecords
 from dmcl_tf import evaluate, export, train
+from dmcl_tf.data.table import Records
 from dmcl_tf.datasets.base import in_words
 from dmcl_tf.errors import InputError
 from dmcl_tf.evaluate import EvaluateSettings
@@ -94,6 +95,18 @@ def check_no_run_is_named(values: flags.FlagValues) -> None:
         )
 
 
+def check_table(prepare: make_tfrecords.RecordSettings) -> None:
+    """Checks that the records that are there are those of the CSV file, where one lists the videos.
+
+    Raises:
+        InputError: they are of another file or of an earlier state of it, or there are none.
+    """
+    listed = prepare.raw.reader().listed
+    if listed:
+        whole = not prepare.limit and prepare.part is None
+        earlier.check_listed(Records.load(prepare.records), listed, prepare.raw.source, whole=whole)
+
+
 def check_trained(values: flags.FlagValues, training: train.TrainSettings) -> None:
     """Checks that the run that is there was trained with the settings that are given: no other run is meant silently.
 
@@ -129,15 +142,17 @@ def main(dataset: str, arguments: Sequence[str]) -> int:
     default_run = values["run_dir"].value is None
     if "train" in stages:
         check_no_run_is_named(values)
+    settings: dict[str, Any]
     if stages[0] in _OF_A_RUN and not default_run:
         settings = {stages[0]: _OF_A_RUN[stages[0]](values)}
     else:
-        pipeline = make_pipeline(values)
-        settings = vars(pipeline)
+        settings = vars(make_pipeline(values))
         if stages[0] in _OF_A_RUN:
-            check_trained(values, pipeline.train)
+            check_trained(values, settings["train"])
     for stage in stages:
         print(f"\n== {dataset}: {stage} ==", flush=True)
+        if stage == "train":
+            check_table(settings["prepare"])
         failure = call(STAGES[stage], settings[stage])
         if failure:
             return failure.status

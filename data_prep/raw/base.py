@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import NamedTuple
 
 from data_prep.video.depth import DepthSettings
 from data_prep.video.sources import Source
@@ -28,6 +29,13 @@ class RawVideo:
     attributes: Mapping[str, str] = field(default_factory=dict)
 
 
+class Listed(NamedTuple):
+    """What a table of videos says of one; attributes as of `RawVideo`."""
+
+    label: str
+    attributes: Mapping[str, str]
+
+
 @dataclass(frozen=True)
 class Skipped:
     """Something that was left out: a video, or single frames of it; `reason` names the file and what to do."""
@@ -44,6 +52,7 @@ class Listing:
     skipped: tuple[Skipped, ...] = ()  # whole videos
     warnings: tuple[Skipped, ...] = ()  # single frames; the video is kept
     excluded: tuple[Skipped, ...] = ()  # whole videos that the data set's users are known to leave out
+    away: tuple[str, ...] = ()  # those of the skipped whose files are not there at all
 
 
 @dataclass(frozen=True)
@@ -59,6 +68,7 @@ class Reader:
         flow_from: the modality that flow is computed from unless `--flow_from` says otherwise.
         person_in: the modality that says where in the frames the person is, for `--crop=person`; "" where none does.
         class_names: by label, of all data sets of the family; empty before `configure` where that says them.
+        listed: what a table says of each video, by its name; empty where the raw folders say it.
         depth: how depth becomes 8 bits unless flags say otherwise.
         options: the settings that say what the raw data are; `configure(**options, modalities=…)` returns the reader so
             described, of all modalities where these are None.
@@ -74,6 +84,7 @@ class Reader:
     flow_from: str = "rgb"
     person_in: str = "depth"
     class_names: tuple[str, ...] = ()
+    listed: Mapping[str, Listed] = field(default_factory=dict)
     depth: DepthSettings = field(default_factory=DepthSettings)
     options: Mapping[str, Setting] = field(default_factory=dict)
     configure: Callable[..., Reader] | None = None

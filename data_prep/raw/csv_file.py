@@ -27,12 +27,15 @@ def read_table(path: Path) -> tuple[list[str], list[tuple[int, dict[str, str]]]]
     """
     try:
         text = read_file(path, remedy="expected a CSV file").decode("utf-8-sig")
-        lines = [(number, [value.strip() for value in line]) for number, line in _split(text)]
-    except (UnicodeDecodeError, csv.Error) as error:
+    except UnicodeDecodeError as error:
         reason = f"not a CSV file in UTF-8 ({error}); save it as one"
         raise InputError(f"--videos={shown(path)}: {reason}") from error
     except InputError as error:
         raise InputError(f"--videos={error}") from None
+    try:
+        lines = [(number, [value.strip() for value in line]) for number, line in _split(text)]
+    except InputError as error:
+        raise InputError(f"--videos={shown(path)}, {error}") from None
     filled = [(number, line) for number, line in lines if any(line)]
     columns = [name.lower() for name in filled[0][1]] if filled else []
     table = []
@@ -44,7 +47,7 @@ def read_table(path: Path) -> tuple[list[str], list[tuple[int, dict[str, str]]]]
 
 
 def _split(text: str) -> Iterator[tuple[int, list[str]]]:
-    """The number and the values of each line; the separator is the one that parts the header most often."""
+    """The values of each line and the number at which it begins; the separator parts the header most often."""
     skipped, separator = 0, ""
     for line in text.splitlines():
         given = _SEPARATOR_LINE.fullmatch(line.strip())
@@ -55,6 +58,12 @@ def _split(text: str) -> Iterator[tuple[int, list[str]]]:
             break
         skipped += 1
     rest = text if not skipped else "".join(text.splitlines(keepends=True)[skipped:])
-    reader = csv.reader(io.StringIO(rest, newline=""), delimiter=separator or ",")
-    for values in reader:
-        yield skipped + reader.line_num, values
+    reader = csv.reader(io.StringIO(rest, newline=""), delimiter=separator or ",", strict=True)
+    begin = skipped + 1
+    try:
+        for values in reader:
+            yield begin, values
+            begin = skipped + reader.line_num + 1
+    except csv.Error as error:
+        reason = f'{error}; is there a quote (") that is not closed, or text behind one that is?'
+        raise InputError(f"line {begin}: {reason}") from None

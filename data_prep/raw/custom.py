@@ -20,7 +20,7 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
-from data_prep.raw.base import Listing, RawVideo, Reader, Skipped
+from data_prep.raw.base import Listed, Listing, RawVideo, Reader, Skipped
 from data_prep.raw.csv_file import read_table
 from data_prep.video.images import inside
 from data_prep.video.opening import shown
@@ -86,6 +86,7 @@ def configure(
     return dataclasses.replace(
         READER,
         class_names=tuple(names),
+        listed={row.video_id: Listed(row.label, row.attributes) for row in rows},
         list_videos=partial(_list_videos, rows=rows, skipped=tuple(skipped), mat_variable=mat_variable, root=root),
         recorded=columns,
         modalities=columns,
@@ -135,6 +136,8 @@ def _modalities(columns: Sequence[str], chosen: Sequence[str] | None) -> tuple[s
     names = tuple(name for name in columns if name not in (*REQUIRED, *OPTIONAL))
     if chosen is not None:
         names = tuple(name for name in names if name in [choice.strip().lower() for choice in chosen])
+    if chosen is not None and not missing and not names:
+        raise InputError(f"--modalities={','.join(chosen)}: it has no such column, only {', '.join(columns)}")
     if missing or not names:
         lacking = f"the column {missing[0]!r}" if missing else "a column for a modality, such as rgb"
         raise InputError(f"it lacks {lacking}; it has {', '.join(columns) or 'none'}")
@@ -147,7 +150,7 @@ def _check_paths(path: Path, names: Sequence[str], lines: Sequence[tuple[int, Ma
     found = dict.fromkeys(names, False)
     for _, values in lines:
         for name in names:
-            found[name] = found[name] or (bool(values[name]) and _exists(path.parent, values[name]))
+            found[name] = found[name] or (bool(values[name]) and _exists(path.parent / expand_home(values[name])))
     wrong = [name for name in names if not found[name]]
     if not wrong or not lines:
         return
@@ -163,9 +166,9 @@ def _leave_out(names: Sequence[str], wrong: Sequence[str]) -> str:
     return f"leave it out with --modalities={','.join(name for name in names if name not in wrong) or 'rgb'}"
 
 
-def _exists(folder: Path, text: str) -> bool:
+def _exists(path: Path) -> bool:
     try:
-        return (folder / expand_home(text)).exists()
+        return path.exists()
     except (OSError, ValueError):
         return False
 
@@ -206,16 +209,17 @@ def _list_videos(
     root: Path | None = None,
 ) -> Listing:
     """Opens what the rows name; `data_dir` is for outputs alone."""
-    videos, unusable, warnings = [], list(skipped), []
+    videos, unusable, warnings, away = [], list(skipped), [], []
     for row in rows:
         try:
             sources, lines = open_sources(row.paths, mat_variable=mat_variable, root=root)
         except InputError as error:
             unusable.append(Skipped(row.video_id, str(error)))
+            away += [] if all(map(_exists, row.paths.values())) else [row.video_id]
             continue
         warnings += [Skipped(row.video_id, line) for line in lines]
         videos.append(RawVideo(row.video_id, row.label, sources, row.attributes))
-    return Listing(tuple(videos), tuple(unusable), tuple(warnings))
+    return Listing(tuple(videos), tuple(unusable), tuple(warnings), away=tuple(away))
 
 
 READER = Reader(

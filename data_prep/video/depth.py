@@ -25,6 +25,7 @@ import numpy as np
 from data_prep.video.frames import resize
 from dmcl_tf.errors import InputError
 
+WIDE_COLOR = "colour of more than 8 bits per channel: convert the frames to 8 bits, 0 to 255 (uint8)"
 MODES = ("as_is", "clip_mm", "per_clip", "jet")
 NEAREST = 16  # the level of a reading at `near`
 _NO_READING = 0
@@ -68,12 +69,16 @@ def encode_depth(
     """
     is_bytes = image.dtype == np.uint8
     if settings.mode == "as_is":
+        if not is_bytes and image.ndim == 3:
+            raise InputError(WIDE_COLOR)
         if not is_bytes:
             raise InputError(
                 f"an image of {8 * image.dtype.itemsize} bits per pixel, but as_is takes 8: choose "
                 f"--depth_mode={'|'.join(MODES[1:])}"
             )
         return resize(image, size)
+    if image.ndim != 2 and not is_bytes:
+        raise InputError(WIDE_COLOR)
     if image.ndim != 2:
         raise InputError(f"a colour image, but --depth_mode={settings.mode} takes grey ones: choose --depth_mode=as_is")
     if is_bytes and settings.mode == "clip_mm":

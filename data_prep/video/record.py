@@ -19,7 +19,7 @@ from data_prep.raw.base import RawVideo, Skipped
 from data_prep.video.alignment import AlignedReader
 from data_prep.video.base import Frame, Source
 from data_prep.video.crop import Box, Crop, cut, find_boxes
-from data_prep.video.depth import DepthSettings, encode_depth, reading_range
+from data_prep.video.depth import WIDE_COLOR, DepthSettings, encode_depth, reading_range
 from data_prep.video.fingerprint import fingerprint
 from data_prep.video.frames import BLANK, encode_jpeg, is_blank, resize
 from data_prep.video.given_flow import accept_given_flow
@@ -296,7 +296,10 @@ class FrameEncoder:
                 image = resize(pixels, size)
             else:
                 raise InputError(
-                    "more than 8 bits per pixel; where these are distances, name the modality in --depth_modalities"
+                    WIDE_COLOR
+                    if pixels.ndim == 3
+                    else "more than 8 bits per pixel: where these are distances, name the modality in "
+                    "--depth_modalities when the records are made; convert them to 8 bits else"
                 )
         except InputError as error:
             raise InputError(f"{frame.where}: {error}") from None

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from decimal import Decimal
+from functools import partial
+from os.path import commonprefix
 
 from dmcl_tf.errors import InputError
 
 _SHARE = 0.1  # of a folder's images that are named alike, from which on they are a series
 
 
-def natural_order(name: str) -> tuple[tuple[int, str] | tuple[int, int, str], ...]:
-    """A sorting key by which frame 9 comes before frame 10."""
-    parts = re.split(r"([0-9]+)", name)
-    return tuple((1, int(part), part) if position % 2 else (0, part) for position, part in enumerate(parts))
+def natural_order(name: str, fractions: bool = False) -> tuple[tuple, ...]:
+    """A sorting key by which frame 9 comes before frame 10 and, where numbers have fractions, 1.05 before 1.5."""
+    parts = re.split(r"([0-9]+(?:\.[0-9]+)?)" if fractions else r"([0-9]+)", name)
+    return tuple((1, Decimal(part), part) if position % 2 else (0, part) for position, part in enumerate(parts))
 
 
 def choose_series(names: Sequence[str], modality: str = "") -> list[str]:
@@ -30,6 +33,8 @@ def choose_series(names: Sequence[str], modality: str = "") -> list[str]:
     """
     # of one name alone, `ir_1.png` of the modality ir_1, the number is that of the frame
     own = modality if modality and sum(bool(re.search(_word(modality), name.lower())) for name in names) > 1 else ""
+    if _are_hexadecimal(names):
+        return sorted(names, key=str.lower)
     groups: dict[str, list[str]] = {}
     for name in sorted(names, key=natural_order):
         groups.setdefault(_pattern(name, own), []).append(name)
@@ -71,40 +76,69 @@ def _word(modality: str) -> str:
     return rf"(?<![a-z]){name}(?![a-z])" if name[-1].isalpha() else rf"(?<![a-z]){name}(?![a-z0-9])"
 
 
+def _are_hexadecimal(names: Sequence[str]) -> bool:
+    """Whether the names are consecutive hexadecimal numbers of equal length, some with letters among their digits."""
+    stems = [name.rpartition(".")[0].lower() for name in names]
+    begin = len(re.sub(r"[0-9a-f]*$", "", commonprefix(stems)))
+    digits = [stem[begin:] for stem in stems]
+    if len({*map(len, digits)}) != 1 or not all(re.fullmatch(r"[0-9a-f]+", text) for text in digits):
+        return False
+    numbers = {int(text, 16) for text in digits}
+    return not "".join(digits).isdecimal() and max(numbers) - min(numbers) + 1 == len(numbers) == len(names)
+
+
+def _have_fractions(names: Sequence[str]) -> bool:
+    """Whether digits behind a point are a fraction, as in time stamps, and no counter of their own.
+
+    A fraction without its last zeros is shorter than others. A counter does not begin with a zero, and leaves few out.
+    """
+    matches = [re.search(r"[0-9]\.([0-9]+)", name.rpartition(".")[0]) for name in names]
+    parts = [match[1] for match in matches if match]
+    lengths = {*map(len, parts)}
+    if len(parts) < len(names) or len(lengths) == 1:
+        return 0 < len(parts) < len(names)
+    if any(len(part) > 1 and part[0] == "0" for part in parts):
+        return True
+    counts = {int(part) for part in parts}
+    return max(lengths) > 4 and max(counts) - min(counts) > 100 * len(names)
+
+
 def _in_order(names: Sequence[str]) -> list[str]:
     """The names in temporal order; raises `InputError` where two of them have one number."""
-    seen: dict[tuple[str, tuple[int, ...]], str] = {}
+    seen: dict[tuple[str, tuple[Decimal, ...]], str] = {}
+    fractions = _have_fractions(names)
     for name in names:
-        key = (_pattern(name).rpartition(".")[0], _numbers(name))
+        key = (_pattern(name).rpartition(".")[0], _numbers(name, fractions))
         if key[1] and key in seen:
             raise InputError(
                 f"{seen[key]} and {name} are both frame {key[1][-1]}: keep one of them, or put each kind into a folder "
                 "of its own"
             )
         seen[key] = name
-    return sorted(names, key=natural_order)
+    return sorted(names, key=partial(natural_order, fractions=fractions))
 
 
 def _pattern(name: str, modality: str = "") -> str:
     """A name without its numbers, but for those in the name of the modality, and with one ending for each format."""
     parts = re.split(f"({_word(modality)})", name.lower()) if modality else [name.lower()]
-    parts[::2] = [re.sub(r"[0-9]+", "#", part) for part in parts[::2]]
+    parts[::2] = [re.sub(r"[0-9]+(\.[0-9]+)?", "#", part) for part in parts[::2]]
     stem, _, ending = "".join(parts).rpartition(".")
     return f"{stem}.{ {'jpeg': 'jpg', 'tiff': 'tif'}.get(ending, ending) }"
 
 
-def _numbers(name: str) -> tuple[int, ...]:
-    return tuple(int(number) for number in re.findall(r"[0-9]+", name.rpartition(".")[0]))
+def _numbers(name: str, fractions: bool = False) -> tuple[Decimal, ...]:
+    number = r"[0-9]+(?:\.[0-9]+)?" if fractions else r"[0-9]+"
+    return tuple(Decimal(text) for text in re.findall(number, name.rpartition(".")[0]))
 
 
 def frame_numbers(names: Sequence[str]) -> list[int] | None:
     """The frame number in each name: the first number that no two names share. None where there is none."""
     rows = [_numbers(name) for name in names]
-    if len({len(row) for row in rows}) != 1:
+    if len({len(row) for row in rows}) != 1 or _have_fractions(names) or _are_hexadecimal(names):
         return None
     for column in zip(*rows):
         if len(set(column)) == len(column):
-            return list(column)
+            return [int(number) for number in column]
     return None
 
 
