@@ -283,6 +283,9 @@ def test_formats_that_cannot_be_read_are_named(tmp_path):
     (tmp_path / "0.heic").write_bytes(b"x")
     with pytest.raises(InputError, match=r"no frames .* in this folder; it holds \.heic files: convert them"):
         images_of(ImageFolder(tmp_path))
+    (tmp_path / "frames").mkdir()
+    with pytest.raises(InputError, match=r"no frames .* in this folder; it holds the folder frames: name that"):
+        ImageFolder(tmp_path).sequence()
 
 
 @pytest.mark.parametrize("colour", [False, True])

@@ -125,6 +125,8 @@ class ImageFolder:
             return f"no frames ({self.pattern}) in this folder; unpack it again"
         endings = sorted({os.path.splitext(name)[1].lower() for name in names} - {""})
         found = f"; it holds {', '.join(endings[:5])} files: convert them, for example with ffmpeg" if endings else ""
+        inner = sorted(name for name in names if (self.path / name).is_dir())
+        found = f"; it holds the folder {inner[0]}: name that, if they are there" if inner else found
         return f"no frames ({', '.join(IMAGE_SUFFIXES)}) in this folder{found or '; unpack it again'}"
 
 
