@@ -177,7 +177,10 @@ def explain(error: BaseException) -> tuple[str, int] | None:
         where = printable(str(getattr(error, "filename", None) or said))
         return f"error: {where}: the disk is full; free some space and run the same command again, it continues", 2
     if is_out_of_memory(error):
-        return "error: there is not enough memory; use a smaller --batch_size, fewer --workers or --recompute", 2
+        return (
+            "error: there is not enough memory; use a smaller --batch_size, fewer --workers or --clips, or --recompute",
+            2,
+        )
     return None
 
 

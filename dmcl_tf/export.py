@@ -114,7 +114,12 @@ def export(settings: ExportSettings) -> Path:
     if run.config.connection and formats != ("savedmodel",):
         raise InputError("--formats: connected networks are exported as a SavedModel alone; leave the others out")
     of_subsets = any(FORMATS[name].suffixes for name in formats)
-    subsets = choose_subsets(settings.subsets, run.config.modalities) if of_subsets else ()
+    subsets = choose_subsets(settings.subsets, run.config.modalities)
+    if settings.subsets and not of_subsets:
+        raise InputError(
+            f"--subsets={','.join(settings.subsets)}: a SavedModel has all of them; other --formats have one file each"
+        )
+    subsets = subsets if of_subsets else ()
     _warn_of_changes(folder)
     exported = Exported(
         run_dir=os.path.relpath(settings.run_dir),

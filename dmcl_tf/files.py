@@ -60,7 +60,7 @@ def atomic_path(final: Path) -> Iterator[Path]:
         os.replace(partial, final)
     except BaseException as error:
         remove(partial)
-        if isinstance(error, OSError) and error.filename is None:
+        if isinstance(error, OSError) and error.filename in (None, str(partial)):
             error.filename = str(final)  # writing to an open file fails without saying which
         raise
 

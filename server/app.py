@@ -76,6 +76,10 @@ def make_app(models: Models, limits: ServerLimits, *, decoders: int, threads: in
         deadline = request.scope["deadline"]
         files = max(8, len(models.current.exported.config.inputs))
         async with request.form(max_files=files, max_fields=8) as form:
+            names = [name for name, _ in form.multi_items()]
+            twice = next((name for name in names if names.count(name) > 1), None)
+            if twice:
+                raise Refused(400, f"the field {twice!r} is there more than once: send one")
             loop = asyncio.get_running_loop()
             return answer(await loop.run_in_executor(looking, videos.predict, form, models, pool, limits, deadline))
 
@@ -85,7 +89,12 @@ def make_app(models: Models, limits: ServerLimits, *, decoders: int, threads: in
 
     async def no_route(request: Request, error: Exception) -> Response:
         assert isinstance(error, HTTPException)
-        return answer({"error": f"{error.detail}: {request.method} {request.url.path}"}, error.status_code)
+        said = answer({"error": f"{error.detail}: {request.method} {request.url.path}"}, error.status_code)
+        said.headers.update(error.headers or {})
+        return said
+
+    async def failed(request: Request, error: Exception) -> Response:
+        return answer({"error": "an error of the server's own: its log has it"}, 500)
 
     async def watch() -> None:
         while True:
@@ -112,6 +121,7 @@ def make_app(models: Models, limits: ServerLimits, *, decoders: int, threads: in
         Route("/v1/videos", video, methods=["GET", "POST"]),
         Route("/v1/models/{rest:path}", model, methods=["GET", "POST"]),
     ]
-    app = Starlette(routes=routes, lifespan=lifespan, exception_handlers={Refused: refused, HTTPException: no_route})
+    handlers = {Refused: refused, HTTPException: no_route, Exception: failed}
+    app = Starlette(routes=routes, lifespan=lifespan, exception_handlers=handlers)
     app.add_middleware(Guard, limits=limits, metrics=metrics)
     return app

@@ -71,12 +71,9 @@ def main(values: flags.FlagValues) -> None:
     with _listen(values["host"].value, values["port"].value) as listener:
         folder = Path(values["model"].value or SAMPLES / "model")
         usual = folder.resolve().name if values["model"].value else SAMPLES.name
-        for name in ("max_upload", "max_duration", "max_seconds"):
-            if not math.isfinite(values[name].value):
-                raise InputError(f"--{name}={values[name].value}: expected a finite number")
         name = values["name"].value or usual
         if not re.fullmatch(r"[^/:?#%\s]+", name):
-            raise InputError(f"--name={name}: no path can hold it; expected letters, digits, -, _ and .")
+            raise InputError(f"--name={name}: no path can hold it; give one of letters, digits, -, _ and .")
         models = Models(name, folder)
         limits = ServerLimits(
             round(values["max_upload"].value * 1e6),
@@ -97,7 +94,12 @@ def main(values: flags.FlagValues) -> None:
         place = f"[{host}]" if ":" in host else host
         print(f"{models.name}, version {models.current.number}: http://{place}:{port}/", flush=True)
         config = uvicorn.Config(
-            app, log_config=None, access_log=False, server_header=False, timeout_graceful_shutdown=10, ws="none"
+            app,
+            log_config=None,
+            access_log=False,
+            server_header=False,
+            timeout_graceful_shutdown=math.ceil(limits.seconds) + 5,  # every request has ended by then
+            ws="none",
         )
         with contextlib.suppress(KeyboardInterrupt):  # uvicorn has answered what was running, and hands the signal on
             uvicorn.Server(config).run(sockets=[listener])

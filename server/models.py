@@ -14,7 +14,7 @@ import numpy as np
 from dmcl_tf.errors import InputError, check_address_space
 from dmcl_tf.export import Exported, check_files, find_versions, is_exported, name_signatures, read_exported
 from workflow.footage import computed_flow
-from workflow.served import build_networks, check_format
+from workflow.served import build_networks, check_classes, check_format
 
 _LOG = logging.getLogger("server")
 
@@ -109,7 +109,10 @@ class Models:
         What is half-written has no record yet, or files that do not fit it, and is looked at again once it changes.
         """
         with self._lock:
-            for number, path in _candidates(self._folder):
+            candidates = _candidates(self._folder)
+            for gone in set(self.failed) - {number for number, _ in candidates}:
+                del self.failed[gone], self._stamps[gone]
+            for number, path in candidates:
                 if self._current and number == self._current.number:
                     return False
                 stamp = _stamp(path)
@@ -183,7 +186,9 @@ def load(number: int, path: Path, exported: Exported) -> Version:
     }
     version, config = Version(number, exported, signatures), exported.config
     size = (1, config.clip_frames, config.frame_size, config.frame_size, 3)
-    version.logits({modality: np.zeros(size, np.uint8) for modality in config.inputs}, config.modalities)
+    said = version.logits({modality: np.zeros(size, np.uint8) for modality in config.inputs}, config.modalities)
+    for logits in said.values():
+        check_classes(path, exported, logits)
     return version
 
 

@@ -107,7 +107,7 @@ def predict(body: bytes, version: Version, limits: ServerLimits) -> dict[str, An
         raise Refused(400, f"JSON Parse error: {error}") from None
     if not isinstance(request, dict):
         raise Refused(400, "JSON Value: expected an object with 'inputs' or 'instances'")
-    name = request.get("signature_name", "serving_default")
+    name = request.get("signature_name") or "serving_default"  # "" is the default's name in the metadata
     signature = signatures.get(name) if isinstance(name, str) else None
     if signature is None:
         raise Refused(400, f"Serving signature name: {name!r} not found in signature def; expected {list(signatures)}")

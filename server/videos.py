@@ -158,10 +158,11 @@ def _networks(files: Mapping[str, Any], chosen: str, version: Version) -> tuple[
 
 def _number(name: str, given: Any) -> float:
     default, least, most = _NUMBERS[name]
+    kind = "whole number" if name == "clips" else "number"
     try:
         value = float(given) if given else default
     except ValueError:
         value = math.nan
-    if not least <= value <= most:
-        raise Refused(400, f"{name}={given}: expected a number from {least:g} to {most:g}")
+    if not least <= value <= most or (name == "clips" and not value.is_integer()):
+        raise Refused(400, f"{name}={given}: expected a {kind} from {least:g} to {most:g}")
     return value

@@ -36,6 +36,13 @@ def test_a_lock_that_is_shared_names_all_who_hold_it(tmp_path):
     assert (tmp_path / ".lock").read_text() == ""
 
 
+def test_an_error_names_the_file_that_is_meant(tmp_path):
+    (tmp_path / "folder" / "inner").mkdir(parents=True)
+    with pytest.raises(OSError, match="folder") as caught, files.atomic_path(tmp_path / "folder") as partial:
+        partial.write_text("x")
+    assert caught.value.filename == str(tmp_path / "folder")
+
+
 @pytest.mark.parametrize("content", [b"", b"\xff\n", b"process 99999999999999999999 on here\n"])
 def test_a_lock_whose_owner_is_not_legible(tmp_path, content):
     with lock(tmp_path):

@@ -33,7 +33,7 @@ def version(trained, tmp_path_factory):
     with warnings.catch_warnings():  # of the converters
         for kind in (DeprecationWarning, FutureWarning, UserWarning):
             warnings.simplefilter("ignore", kind)
-        subsets = ("rgb", "rgb+depth")
+        subsets = ("rgb", "rgb+depth") if INSTALLED else ()
         formats_ = ("savedmodel", *INSTALLED)
         return script.export(
             script.ExportSettings(
@@ -107,4 +107,5 @@ def test_what_cannot_be_exported_is_refused_before_anything_is_written(trained, 
     refuse("--formats=onnx: tf2onnx is not installed; EXTRAS=onnx", formats=("savedmodel", "onnx"))
     monkeypatch.undo()
     monkeypatch.setattr(script, "check_installed", lambda names: None)
+    refuse("--subsets=rgb: a SavedModel has all of them", subsets=("rgb",))
     refuse(r"--subsets=flow: expected some of rgb, depth, rgb\+depth", formats=("onnx",), subsets=("flow",))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import shutil
+from pathlib import Path
 from types import SimpleNamespace
 
 import cv2
@@ -35,6 +36,7 @@ from dmcl_tf.scoring.logits import Evaluator
 from workflow import __main__ as workflow
 from workflow import footage, served
 from workflow import predict as command
+from workflow.predict import SAMPLES
 
 
 @pytest.fixture(scope="module")
@@ -205,6 +207,14 @@ def test_the_command(model, raw, capsys):
     assert 0 < sum(shares) <= 100.05
 
 
+def test_the_samples_are_looked_at_and_their_table_is_written_where_it_is_asked_for(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(command, "_show_many", lambda settings: kept.append((settings.keep, settings.output)))
+    kept = []
+    for arguments in ([], ["--output=out"], [f"--model={SAMPLES}/model", f"--videos={SAMPLES}/videos.csv"]):
+        assert workflow.main(["predict", *arguments]) == 0
+    assert kept == [(False, Path("predictions")), (True, Path("out")), (True, Path("predictions"))]
+
+
 def test_help_names_the_modalities_of_the_model(model, capsys):
     assert workflow.main(["predict", f"--model={model}", "--help"]) == 0
     assert "--depth: the video's depth" in capsys.readouterr().out
@@ -271,9 +281,14 @@ def test_the_weights_say_what_the_saved_model_says(model, trained, raw, tmp_path
         (["--model={model}", "--videos=x.csv", "--rgb=x"], "--rgb is of one video, and --videos lists many"),
         (["--model={model}", "--videos=none.csv"], "--videos=none.csv: No such file or directory; expected a CSV file"),
         (["--model={model}", "--rgb=x", "--window=0"], "flag --window=0"),
+        (["--model={model}", "--rgb=x", "--window=nan"], "--window=nan: expected a finite number"),
+        (["--model={model}", "--rgb=x", "--window=1", "--fps=inf"], "--fps=inf: expected a finite number"),
+        (["--model={model}", "--rgb=x", "--annotate={model}.mp4"], "1.mp4: it is a folder; give the name of a file"),
+        (["--model={model}", "x.avi"], "unexpected argument 'x.avi': every setting is a flag, --name=value"),
     ],
 )
 def test_what_is_wrong_is_said_in_one_line(model, arguments, message):
+    model.with_name(f"{model.name}.mp4").mkdir(exist_ok=True)
     with pytest.raises(InputError) as error:
         workflow.main(["predict", *(argument.format(model=model) for argument in arguments)])
     assert message in str(error.value)

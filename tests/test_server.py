@@ -124,6 +124,7 @@ def test_rows_and_columns_say_what_the_networks_say(server, expected, tiny_model
             "not found in signature def",
         ),
         ("POST", PREDICT, '{"instances": [{"rgb": 1}]}', 400, "does not have named input: depth"),
+        ("POST", PREDICT, '{"signature_name": "", "instances": [{"rgb": 1}]}', 400, "named input: depth"),
         ("POST", PREDICT, '{"signature_name": "rgb", "instances": [[256]]}', 400, "0 … 255"),
         ("POST", PREDICT, '{"signature_name": "rgb", "instances": ["x"]}', 400, "type: uint8"),
         ("POST", PREDICT, '{"signature_name": "rgb", "instances": [[1], 2]}', 400, "type: uint8"),
@@ -208,12 +209,19 @@ def test_what_is_wrong_with_a_video(server, make, status, message):
 
 
 @pytest.mark.parametrize(
-    "fields", [{"clips": "x"}, {"window": "-1"}, {"tea": "1"}, {"with": "depth"}, {"stride": "nan"}]
+    "fields", [{"clips": "x"}, {"window": "-1"}, {"tea": "1"}, {"with": "depth"}, {"stride": "nan"}, {"clips": "2.7"}]
 )
 def test_what_is_wrong_with_a_field(server, fields):
     status, said = server.upload(fields, rgb=SAMPLES / "throw_rgb.avi")
     assert status == 400
     assert next(iter(fields)) in said["error"]
+
+
+def test_two_files_of_one_modality_are_too_many(server):
+    part = '--edge\r\nContent-Disposition: form-data; name="rgb"; filename="x.avi"\r\n\r\n\r\n'
+    kind = {"Content-Type": "multipart/form-data; boundary=edge"}
+    status, said = server.request("POST", "/v1/videos", f"{part}{part}--edge--\r\n", **kind)
+    assert (status, said["error"]) == (400, "the field 'rgb' is there more than once: send one")
 
 
 def test_many_clients_are_not_mixed_up(server, expected):

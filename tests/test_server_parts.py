@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
+import json
 import sys
 from types import SimpleNamespace
 
@@ -15,6 +18,7 @@ from dmcl_tf.flag_groups import define
 from server import command, decoder, models, videos
 from server.decoder import Job
 from server.limits import Refused, ServerLimits
+from workflow import command_line, served
 from workflow.predict import SAMPLES
 
 
@@ -37,6 +41,60 @@ def test_an_older_version_is_served_again_where_the_newest_is_gone(tmp_path, mon
     (tmp_path / "2").rename(tmp_path.with_name("gone"))
     assert (served.refresh(), served.current.number) == (True, 1)
     assert (served.refresh(), served.current.number) == (False, 1)
+    served.failed[9] = "damaged"  # and has been removed since
+    served._stamps[9] = None
+    assert served.refresh() is False
+    assert served.states() == {1: "", 2: ""}
+
+
+def test_answers_of_the_application_itself():
+    """A method that is not allowed names those that are, and a fault of the server's own is JSON as well."""
+    pytest.importorskip("starlette")
+    from server.app import make_app
+
+    def ask(method, path):
+        async def receive():
+            return {"type": "http.request", "body": b""}
+
+        async def send(message):
+            sent.append(message)
+
+        sent: list = []
+        scope = {"type": "http", "method": method, "path": path, "headers": [], "query_string": b"", "root_path": ""}
+        with contextlib.suppress(AttributeError):  # which is logged
+            asyncio.run(app({**scope, "app": app}, receive, send))
+        head, body = sent
+        return head["status"], dict(head["headers"]), json.loads(body["body"])["error"]
+
+    app = make_app(SimpleNamespace(name="actions"), ServerLimits(), decoders=1, threads=1, poll_seconds=1.0)
+    status, headers, _ = ask("DELETE", "/v1/videos")
+    assert (status, {*headers[b"allow"].decode().split(", ")}) == (405, {"GET", "HEAD", "POST"})
+    status, _, error = ask("GET", "/healthz")  # no version is loaded
+    assert (status, error) == (500, "an error of the server's own: its log has it")
+
+
+def test_a_stop_waits_for_the_longest_request(tmp_path, monkeypatch):
+    said = {}
+    monkeypatch.setenv("TQDM_DISABLE", "1")
+    served = SimpleNamespace(run=lambda sockets: None)
+    uvicorn = SimpleNamespace(Config=lambda app, **settings: said.update(settings), Server=lambda config: served)
+    monkeypatch.setattr(command, "_MODULES", ())
+    monkeypatch.setitem(sys.modules, "uvicorn", uvicorn)
+    monkeypatch.setitem(sys.modules, "server.app", SimpleNamespace(make_app=lambda *_, **__: None))
+    monkeypatch.setitem(sys.modules, "server.metrics", SimpleNamespace(log_in_json=lambda: None))
+    one = SimpleNamespace(name="actions", current=SimpleNamespace(number=1))
+    monkeypatch.setattr(models, "Models", lambda name, folder: one)
+    command.main(
+        command_line.parse(define(command.FLAG_GROUPS, flags.FlagValues()), ["--port=0", "--max_seconds=40.5"])
+    )
+    assert said["timeout_graceful_shutdown"] > 40.5 + 2.0  # after which what is slow is given up
+
+
+def test_a_model_has_a_logit_for_each_class(tiny_model):
+    exported = read_exported(tiny_model)
+    served.check_classes(tiny_model, exported, np.zeros((2, 6)))
+    with pytest.raises(InputError, match="6 classes in its record, but 5 logits: export it anew"):
+        served.check_classes(tiny_model, exported, np.zeros((2, 5)))
 
 
 def test_a_timeline_has_a_largest_number_of_windows(monkeypatch):
@@ -87,10 +145,8 @@ def test_flags_with_which_no_server_can_work(arguments, message, monkeypatch):
     monkeypatch.setitem(sys.modules, "uvicorn", SimpleNamespace())
     monkeypatch.setitem(sys.modules, "server.app", SimpleNamespace(make_app=None))
     monkeypatch.setitem(sys.modules, "server.metrics", SimpleNamespace(log_in_json=None))
-    values = define(command.FLAG_GROUPS, flags.FlagValues())
-    values(["serve", *arguments])
     with pytest.raises(InputError, match=message):
-        command.main(values)
+        command.main(command_line.parse(define(command.FLAG_GROUPS, flags.FlagValues()), arguments))
 
 
 def test_windows_that_overlap_too_often_are_refused():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import textwrap
 from collections.abc import Sequence
@@ -36,9 +37,13 @@ def parse(values: flags.FlagValues, arguments: Sequence[str]) -> flags.FlagValue
         raise InputError(f"{' '.join(str(error).split())}; --help lists the flags") from None
     if rest:
         raise InputError(
-            f"unexpected argument {rest[0]!r}: a stage goes right after the data set, and every setting is a flag, "
-            "--name=value"
+            f"unexpected argument {rest[0]!r}: every setting is a flag, --name=value, and a stage goes right after the "
+            "data set"
         )
+    for name in values:
+        value = values[name].value
+        if isinstance(value, float) and values[name].present and not math.isfinite(value):
+            raise InputError(f"--{name}={value}: expected a finite number")
     for name in _PATHS:
         if name == "output" and "records" in values:  # another name of the same flag
             continue

@@ -70,10 +70,14 @@ def video_settings(exported: Exported, modalities: tuple[str, ...], given: Seque
     flow = computed_flow(exported) if FLOW in modalities and FLOW not in given else None
     depth: dict[str, Any] = dict(exported.depth or {})
     distances = tuple(depth.pop("modalities", ()))
+    try:
+        depth_settings = DepthSettings(**depth)
+    except TypeError as error:
+        raise InputError(f"the model's record of depth cannot be used ({error}): export the model anew") from None
     settings = VideoSettings(
         modalities,
         exported.config.frame_size,
-        depth=DepthSettings(**depth),
+        depth=depth_settings,
         depth_modalities=distances,
         flow=flow,
         crop=_crop(exported),

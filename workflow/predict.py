@@ -33,7 +33,6 @@ from data_prep.raw_settings import reading_flags
 from data_prep.video.opening import DEFAULT_LIMITS, Limits
 from data_prep.video.record import FLOW, VideoSettings
 from data_prep.video.sources import open_sources
-from data_prep.video.videos import VideoFile
 from dmcl_tf.errors import InputError
 from dmcl_tf.export import Exported
 from dmcl_tf.files import atomic_path
@@ -66,6 +65,7 @@ class PredictSettings:
         annotate: the video with captions, to be written.
         length_tolerance: by how much the modalities may differ in length, as in preparation.
         limits: of what is read.
+        keep: whether the table of many videos is written; without flags a look leaves nothing behind.
     """
 
     model: Path
@@ -82,6 +82,7 @@ class PredictSettings:
     annotate: Path | None = None
     length_tolerance: float = VideoSettings.length_tolerance
     limits: Limits = DEFAULT_LIMITS
+    keep: bool = True
 
     @property
     def modalities(self) -> tuple[str, ...]:
@@ -160,6 +161,10 @@ def predict_video(settings: PredictSettings) -> tuple[np.ndarray, int]:
 
 def predict(settings: PredictSettings) -> None:
     """Prints the likeliest classes of a video, and writes it with captions where that is asked for."""
+    if settings.annotate:
+        from workflow import timeline
+
+        timeline.frame_rate(settings.open_video(), settings.rate)  # or it is said now that nothing tells it
     probabilities, moments = predict_video(settings)
     names, order = settings.exported.class_names, np.argsort(-probabilities, kind="stable")
     if settings.annotate:
@@ -228,6 +233,8 @@ def predict_many(settings: PredictSettings) -> pd.DataFrame:
 
 
 def _show_many(settings: PredictSettings) -> None:
+    if settings.keep:
+        settings.output.mkdir(parents=True, exist_ok=True)
     table = predict_many(settings)
     if settings.json:
         print(table.to_json(orient="records", force_ascii=False))
@@ -235,9 +242,8 @@ def _show_many(settings: PredictSettings) -> None:
         shown = [name for name in ("video_id", "label", "prediction", "probability", "modalities") if name in table]
         text = table[shown].assign(probability=100 * table["probability"]).rename(columns={"probability": "%"})
         print(text.to_string(index=False, formatters={"%": "{:.2f}".format}))
-    if settings.videos and settings.videos.parent == SAMPLES:
-        return  # a look, which leaves nothing behind
-    settings.output.mkdir(parents=True, exist_ok=True)
+    if not settings.keep:
+        return
     with atomic_path(settings.output / "predictions.csv") as partial:
         table.to_csv(partial, index=False, float_format="%.6g")
     failed = int((table["error"] != "").sum())
@@ -249,13 +255,13 @@ def _show_timeline(settings: PredictSettings) -> None:
     from workflow import timeline
 
     assert settings.window is not None
+    settings.output.mkdir(parents=True, exist_ok=True)
     video, names = settings.open_video(), settings.exported.class_names
     serve = Predictor(settings.model, settings.exported).serve(settings.modalities)
-    rate, frames = _rate(settings, video), settings.exported.config.clip_frames
+    rate, frames = timeline.frame_rate(video, settings.rate), settings.exported.config.clip_frames
     windows = timeline.read_windows(
         video, settings.preparation, serve, rate=rate, window=settings.window, stride=settings.stride, frames=frames
     )
-    settings.output.mkdir(parents=True, exist_ok=True)
     timeline.write_table(settings.output / "timeline.csv", windows, names)
     timeline.draw_strip(settings.output / "timeline.png", windows, names)
     if settings.annotate:
@@ -278,23 +284,12 @@ def _annotate(settings: PredictSettings, probabilities_at) -> None:
     video = settings.open_video()
     source = next(iter(video.sources.values()))
     timeline.annotate(
-        settings.annotate, source, _rate(settings, video), settings.exported.class_names, probabilities_at
+        settings.annotate,
+        source,
+        timeline.frame_rate(video, settings.rate),
+        settings.exported.class_names,
+        probabilities_at,
     )
-
-
-def _rate(settings: PredictSettings, video: RawVideo) -> float:
-    """Frames per second.
-
-    Raises:
-        InputError: nothing says it.
-    """
-    rates = [source.frame_rate() for source in video.sources.values() if isinstance(source, VideoFile)]
-    rate = settings.rate or next((rate for rate in rates if rate), None)
-    if not rate:
-        raise InputError(
-            f"{_given(settings)}: the files do not say their frames per second; give --fps=30 or what it is"
-        )
-    return rate
 
 
 def flag_groups(arguments: Sequence[str]) -> tuple[Group, ...]:
@@ -386,6 +381,7 @@ def settings_from_flags(values: flags.FlagValues) -> PredictSettings:
         annotated,
         values["length_tolerance"].value,
         Limits(values["max_pixels"].value, values["max_frames"].value),
+        keep=bool(values["videos"].value) or values["output"].present > 0,
     )
 
 

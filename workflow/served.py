@@ -59,10 +59,14 @@ def load(model: Path, exported: Exported, modalities: tuple[str, ...]) -> Serve:
 
     import tensorflow as tf  # after all that can be wrong with the files
 
+    def checked(logits: np.ndarray) -> np.ndarray:
+        check_classes(model, exported, logits)
+        return logits
+
     if "savedmodel" in exported.formats:
         subsets = {subset: name for name, subset in name_signatures(exported.config.modalities).items()}
         served = tf.saved_model.load(str(model)).signatures[subsets[modalities]]
-        return lambda clips: served(**{name: tf.constant(clip) for name, clip in clips.items()})["logits"].numpy()
+        return lambda clips: checked(served(**{m: tf.constant(clip) for m, clip in clips.items()})["logits"].numpy())
 
     from dmcl_tf import serving
 
@@ -71,9 +75,21 @@ def load(model: Path, exported: Exported, modalities: tuple[str, ...]) -> Serve:
     def logits_of(clips: Mapping[str, np.ndarray]) -> np.ndarray:  # not as a graph, which would take seconds to make
         seen = {name: clips[config.sees(name)] for name in networks}
         said = [serving.clip_logits(network, config, seen[name]).numpy() for name, network in networks.items()]
-        return np.mean(said, axis=0)
+        return checked(np.mean(said, axis=0))
 
     return logits_of
+
+
+def check_classes(model: Path, exported: Exported, logits: np.ndarray) -> None:
+    """Checks that a model has a logit for each class that its record names.
+
+    Raises:
+        InputError: it has more or fewer.
+    """
+    if logits.shape[-1] != len(exported.class_names):
+        raise InputError(
+            f"{model}: {len(exported.class_names)} classes in its record, but {logits.shape[-1]} logits: export it anew"
+        )
 
 
 def probability_columns(class_names: Sequence[str]) -> list[str]:

@@ -14,6 +14,7 @@ from tqdm import tqdm
 from data_prep.raw.base import RawVideo
 from data_prep.video.base import Frame, Source
 from data_prep.video.record import VideoSettings
+from data_prep.video.videos import VideoFile
 from dmcl_tf.errors import InputError
 from dmcl_tf.files import atomic_path
 from dmcl_tf.scoring.accuracy import softmax
@@ -177,6 +178,19 @@ def draw_strip(path: Path, windows: Sequence[Window], class_names: Sequence[str]
 _CODES = {".mp4": "mp4v", ".avi": "MJPG"}  # codecs of annotated videos
 
 
+def frame_rate(video: RawVideo, given: float | None) -> float:
+    """Frames per second, as they are given or as a file says.
+
+    Raises:
+        InputError: nothing says it.
+    """
+    rates = [source.frame_rate() for source in video.sources.values() if isinstance(source, VideoFile)]
+    rate = given or next((rate for rate in rates if rate), None)
+    if not rate:
+        raise InputError(f"{video.video_id}: the files do not say their frames per second; give --fps=30 or what it is")
+    return rate
+
+
 def check_annotated(path: Path, files: Sequence[Path]) -> None:
     """Checks the name of an annotated video, before any work.
 
@@ -185,6 +199,8 @@ def check_annotated(path: Path, files: Sequence[Path]) -> None:
     """
     if path.suffix.lower() not in _CODES:
         raise InputError(f"--annotate={path}: expected a name that ends in {' or '.join(_CODES)}")
+    if path.is_dir():
+        raise InputError(f"--annotate={path}: it is a folder; give the name of a file")
     if any(path.exists() and file.exists() and path.samefile(file) for file in files):
         raise InputError(f"--annotate={path}: it is one of the videos that are read; give another name")
 

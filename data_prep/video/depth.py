@@ -74,7 +74,7 @@ def encode_depth(
         if not is_bytes:
             raise InputError(
                 f"an image of {8 * image.dtype.itemsize} bits per pixel, but as_is takes 8: choose "
-                f"--depth_mode={'|'.join(MODES[1:])}"
+                f"--depth_mode={'|'.join(MODES[1:])} when the records are made, or convert it"
             )
         return resize(image, size)
     if image.ndim != 2 and not is_bytes:
