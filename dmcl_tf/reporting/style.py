@@ -56,6 +56,8 @@ MODALITIES = {
     "rgb": Look("#0072b2", "-", "o", ""),
     "depth": Look("#008f68", "--", "s", "//"),
     "flow": Look("#d55e00", "-.", "^", ".."),
+    "skeleton": Look("#56a0c8", (0, (1, 1)), "X", "oo"),
+    "hallucination": Look("#b0508c", (0, (5, 1)), "v", "\\\\"),
     "sum": Look("#4d4d4d", ":", "D", "xx"),
 }
 _CYCLE = (
