@@ -17,7 +17,7 @@ from dmcl_tf.errors import Stopped, Terminated, explain, held_back, raise_on_ter
 from workflow.processes import Failure, call
 
 TESTS = Path(__file__).parent
-MEMORY = "there is not enough memory; use a smaller --batch_size, fewer --workers or --recompute"
+MEMORY = "there is not enough memory; use a smaller --batch_size, fewer --workers or --clips, or --recompute"
 
 
 @pytest.mark.parametrize(

@@ -159,7 +159,7 @@ def test_the_demo_is_short_and_its_settings_can_be_overridden():
         (["--temprature=5"], "Unknown command line flag 'temprature'. Did you mean: temperature ?"),
         (["--epochs=3", "--checkpont", "last"], "Unknown command line flag 'checkpont'. Did you mean: checkpoint"),
         (["--zzz"], "Unknown command line flag 'zzz'"),
-        (["--epochs=3", "train"], "unexpected argument 'train': a stage goes right after the data set"),
+        (["--epochs=3", "train"], "unexpected argument 'train': every setting is a flag, --name=value, and a stage"),
         (["--epochs=many"], "--epochs=many"),
         (["--epochs"], "Missing value for flag --epochs"),
         (["--recipe=paprika"], "--recipe=paprika: expected one of authors, paper"),
