@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from data_prep.raw.base import Listed, RawVideo
-from dmcl_tf.data.table import Records, Video
+from dmcl_tf.data.table import Records, Video, read_skipped
 from dmcl_tf.errors import InputError
 
 AWAY = "its raw files are away; the record that was made of them before is kept"
@@ -34,8 +33,11 @@ def of_files_that_are_away(old: Records | None, away: Collection[str], listed: M
 
 
 def _is_there(records: Records, row: Video) -> bool:
-    path = records.path(row)
-    return path.is_file() and path.stat().st_size == row.bytes
+    try:
+        records.check_files([row])
+    except InputError:
+        return False
+    return True
 
 
 def check_listed(records: Records, listed: Mapping[str, Listed], where: Path, *, whole: bool) -> None:
@@ -51,8 +53,7 @@ def check_listed(records: Records, listed: Mapping[str, Listed], where: Path, *,
         InputError: naming the first video that differs.
     """
     there = {video.video_id: Listed(video.label, video.attributes) for video in records.videos}
-    with (records.directory / "skipped.csv").open(encoding="utf-8", newline="") as file:
-        skipped = {row["video_id"] for row in csv.DictReader(file)}
+    skipped = read_skipped(records.directory)
     wrong = next((name for name, said in there.items() if listed.get(name) != said), None)
     wrong = wrong or next((name for name in listed if whole and name not in {*there, *skipped}), None)
     if wrong:

@@ -98,6 +98,9 @@ def test_training_takes_no_table_of_another_csv_file(tmp_path):
         ):
             check(other)
     check([*rows, "e,x,test,s,a.avi"], "--limit=2")
+    (made.directory / "skipped.csv").unlink()
+    with pytest.raises(InputError, match=r"skipped\.csv: the records are not complete"):
+        check(rows)
 
 
 def test_names_of_our_own_files_are_names_of_videos(tmp_path):

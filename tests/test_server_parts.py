@@ -73,20 +73,25 @@ def test_answers_of_the_application_itself():
     assert (status, error) == (500, "an error of the server's own: its log has it")
 
 
-def test_a_stop_waits_for_the_longest_request(tmp_path, monkeypatch):
-    said = {}
-    monkeypatch.setenv("TQDM_DISABLE", "1")
-    served = SimpleNamespace(run=lambda sockets: None)
-    uvicorn = SimpleNamespace(Config=lambda app, **settings: said.update(settings), Server=lambda config: served)
+@pytest.fixture
+def serve(monkeypatch):
+    """The command as a function of its arguments, without the packages that it needs."""
+    monkeypatch.setenv("TQDM_DISABLE", "1")  # which the command sets
     monkeypatch.setattr(command, "_MODULES", ())
-    monkeypatch.setitem(sys.modules, "uvicorn", uvicorn)
+    monkeypatch.setitem(sys.modules, "uvicorn", SimpleNamespace())
     monkeypatch.setitem(sys.modules, "server.app", SimpleNamespace(make_app=lambda *_, **__: None))
     monkeypatch.setitem(sys.modules, "server.metrics", SimpleNamespace(log_in_json=lambda: None))
+    return lambda given: command.main(command_line.parse(define(command.FLAG_GROUPS, flags.FlagValues()), given))
+
+
+def test_a_stop_waits_for_the_longest_request(serve, monkeypatch):
+    said = {}
+    served = SimpleNamespace(run=lambda sockets: None)
+    sys.modules["uvicorn"].Config = lambda app, **settings: said.update(settings)
+    sys.modules["uvicorn"].Server = lambda config: served
     one = SimpleNamespace(name="actions", current=SimpleNamespace(number=1))
     monkeypatch.setattr(models, "Models", lambda name, folder: one)
-    command.main(
-        command_line.parse(define(command.FLAG_GROUPS, flags.FlagValues()), ["--port=0", "--max_seconds=40.5"])
-    )
+    serve(["--port=0", "--max_seconds=40.5"])
     assert said["timeout_graceful_shutdown"] > 40.5 + 2.0  # after which what is slow is given up
 
 
@@ -139,14 +144,9 @@ def test_clips_of_a_prediction_fit_into_memory(shape, fits):
         (["--port=0", "--name=a/b"], "--name=a/b: no path can hold it"),
     ],
 )
-def test_flags_with_which_no_server_can_work(arguments, message, monkeypatch):
-    monkeypatch.setenv("TQDM_DISABLE", "1")  # which the command sets
-    monkeypatch.setattr(command, "_MODULES", ())
-    monkeypatch.setitem(sys.modules, "uvicorn", SimpleNamespace())
-    monkeypatch.setitem(sys.modules, "server.app", SimpleNamespace(make_app=None))
-    monkeypatch.setitem(sys.modules, "server.metrics", SimpleNamespace(log_in_json=None))
+def test_flags_with_which_no_server_can_work(serve, arguments, message):
     with pytest.raises(InputError, match=message):
-        command.main(command_line.parse(define(command.FLAG_GROUPS, flags.FlagValues()), arguments))
+        serve(arguments)
 
 
 def test_windows_that_overlap_too_often_are_refused():

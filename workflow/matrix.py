@@ -160,8 +160,7 @@ class Matrix:
         """A run of the matrix, the last, and before it those that it starts from or is taught by."""
         method, _, recipe = entry.partition(":")
         made: dict[Path, Experiment] = {}
-        teachers = self.selection.teachers or stages.usual_teachers(method)
-        others = teachers if teachers != stages.usual_teachers(method) else ()
+        others = () if self.selection.teachers == stages.usual_teachers(method) else self.selection.teachers
 
         def run(stage: str, networks: tuple[str, ...], **wired) -> Path:
             if stage == BASELINE and not wired and set(networks) <= set(self.modalities):

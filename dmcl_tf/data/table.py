@@ -58,6 +58,7 @@ class Video:
 
 
 _COLUMNS = tuple(name for name in Video.__dataclass_fields__ if name != "attributes")
+_SKIPPED = ("video_id", "reason")
 
 
 @dataclass(frozen=True)
@@ -216,16 +217,7 @@ def read_videos(path: Path, description: Description) -> tuple[Video, ...]:
     Raises:
         InputError: it is missing, no table of ours, names a video twice, or a class that `dataset.json` does not.
     """
-    try:
-        reader = csv.DictReader(io.StringIO(read_bytes(path).decode(), newline=""), strict=True)
-        columns, rows = list(reader.fieldnames or ()), list(reader)
-    except FileNotFoundError:
-        raise InputError(f"{path}: the records are not complete; {_REMEDY}") from None
-    except (OSError, ValueError, csv.Error) as error:
-        raise InputError(f"{path} is not a table of videos ({error}); {_REMEDY}") from None
-    missing = [name for name in _COLUMNS if name not in columns]
-    if missing:
-        raise InputError(f"{path}: it has no column {missing[0]!r}; {_REMEDY}")
+    columns, rows = _read(path, _COLUMNS)
     others = [name for name in columns if name not in _COLUMNS]
     videos, known = [], set(description.class_names)
     for line, row in enumerate(rows, 2):
@@ -245,6 +237,30 @@ def read_videos(path: Path, description: Description) -> tuple[Video, ...]:
     return tuple(sorted(videos, key=lambda video: video.video_id))
 
 
+def read_skipped(directory: Path) -> dict[str, str]:
+    """Reads `skipped.csv`: the reasons by video id.
+
+    Raises:
+        InputError: it is missing, or no table of ours.
+    """
+    return {row["video_id"]: row["reason"] for row in _read(directory / "skipped.csv", _SKIPPED)[1]}
+
+
+def _read(path: Path, expected: Sequence[str]) -> tuple[list[str], list[dict[str, str]]]:
+    """The columns and rows of a table of ours, which has some columns at least."""
+    try:
+        reader = csv.DictReader(io.StringIO(read_bytes(path).decode(), newline=""), strict=True)
+        columns, rows = list(reader.fieldnames or ()), list(reader)
+    except FileNotFoundError:
+        raise InputError(f"{path}: the records are not complete; {_REMEDY}") from None
+    except (OSError, ValueError, csv.Error) as error:
+        raise InputError(f"{path} is not a table of videos ({error}); {_REMEDY}") from None
+    missing = [name for name in expected if name not in columns]
+    if missing:
+        raise InputError(f"{path}: it has no column {missing[0]!r}; {_REMEDY}")
+    return columns, rows
+
+
 def write_table(records: Records, skipped: Mapping[str, str]) -> None:
     """Writes `dataset.json`, `skipped.csv` and, last, `videos.csv`.
 
@@ -253,7 +269,7 @@ def write_table(records: Records, skipped: Mapping[str, str]) -> None:
         skipped: reasons by video id.
     """
     write_json(records.directory / "dataset.json", records.description)
-    write_text(records.directory / "skipped.csv", _csv(["video_id", "reason"], sorted(skipped.items())))
+    write_text(records.directory / "skipped.csv", _csv(_SKIPPED, sorted(skipped.items())))
     names = list(dict.fromkeys(name for video in records.videos for name in video.attributes))
     rows = [
         [video.video_id, video.label]

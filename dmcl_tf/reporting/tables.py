@@ -140,7 +140,7 @@ def privileged_information(dataset: str, groups: Sequence[RunGroup]) -> Table:
             reported = {**alone, **paper.reported(dataset, config.method, saw)}
             reported.update((name, row.accuracy) for row in found)
             taken.update(found)
-            frozen = f"{name}:all" in config.freeze
+            frozen = "all" in config.frozen_parts(name)
             ours = mean_and_deviation(group.accuracies(name)), ", ".join(map(str, group.runs))
             rows.append(_compared(group.label, ("frozen",) if frozen else saw, tested, reported.get(name), *ours))
     others = [
